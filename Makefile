@@ -1,0 +1,33 @@
+# Every target first makes .venv, and makes it again when the dependencies have changed.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed
+
+.PHONY: demo test lab notebooks clean
+
+demo: $(STAMP)  # segment the sample clips and write out/report.html
+	$(BIN)/minivos demo
+
+test: $(STAMP)  # lint, unit tests, then every notebook against its stored outputs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pytest
+	$(BIN)/pytest --nbval --nbval-current-env --nbval-cell-timeout 600 notebooks
+
+lab: $(STAMP)  # open the notebooks
+	$(BIN)/jupyter lab notebooks
+
+notebooks: $(STAMP)  # run every notebook again and store its outputs
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb \
+		--ExecutePreprocessor.timeout=600 \
+		--ExecutePreprocessor.record_timing=False \
+		--ExecutePreprocessor.store_widget_state=False
+
+clean:  # remove the environment and everything the commands above wrote
+	rm -rf .venv out build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -c constraints.txt -e '.[test]'
+	touch $@

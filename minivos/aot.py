@@ -1,0 +1,419 @@
+"""AOT: associating objects with transformers.
+
+Yang, Wei and Yang, "Associating Objects with Transformers for Video Object Segmentation", NeurIPS 2021.
+
+Earlier networks segment one object at a time. AOT gives each object an *identity*, a learned vector that is painted
+over the object's pixels, so that one pass through one transformer moves all objects from memory frames to the
+current frame at once.
+
+    AOTConfig            sizes and presets
+    IdentityBank         masks -> identity embedding                             Sec. 4.1, Eq. 3
+    SelfAttention        the current frame looks at itself                       Sec. 4.2
+    LongTermAttention    ... at the whole of the kept frames                     Sec. 4.2, Eq. 6
+    ShortTermAttention   ... at a window of the previous frame                   Sec. 4.2, Eq. 7
+    LSTTBlock, LSTT      the long short-term transformer                         Sec. 4.2, Fig. 2c
+    AOT                  encode, read, memorize                                  Fig. 2a, Eq. 5
+
+Where the released code differs from the text we follow the code: the identity embedding is added before the value
+projection (the text adds it after), the background has an identity of its own, and the relative positions stand in
+short-term attention only. `aot_mini` is the same network with fewer channels on a finer grid (stride 8) and a small
+encoder that learns from scratch.
+
+Letters: B batch, N = H*W tokens of one frame, T kept frames, C width, K objects, M identities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from einops import einsum, rearrange
+from timm.layers import DropPath
+from torch import Tensor, nn
+
+from minivos.errors import InputError
+from minivos.nn.attention import Place, attend, join_heads, record, sine_position, split_heads
+from minivos.nn.decoders import FPNDecoder
+from minivos.nn.encoders import TinyEncoder
+from minivos.nn.network import Entry, Memory, Schedule, VOSNetwork
+
+Grid = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class AOTConfig:
+    """Sizes of an AOT network. The defaults are the paper's AOT-T."""
+
+    layers: int = 1  # L, number of LSTT blocks (paper: T 1, S 2, B and L 3)
+    width: int = 256  # C, channels of a token (paper: 256)
+    heads: int = 8  # attention heads (paper: 8)
+    feedforward: int = 1024  # channels inside the feed-forward part (paper: 1024)
+    window: int = 15  # lambda, side of the short-term window in cells (paper: 15)
+    identities: int = 10  # M, rows of the identity bank (paper: 10)
+    encoder_channels: tuple[int, int, int] = (16, 48, 96)  # of the tiny encoder, finest scale first
+    decoder_width: int = 256  # channels inside the decoder (paper: 256)
+    drop_path: float = 0.1  # share of residual branches dropped in training (released code: 0.1)
+    shuffle_identities: bool = True  # give objects random identities in training (paper: yes)
+    memory_every: int = 0  # keep a predicted frame this often (paper: L 5 in testing, others never)
+    working_size: int = 480  # short side in pixels at which frames are processed (paper: 480)
+
+    @classmethod
+    def mini(cls) -> AOTConfig:
+        """A network that learns in minutes on a laptop."""
+        return cls(
+            layers=2, width=96, heads=4, feedforward=384, window=9, decoder_width=64, drop_path=0.0, working_size=128,
+        )  # fmt: skip
+
+
+class IdentityBank(nn.Module):
+    """The bank D of M identity vectors, and one for the background (Sec. 4.1).
+
+    `patch` pixels along each side fall into one token; a token covered half by object k gets half of k's identity.
+    """
+
+    def __init__(self, identities: int, width: int, patch: int) -> None:
+        super().__init__()
+        self.identities = identities
+        self.embed = nn.Conv2d(1 + identities, width, kernel_size=patch, stride=patch)
+        vectors = nn.init.orthogonal_(torch.empty(1 + identities, width)) * width**0.5
+        with torch.no_grad():
+            self.embed.weight.copy_(vectors.T[:, :, None, None] / patch**2)
+            self.embed.bias.zero_()
+
+    def vectors(self) -> Tensor:
+        """The embedding of a patch that one identity covers whole: (1+M, C), background first."""
+        return self.embed.weight.detach().sum(dim=(2, 3)).T
+
+    def assign(self, batch: int, objects: int, shuffle: bool, device: torch.device) -> Tensor:
+        """The selecting matrix P (B, 1+K, 1+M) of Eq. 3: which identity each object gets; background keeps row 0.
+
+        Object k gets identity k, or a random one with `shuffle`. Raises InputError for more objects than identities.
+        """
+        if objects > self.identities:
+            raise InputError(
+                f"{objects} objects for a bank of {self.identities} identities: track them in groups of "
+                f"{self.identities} (minivos.Tracker does)."
+            )
+        order = torch.arange(self.identities, device=device).expand(batch, -1)
+        if shuffle:
+            order = torch.rand(batch, self.identities, device=device).argsort(dim=1)
+        rows = F.pad(order[:, :objects] + 1, (1, 0))  # (B, 1+K), background first
+        return F.one_hot(rows, 1 + self.identities).float()
+
+    def forward(self, masks: Tensor, assignment: Tensor) -> Tensor:
+        """Masks Y (B, 1+K, H, W) and P (B, 1+K, 1+M) -> identity embedding E (B, N, C)."""
+        assigned = einsum(masks, assignment, "b k h w, b k m -> b m h w")
+        embedding = self.embed(assigned)  # AOT Eq. 3: E = Y P D, one patch per token
+        return rearrange(embedding, "b c h w -> b (h w) c")
+
+
+class SelfAttention(nn.Module):
+    """Association within the current frame: queries and keys know their position, values do not."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.project = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, position: Tensor, place: Place) -> Tensor:
+        """x (B, N, C), position (1, N, C) -> (B, N, C)."""
+        q, k = self.query(x + position), self.key(x + position)
+        q, k, v = (split_heads(t, self.heads) for t in (q, k, self.value(x)))
+        return self.project(join_heads(attend(q, k, v, place)))
+
+
+class LongTermAttention(nn.Module):
+    """Every cell looks at every cell of all kept frames (Eq. 6). Queries, keys and values come projected."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.project = nn.Linear(width, width)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, place: Place) -> Tensor:
+        """q (B, N, C), k and v (B, T*N, C) -> (B, N, C)."""
+        q, k, v = (split_heads(t, self.heads) for t in (q, k, v))
+        return self.project(join_heads(attend(q, k, v, place)))  # AOT Eq. 2, 4, 6
+
+
+class ShortTermAttention(nn.Module):
+    """Every cell looks at a window of `window` x `window` cells around it in the previous frame (Eq. 7).
+
+    Each offset of the window has a learned term in the scores, which depends on the query, and one in the values.
+    """
+
+    def __init__(self, width: int, heads: int, window: int) -> None:
+        super().__init__()
+        self.heads, self.window = heads, window
+        self.relative_score = nn.Conv2d(width, heads * window**2, kernel_size=1, groups=heads)
+        self.relative_value = nn.Parameter(torch.zeros(heads, window**2, width // heads))
+        self.project = nn.Linear(width, width)
+
+    def start_near(self) -> None:
+        """Initialise the relative terms: weights fall off with the distance d in cells as (1 + d^2)^-1.5."""
+        offset = torch.arange(self.window) - self.window // 2
+        fall = -1.5 * torch.log1p(offset[:, None] ** 2 + offset**2)
+        with torch.no_grad():
+            self.relative_score.bias.copy_(fall.flatten().repeat(self.heads))
+            self.relative_value.zero_()
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, place: Place) -> Tensor:
+        """q, k, v (B, N, C) of one grid -> (B, N, C)."""
+        height, width = place.query_grid
+        r, h = self.window // 2, self.heads
+
+        # Queries of one image row share the rows of keys around them, so a row is one small matrix product.
+        def rows_around(x: Tensor) -> Tensor:
+            x = rearrange(x, "b (y x) (h d) -> b h y x d", y=height, h=h)
+            x = F.pad(x, (0, 0, r, r, r, r)).unfold(2, self.window, 1)
+            return rearrange(x, "b h y x d i -> b h y (i x) d")  # i: row of the window, x: padded column
+
+        queries = rearrange(q, "b (y x) (h d) -> b h y x d", y=height, h=h)
+        scores = queries * queries.shape[-1] ** -0.5 @ rows_around(k).mT
+        scores = rearrange(scores, "b h y x (i w) -> b h y x i w", i=self.window)
+        columns = torch.arange(width, device=q.device)[:, None] + torch.arange(self.window, device=q.device)
+        columns = columns[:, None].expand(*scores.shape[:4], self.window, self.window)
+        scores = rearrange(scores.gather(-1, columns), "b h y x i j -> b h (y x) (i j)")
+
+        spatial_q = rearrange(q, "b (y x) c -> b c y x", y=height)
+        scores = scores + rearrange(self.relative_score(spatial_q), "b (h o) y x -> b h (y x) o", h=h)
+        index = window_index(place.query_grid, self.window).to(q.device)
+        weights = scores.masked_fill(index < 0, float("-inf")).softmax(dim=-1)  # AOT Eq. 7, (B, h, N, window^2)
+        record(weights, Place(place.name, place.query_grid, place.key_grid, place.key_frames, index))
+
+        spread = weights.new_zeros(*columns.shape[:5], width + 2 * r)
+        window = rearrange(weights, "b h (y x) (i j) -> b h y x i j", y=height, i=self.window)
+        spread = rearrange(spread.scatter(-1, columns, window), "b h y x i w -> b h y x (i w)")
+        out = rearrange(spread @ rows_around(v), "b h y x d -> b h (y x) d")
+        return self.project(join_heads(out + weights @ self.relative_value))
+
+
+def window_index(grid: Grid, window: int) -> Tensor:
+    """The cell of the grid that each window offset of each query falls on, -1 outside: (N, window^2).
+
+    Offsets run row by row from (-r, -r) to (r, r) with r = window // 2.
+    """
+    height, width = grid
+    offset = torch.arange(window) - window // 2
+    y = torch.arange(height)[:, None] + offset  # (H, window)
+    x = torch.arange(width)[:, None] + offset  # (W, window)
+    cell = y[:, None, :, None] * width + x[None, :, None, :]
+    inside = ((y >= 0) & (y < height))[:, None, :, None] & ((x >= 0) & (x < width))[None, :, None, :]
+    return rearrange(torch.where(inside, cell, -1), "y x i j -> (y x) (i j)")
+
+
+class FeedForward(nn.Module):
+    """Two linear layers around a group norm, GELU and a 5x5 depth-wise convolution over the grid."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        self.expand = nn.Linear(width, inner)
+        self.norm = nn.GroupNorm(32, inner)
+        self.mix = nn.Conv2d(inner, inner, kernel_size=5, padding=2, groups=inner, bias=False)
+        self.shrink = nn.Linear(inner, width)
+
+    def forward(self, x: Tensor, grid: Grid) -> Tensor:
+        """(B, N, C) -> (B, N, C)."""
+        x = rearrange(self.expand(x), "b (y x) c -> b c y x", y=grid[0])
+        x = self.mix(F.gelu(self.norm(x)))
+        return self.shrink(rearrange(x, "b c y x -> b (y x) c"))
+
+
+class KeysValues(NamedTuple):
+    """What one LSTT block keeps of past frames: keys and values (B, T*N, C) of the frames with these numbers."""
+
+    keys: Tensor
+    values: Tensor
+    frames: tuple[int, ...] | None = None  # None: the current frame itself
+
+
+class Trace(NamedTuple):
+    """What one LSTT block saw of a frame: its keys, and the content that becomes values once masks are known."""
+
+    keys: Tensor  # (B, N, C)
+    content: Tensor  # (B, N, C)
+
+
+class LSTTBlock(nn.Module):
+    """Long short-term transformer block: self-attention, long- plus short-term attention, feed-forward (Fig. 2c)."""
+
+    def __init__(self, config: AOTConfig, name: str) -> None:
+        super().__init__()
+        c, self.name = config.width, name
+        self.norm1, self.norm2, self.norm3 = nn.LayerNorm(c), nn.LayerNorm(c), nn.LayerNorm(c)
+        self.self_attention = SelfAttention(c, config.heads)
+        self.match = nn.Linear(c, c)  # W^K, the one projection of queries and keys
+        self.value = nn.Linear(c, c)  # W^V
+        self.long_term = LongTermAttention(c, config.heads)
+        self.short_term = ShortTermAttention(c, config.heads, config.window)
+        self.feed_forward = FeedForward(c, config.feedforward)
+        self.drop_path = DropPath(config.drop_path)
+
+    def start_by_copying(self) -> None:
+        """Initialise so that identities pass unchanged, from near cells first: the untrained block repeats masks."""
+        for layer in (self.value, self.long_term.project, self.short_term.project):
+            nn.init.eye_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.long_term.project.weight.data *= 0.25  # it has yet to learn where to look
+        self.match.weight.data *= 1.6  # like finds like
+        self.short_term.start_near()
+
+    def values_of(self, content: Tensor, identity: Tensor) -> Tensor:
+        """Values that carry the identities E of their cells (AOT Eq. 4): (B, N, C)."""
+        return self.value(content + identity)
+
+    def forward(
+        self, x: Tensor, grid: Grid, past: tuple[KeysValues, KeysValues] | None, identity: Tensor | None
+    ) -> tuple[Tensor, Trace]:
+        """x (B, N, C) -> the same shape, and the trace of the frame.
+
+        `past` is what long-term and short-term attention read. A reference frame has no past and reads itself, with
+        the `identity` embedding of its given masks (Sec. 4.2, last paragraph).
+        """
+        position = sine_position(grid, x.shape[-1], x.device)
+        y = self.norm1(x)
+        x = x + self.drop_path(self.self_attention(y, position, Place(f"{self.name}/self", grid, (1, *grid))))
+
+        y = self.norm2(x)
+        trace = Trace(self.match(y), y)
+        if past is None:
+            itself = KeysValues(trace.keys, self.values_of(y, identity))
+            past = (itself, itself)
+        long, short = past
+        kept = long.keys.shape[1] // x.shape[1]
+        x = x + self.long_term(
+            trace.keys, long.keys, long.values, Place(f"{self.name}/long_term", grid, (kept, *grid), long.frames)
+        )
+        x = x + self.short_term(
+            trace.keys, short.keys, short.values, Place(f"{self.name}/short_term", grid, (1, *grid), short.frames)
+        )
+        return x + self.drop_path(self.feed_forward(self.norm3(x), grid)), trace
+
+
+class LSTT(nn.Module):
+    """A stack of LSTT blocks; the output of each is normalised for the decoder."""
+
+    def __init__(self, config: AOTConfig) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(LSTTBlock(config, f"block{i + 1}") for i in range(config.layers))
+        self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(config.layers))
+        for weight in self.blocks.parameters():
+            if weight.dim() > 1:
+                nn.init.xavier_uniform_(weight)
+        for block in self.blocks:
+            block.start_by_copying()
+
+    def forward(
+        self,
+        x: Tensor,
+        grid: Grid,
+        past: list[tuple[KeysValues, KeysValues]] | None = None,
+        identity: Tensor | None = None,
+    ) -> tuple[list[Tensor], list[Trace]]:
+        """x (B, N, C), one (long, short) pair per block -> normalised outputs (B, N, C) and traces, one per block."""
+        outputs, traces = [], []
+        for i, (block, norm) in enumerate(zip(self.blocks, self.norms, strict=True)):
+            x, trace = block(x, grid, None if past is None else past[i], identity)
+            outputs.append(norm(x))
+            traces.append(trace)
+        return outputs, traces
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What AOT knows of one frame."""
+
+    features: list[Tensor]  # of the encoder, finest scale first
+    tokens: Tensor  # (B, N, C)
+    grid: Grid
+    traces: list[Trace] | None = None  # one per block, once the frame has been read
+    assignment: Tensor | None = None  # P (B, 1+K, 1+M)
+
+
+@dataclass
+class AOTEntry(Entry):
+    """What AOT keeps of one frame: keys and values per block, and who has which identity."""
+
+    blocks: list[KeysValues]
+    assignment: Tensor  # P (B, 1+K, 1+M)
+
+
+class AOT(VOSNetwork):
+    """The whole network: encoder, identity bank, LSTT, decoder."""
+
+    def __init__(self, config: AOTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = TinyEncoder(config.encoder_channels)
+        self.stride = self.encoder.strides[-1]
+        self.max_objects = config.identities
+        self.working_size = config.working_size
+        self.schedule = Schedule(first=True, previous=True, every=config.memory_every)
+        self.project = nn.Conv2d(self.encoder.channels[-1], config.width, kernel_size=1)
+        self.identity_bank = IdentityBank(config.identities, config.width, patch=self.stride)
+        self.lstt = LSTT(config)
+        self.decoder = FPNDecoder(
+            channels_in=config.width * (config.layers + 1),
+            shortcuts=self.encoder.channels,
+            width=config.decoder_width,
+            channels_out=1 + config.identities,
+            align_corners=False,
+        )
+        self.decoder.start_by_copying(self.identity_bank.vectors())
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
+
+    def encode(self, frame: Tensor) -> Seen:
+        """RGB frames (B, 3, H, W) in [0, 1], H and W multiples of `stride` -> seen."""
+        features = self.encoder((frame - self.mean) / self.std)
+        tokens = self.project(features[-1])
+        return Seen(features, rearrange(tokens, "b c y x -> b (y x) c"), tuple(tokens.shape[-2:]))
+
+    def read(self, seen: Seen, memory: Memory) -> tuple[Tensor, Seen]:
+        """Logits (B, 1+K, H/2, W/2) of the K objects in memory, background first, and seen with its traces.
+
+        Raises InputError when the memory is empty or holds no previous frame.
+        """
+        if not memory.kept or memory.previous is None:
+            raise InputError(
+                "AOT reads a kept frame and the previous frame, but the memory holds "
+                f"{len(memory.kept)} kept and {'no' if memory.previous is None else 'a'} previous frame: "
+                "memorize a frame with its masks first, under a schedule with first=True and previous=True."
+            )
+        outputs, traces = self.lstt(seen.tokens, seen.grid, past=self._recall(memory))
+        maps = [rearrange(t, "b (y x) c -> b c y x", y=seen.grid[0]) for t in (seen.tokens, *outputs)]
+        logits = self.decoder(torch.cat(maps, dim=1), seen.features)  # L^D (B, 1+M, H/2, W/2)
+        assignment = memory.previous.assignment
+        chosen = einsum(assignment, logits, "b k m, b m h w -> b k h w")  # AOT Eq. 5: P L^D, before the softmax
+        return chosen, replace(seen, traces=traces, assignment=assignment)
+
+    def memorize(self, seen: Seen, masks: Tensor) -> AOTEntry:
+        """Keys and values of a frame whose masks (B, 1+K, H, W) are given or predicted; H, W as of the frame."""
+        assignment, traces = seen.assignment, seen.traces
+        if assignment is None:
+            batch, objects = masks.shape[0], masks.shape[1] - 1
+            shuffle = self.training and self.config.shuffle_identities
+            assignment = self.identity_bank.assign(batch, objects, shuffle, masks.device)
+        identity = self.identity_bank(masks, assignment)
+        if traces is None:
+            _, traces = self.lstt(seen.tokens, seen.grid, identity=identity)
+        blocks = [
+            KeysValues(trace.keys, block.values_of(trace.content, identity))
+            for block, trace in zip(self.lstt.blocks, traces, strict=True)
+        ]
+        return AOTEntry(blocks, assignment)
+
+    def _recall(self, memory: Memory) -> list[tuple[KeysValues, KeysValues]]:
+        """For each block, the (long-term, short-term) keys and values."""
+        frames = tuple(entry.frame for entry in memory.kept)
+        past = []
+        for i in range(len(self.lstt.blocks)):
+            kept = [entry.blocks[i] for entry in memory.kept]
+            long = KeysValues(torch.cat([e.keys for e in kept], 1), torch.cat([e.values for e in kept], 1), frames)
+            past.append((long, memory.previous.blocks[i]._replace(frames=(memory.previous.frame,))))
+        return past

@@ -1,0 +1,248 @@
+"""What people type: `minivos segment`, `train`, `eval`, `demo`, `models`, `doctor`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import logging
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from statistics import fmean
+from typing import Annotated, Any
+
+import av
+import psutil
+import torch
+import typer
+from tqdm import tqdm
+
+from minivos.errors import InputError
+from minivos.lab.evaluate import evaluate_folders, score_samples
+from minivos.lab.report import make_card, write_report
+from minivos.lab.train import Recipe, synthetic_clips, train
+from minivos.models import PRESETS, create_model, has_weights, list_models, read_facts, save_weights
+from minivos.tracker import Tracker, pick_device
+from minivos.video.clip import (
+    OverlayWriter,
+    check_mask,
+    describe_mask,
+    open_frames,
+    prepare_output,
+    read_binary_masks,
+    read_mask,
+    shrink_labels,
+    write_mask,
+)
+from minivos.video.datasets import DavisDataset, samples_root
+from minivos.video.files import whole_file, whole_folder
+
+RUNS = Path("runs/aot_mini")
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def plain_errors(command: Callable) -> Callable:
+    """Print bad input as one line and exit with status 2 instead of a traceback."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except InputError as error:
+            print(f"minivos: {error}", file=sys.stderr)
+            raise typer.Exit(2) from error
+
+    return run
+
+
+Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu")]
+Model = Annotated[str, typer.Option(help="model name, see `minivos models`")]
+Weights = Annotated[str, typer.Option(help="'mini' (shipped with the package) or a .safetensors / .pt file")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="write into a folder that holds results already")]
+
+
+@app.callback()
+def main(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="say more")] = False) -> None:
+    """Video object segmentation with transformers: the masks of the first frame in, the masks of every frame out."""
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="minivos: %(message)s")
+
+
+@app.command()
+@plain_errors
+def segment(
+    video: Annotated[Path, typer.Argument(help="a video file or a folder of JPEG or PNG frames")],
+    mask: Annotated[Path, typer.Option(help="mask of the first frame: a PNG, or a folder with one PNG per object")],
+    model: Model = "aot_mini",
+    out: Annotated[Path, typer.Option(help="folder for masks and overlay.mp4")] = Path("out/segment"),
+    weights: Weights = "mini",
+    max_side: Annotated[int, typer.Option(help="shrink frames whose long side is longer, in pixels")] = 480,
+    side: Annotated[int, typer.Option(help="short side at which the network works; 0: what it was trained at")] = 0,
+    stride: Annotated[int, typer.Option(help="take every n-th frame")] = 1,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Follow the objects of the first frame's mask through a video."""
+    source = open_frames(video, max_side=max_side, stride=stride)
+    first_mask = read_binary_masks(mask, report=print) if mask.is_dir() else read_mask(mask, report=print)
+    check_mask(first_mask, source.full_size, str(mask))
+    first_mask = shrink_labels(first_mask, source.size)
+    network = create_model(model, weights).to(pick_device(device))
+    tracker = Tracker(network, side=side or None)
+    print(f"{video}: {source.size[1]}x{source.size[0]} pixels, {describe_mask(first_mask)}")
+    print(f"{model} on {tracker.device}, working at a short side of {tracker.side} pixels")
+
+    out = prepare_output(out, overwrite)
+    masks_folder, overlay_file = out / "masks", out / "overlay.mp4"
+    frames, seconds = 0, 0.0
+    with whole_folder(masks_folder) as part, OverlayWriter(overlay_file, source.size, source.fps) as overlay:
+        for frame, name in tqdm(zip(source, source.names, strict=False), total=source.count, unit="frame"):
+            began = time.perf_counter()
+            labels = tracker.step(frame, first_mask if frames == 0 else None)
+            seconds += time.perf_counter() - began
+            frames += 1
+            write_mask(part / f"{name}.png", labels)
+            overlay.write(frame, labels)
+    print(f"{frames} frames at {frames / seconds:.1f} frames per second (network alone)")
+    print(f"{masks_folder}: {frames} palette PNGs, value = object id, 0 = background")
+    print(f"{overlay_file}: the frames with the objects drawn over them")
+
+
+@app.command("train")
+@plain_errors
+def train_command(
+    model: Model = "aot_mini",
+    out: Annotated[
+        Path, typer.Option(help="folder for checkpoint, log and weights; goes on from what is there")
+    ] = Path("runs/aot_mini"),
+    minutes: Annotated[float, typer.Option(help="train this long; 0: for --steps")] = 0,
+    steps: Annotated[int, typer.Option(help="optimiser steps")] = Recipe.steps,
+    seed: Annotated[int, typer.Option(help="of weights and clips")] = 0,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="field=value of the recipe, repeatable")] = None,
+    photos: Annotated[Path | None, typer.Option(help="folder of photographs to use as textures")] = None,
+    device: Device = "auto",
+) -> None:
+    """Train a small network on synthetic clips, and score it on the validation split of data_samples."""
+    recipe = change(Recipe(minutes=minutes, steps=steps, seed=seed), settings or [])
+    where, main_process = pick_device(device), int(os.environ.get("RANK", 0)) == 0
+    if "RANK" in os.environ:
+        torch.distributed.init_process_group("nccl" if where.type == "cuda" else "gloo")
+    torch.manual_seed(seed)
+    network = create_model(model)
+    history = train(network, recipe, out, where, make_clip=synthetic_clips(recipe, photos))
+    if main_process:
+        facts = {"model": model, "recipe": dataclasses.asdict(recipe), "steps": len(history), "device": str(where)}
+        facts["minutes"] = round(sum(row["seconds"] for row in history) / 60, 1)
+        facts["share of time spent on data"] = round(
+            sum(row["data_seconds"] for row in history) / sum(row["seconds"] for row in history), 3
+        )
+        facts["scores"] = score_samples(network)
+        facts["log"] = every_so_often(history)
+        save_weights(network, out / f"{model}.safetensors")
+        with whole_file(out / f"{model}.json") as part:
+            part.write_text(json.dumps(facts, indent=1) + "\n")
+        print(f"{out / model}.safetensors and .json: J&F {facts['scores']['val']['J&F']:.3f} on the validation split")
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def change(recipe: Recipe, settings: list[str]) -> Recipe:
+    """The recipe with `field=value` settings applied; InputError for an unknown field or a value of another kind."""
+    kinds = {field.name: type(getattr(recipe, field.name)) for field in dataclasses.fields(recipe)}
+    changes = {}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        if name not in kinds:
+            raise InputError(f"The recipe has no field {name!r}. Known fields: {', '.join(kinds)}.")
+        try:
+            changes[name] = kinds[name](value)
+        except ValueError as error:
+            raise InputError(
+                f"--set {setting}: {value!r} is no {kinds[name].__name__}. Write {name}=number."
+            ) from error
+    return dataclasses.replace(recipe, **changes)
+
+
+def every_so_often(history: list[dict[str, float]], rows: int = 50) -> list[dict[str, float]]:
+    """The log in at most `rows` rows: loss and J averaged over equal stretches of steps."""
+    length = -(-len(history) // rows)
+    stretches = [history[i : i + length] for i in range(0, len(history), length)]
+    return [
+        {"step": part[-1]["step"]} | {key: round(fmean(row[key] for row in part), 4) for key in ("loss", "J")}
+        for part in stretches
+    ]
+
+
+@app.command("eval")
+@plain_errors
+def eval_command(
+    gt: Annotated[Path, typer.Argument(help="true masks: a folder of PNGs, or of such folders")],
+    pred: Annotated[Path, typer.Argument(help="predicted masks, laid out alike")],
+    csv: Annotated[Path | None, typer.Option(help="where to write the table; PRED/scores.csv if not given")] = None,
+) -> None:
+    """Score masks as DAVIS does: J, F, J&F, with recall and decay, per object and overall."""
+    evaluation = evaluate_folders(gt, pred)
+    print(evaluation.table())
+    evaluation.write_csv(csv := csv or pred / "scores.csv")
+    print(f"written to {csv}")
+
+
+@app.command()
+@plain_errors
+def demo(
+    out: Annotated[Path, typer.Option(help="the page to write")] = Path("out/report.html"),
+    model: Model = "aot_mini",
+    weights: Weights = "mini",
+    device: Device = "auto",
+) -> None:
+    """Segment the sample clips with the shipped weights and write a page to look at."""
+    network = create_model(model, weights).to(pick_device(device))
+    clips = DavisDataset(samples_root(), split="scenarios")
+    cards = [make_card(network, clip) for clip in tqdm(clips, unit="clip")]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_report(out, cards, {"model": model, "parameters": parameters(network), "weights": weights})
+    for card in cards:
+        print(f"{card.name:22} J&F {card.scores['network']:.2f}, {card.fps:.0f} frames per second")
+    print(f"Open this page in a browser: {out.resolve()}")
+
+
+@app.command()
+@plain_errors
+def models() -> None:
+    """List the networks, their sizes, and what their shipped weights score."""
+    for name in list_models():
+        print(f"{name:12} {parameters(create_model(name)) / 1e6:6.2f} M parameters  {PRESETS[name].summary}")
+        if has_weights(name):
+            scores = read_facts(name)["scores"]["val"]
+            print(f"{'':12} shipped weights: J&F {scores['J&F']:.3f} on the validation split of data_samples")
+
+
+@app.command()
+@plain_errors
+def doctor() -> None:
+    """Say what this machine has: versions, device, memory, video support."""
+    print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
+    for package in ("minivos", "torch", "torchvision", "timm", "numpy", "av", "jupyterlab"):
+        print(f"{package:12} {version(package)}")
+    print(f"{'device':12} {pick_device()} ({torch.get_num_threads()} CPU threads)")
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        print(f"{'GPU':12} {torch.cuda.get_device_name()}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free")
+    memory = psutil.virtual_memory()
+    print(f"{'memory':12} {memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free")
+    can = [verb for verb, codec in (("read", "h264"), ("write", "libx264")) if codec in av.codecs_available]
+    print(f"{'H.264 video':12} can {' and '.join(can) or 'neither read nor write'}")
+
+
+def parameters(network: torch.nn.Module) -> int:
+    """How many numbers the network has learned."""
+    return sum(p.numel() for p in network.parameters())
+
+
+if __name__ == "__main__":
+    app()

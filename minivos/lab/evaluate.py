@@ -1,0 +1,184 @@
+"""Scores of predicted masks, as tables: the DAVIS protocol over folders of mask PNGs or over label arrays."""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from minivos.errors import InputError
+from minivos.nn.network import VOSNetwork
+from minivos.tracker import propagate
+from minivos.video.clip import Clip
+from minivos.video.datasets import DavisDataset, samples_root
+from minivos.video.files import pictures_in, whole_file
+from minivos.video.mask_files import check_size, read_masks
+from minivos.video.metrics import ObjectScore, Statistics, score_labels
+
+COLUMNS = ("J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay")  # as the official CSV has them
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of every object of one or more sequences; each object counts once, however long its sequence."""
+
+    scores: Mapping[str, Sequence[ObjectScore]]  # sequence name -> one score per object
+
+    @classmethod
+    def of(cls, sequences: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> "Evaluation":
+        """Score label maps {name: (gt, pred)}, each uint8 (T,H,W); raises InputError, see metrics.score_labels."""
+        return cls({name: _score_sequence(name, gt, pred) for name, (gt, pred) in sequences.items()})
+
+    def __post_init__(self) -> None:
+        if not any(self.scores.values()):
+            raise InputError("no sequence to evaluate; expected at least one with one object")
+
+    @property
+    def J_statistics(self) -> Statistics:
+        """Mean, recall and decay of J, each averaged over all objects."""
+        return _average(score.J_statistics for score in self._objects())
+
+    @property
+    def F_statistics(self) -> Statistics:
+        """Mean, recall and decay of F, each averaged over all objects."""
+        return _average(score.F_statistics for score in self._objects())
+
+    @property
+    def mean(self) -> float:
+        """J&F, the mean of mean J and mean F, in [0,1]."""
+        return (self.J_statistics.mean + self.F_statistics.mean) / 2
+
+    def summary(self) -> tuple[float, float, float]:
+        """Mean J, mean F and J&F over all objects, each in [0,1]."""
+        return self.J_statistics.mean, self.F_statistics.mean, self.mean
+
+    def table(self) -> str:
+        """Plain text with one row per object and a last row for all, three decimals."""
+        width = max(len(sequence) for sequence, _, _ in self._rows())
+        lines = [f"{'sequence':{width}}  object  " + "  ".join(f"{column:>8}" for column in COLUMNS)]
+        for sequence, object_id, values in self._rows():
+            lines.append(f"{sequence:{width}}  {object_id:>6}  " + "  ".join(f"{value:8.3f}" for value in values))
+        return "\n".join(lines)
+
+    def write_csv(self, path: Path | str) -> None:
+        """Write the rows of the table as CSV, whole or not at all; raises InputError where no file can be written."""
+        with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["sequence", "object", *COLUMNS])
+            for sequence, object_id, values in self._rows():
+                writer.writerow([sequence, object_id, *(f"{value:.3f}" for value in values)])
+
+    def _objects(self) -> list[ObjectScore]:
+        return [score for objects in self.scores.values() for score in objects]
+
+    def _rows(self) -> Iterator[tuple[str, str, tuple[float, ...]]]:
+        """Sequence, object id and the values of COLUMNS, for every object and for all together."""
+        for sequence, objects in self.scores.items():
+            for score in objects:
+                yield sequence, str(score.object_id), _values(score)
+        yield "global", "", _values(self)
+
+
+def evaluate_folders(gt: Path | str, pred: Path | str, sequences: Sequence[str] | None = None) -> Evaluation:
+    """Score the mask PNGs in `pred` against those in `gt` by the DAVIS protocol (see metrics.score_labels).
+
+    Both are one sequence (a folder of PNGs) or both are folders of sequences, like Annotations/480p of DAVIS, of which
+    `sequences` names those to score.  Raises InputError, naming the file, when sequences, frame names or sizes differ.
+    """
+    folders = _sequence_folders(Path(gt), Path(pred), sequences)
+    matched = {name: _matching_frames(*pair) for name, pair in folders.items()}
+    progress = tqdm(matched.items(), unit="sequence", disable=None)
+    return Evaluation({name: _score_sequence(name, *_read_sequence(frames)) for name, frames in progress})
+
+
+def evaluate_model(model: VOSNetwork, clips: Iterable[Clip], **settings: Any) -> Evaluation:
+    """Score what a network makes of clips from their first masks; `settings` go to the tracker.
+
+    Raises InputError for a clip without a mask on every frame.
+    """
+    return Evaluation.of({clip.name: (every_mask(clip), propagate(model, clip, **settings)) for clip in clips})
+
+
+def score_samples(model: VOSNetwork) -> dict[str, dict[str, float]]:
+    """J, F and J&F on the validation split of data_samples ("val") and on each scenario clip (by its name)."""
+    val = evaluate_model(model, DavisDataset(samples_root(), "val"))
+    scenarios = evaluate_model(model, DavisDataset(samples_root(), "scenarios"))
+    parts = {"val": val} | {name: Evaluation({name: scores}) for name, scores in scenarios.scores.items()}
+    return {
+        name: {key: round(value, 4) for key, value in zip(("J", "F", "J&F"), part.summary(), strict=True)}
+        for name, part in parts.items()
+    }
+
+
+def every_mask(clip: Clip) -> np.ndarray:
+    """The masks of a clip as one array uint8 (T,H,W); InputError when a frame has none."""
+    if missing := [t for t in range(len(clip)) if t not in clip.masks]:
+        raise InputError(
+            f"clip {clip.name} has no mask for frame {missing[0]} ({len(missing)} of {len(clip)} frames lack one); "
+            "scoring needs a mask on every frame"
+        )
+    return np.stack([clip.masks[t] for t in range(len(clip))])
+
+
+def _score_sequence(name: str, gt: np.ndarray, pred: np.ndarray) -> list[ObjectScore]:
+    try:
+        return score_labels(gt, pred)
+    except InputError as error:
+        raise InputError(f"sequence {name}: {error}") from error
+
+
+def _average(statistics: Iterable[Statistics]) -> Statistics:
+    return Statistics(*np.mean([astuple(each) for each in statistics], axis=0).tolist())
+
+
+def _values(scored: ObjectScore | Evaluation) -> tuple[float, ...]:
+    """The values of COLUMNS."""
+    return scored.mean, *astuple(scored.J_statistics), *astuple(scored.F_statistics)
+
+
+def _sequence_folders(gt: Path, pred: Path, names: Sequence[str] | None) -> dict[str, tuple[Path, Path]]:
+    """The folders of ground truth and prediction of each sequence, by its name."""
+    if names is None and any(gt.glob("*.png")):
+        return {gt.resolve().name: (gt, pred)}
+    if names is None:
+        names, predicted = _subfolders(gt), _subfolders(pred)
+        if unpaired := sorted(set(names) ^ set(predicted)):
+            raise InputError(
+                f"{unpaired[0]} is only in one of {gt} and {pred} ({len(unpaired)} sequences are); "
+                "expected the same names: complete the folders, or say which sequences to score"
+            )
+    return {name: (gt / name, pred / name) for name in names}
+
+
+def _subfolders(folder: Path) -> list[str]:
+    found = sorted(path.name for path in folder.glob("*") if path.is_dir() and not path.name.startswith("."))
+    if not found:
+        raise InputError(f"{folder} holds no sequence; expected a folder of mask PNGs, or a folder of such folders")
+    return found
+
+
+def _matching_frames(gt: Path, pred: Path) -> list[tuple[Path, Path]]:
+    """The mask files of ground truth and prediction, frame by frame in the order of time."""
+    gt_files, pred_files = ({path.name: path for path in pictures_in(folder)} for folder in (gt, pred))
+    if missing := [name for name in gt_files if name not in pred_files]:
+        raise InputError(
+            f"{pred / missing[0]} is missing ({len(missing)} of {len(gt_files)} masks are); "
+            f"expected one for each file in {gt}, under the same name"
+        )
+    if extra := [name for name in pred_files if name not in gt_files]:
+        raise InputError(
+            f"{pred / extra[0]} has no ground truth in {gt} ({len(extra)} files have none); remove or rename them"
+        )
+    return [(gt_files[name], pred_files[name]) for name in gt_files]
+
+
+def _read_sequence(frames: list[tuple[Path, Path]]) -> tuple[np.ndarray, np.ndarray]:
+    """Ground truth and prediction as labels, uint8 (T,H,W) each, at the size of the first ground-truth mask."""
+    gt_paths, pred_paths = zip(*frames, strict=True)
+    gt, pred = read_masks(gt_paths), read_masks(pred_paths)
+    for path, labels in zip(gt_paths + pred_paths, gt + pred, strict=True):
+        check_size(labels, gt[0].shape, path)
+    return np.stack(gt), np.stack(pred)

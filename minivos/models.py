@@ -1,0 +1,138 @@
+"""Names -> networks, and networks <-> weight files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from minivos.aot import AOT, AOTConfig
+from minivos.errors import InputError
+from minivos.nn.network import VOSNetwork
+from minivos.video.files import whole_file
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named network."""
+
+    network: type[VOSNetwork]
+    config: Callable[[], Any]
+    summary: str
+
+
+PRESETS = {
+    "aot_mini": Preset(AOT, AOTConfig.mini, "AOT with 2 LSTT blocks of 96 channels at 128 px; learns on a laptop"),
+}
+
+
+def list_models() -> list[str]:
+    """The names that `create_model` knows."""
+    return list(PRESETS)
+
+
+def create_model(name: str, weights: str | Path | None = None, **overrides: Any) -> VOSNetwork:
+    """Build a network by name, in evaluation mode.
+
+    Args:
+        name: one of `list_models()`.
+        weights: None for random weights, "mini" for the small trained weights that come with the package, or the path
+            of a `.safetensors` file or of a `.pt` file that holds a state dict and nothing else.
+        overrides: fields of the network's configuration to change, for example `layers=3`.
+
+    Raises InputError for an unknown name or field, and for weights that are missing, corrupt or of another network.
+    """
+    if name not in PRESETS:
+        raise InputError(f"There is no model {name!r}. Known models: {', '.join(PRESETS)}.")
+    preset = PRESETS[name]
+    config = preset.config()
+    known = {field.name for field in dataclasses.fields(config)}
+    if unknown := sorted(set(overrides) - known):
+        raise InputError(f"{name} has no setting {', '.join(unknown)}. Known settings: {', '.join(sorted(known))}.")
+    network = preset.network(dataclasses.replace(config, **overrides))
+    if weights is not None:
+        path = _shipped(name) if weights == "mini" else Path(weights)
+        load_weights(network, path)
+    return network.eval()
+
+
+def save_weights(network: VOSNetwork, path: str | Path) -> None:
+    """Write the weights as float32 safetensors, whole or not at all. Raises InputError when it cannot be written."""
+    tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    with whole_file(path) as part:
+        save_file(tensors, part)
+
+
+def load_weights(network: VOSNetwork, path: str | Path) -> None:
+    """Load weights into a network; it is left unchanged on error.
+
+    Raises InputError when the file is missing, corrupt, holds more than tensors, or fits another network.
+    """
+    found, wanted = read_tensors(Path(path)), network.state_dict()
+    missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    if missing or extra:
+        raise InputError(
+            f"{path} is of another network: it lacks {len(missing)} of the {len(wanted)} tensors expected "
+            f"({_some(missing)}) and has {len(extra)} unknown ones ({_some(extra)}). Choose the matching model name."
+        )
+    for key, value in wanted.items():
+        if found[key].shape != value.shape:
+            raise InputError(
+                f"{path}: {key} has shape {tuple(found[key].shape)}, the network expects {tuple(value.shape)}. "
+                "Choose the model name and the settings that the weights were trained with."
+            )
+    network.load_state_dict(found)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors in a `.safetensors` or `.pt` file, without running any code that a pickle may hold."""
+    if not path.is_file():
+        raise InputError(f"There is no weights file {path}. Give the path of a .safetensors or .pt file.")
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, it is no dict
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path} holds more than tensors, or is no weights file; loading it could run code, so it was refused. "
+            "Ask for a .safetensors file."
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise InputError(f"{path} is corrupt or no weights file ({error}). Fetch or train it again.") from error
+    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise InputError(f"{path} holds no plain state dict of tensors. Save `model.state_dict()` and nothing else.")
+    return tensors
+
+
+def read_facts(name: str) -> dict[str, Any]:
+    """How the shipped weights of a model were trained and what they score; InputError when it has none."""
+    return json.loads(_shipped(name).with_suffix(".json").read_text())
+
+
+def has_weights(name: str) -> bool:
+    """Whether small trained weights come with this model."""
+    return (WEIGHTS / f"{name}.safetensors").exists()
+
+
+def _shipped(name: str) -> Path:
+    path = WEIGHTS / f"{name}.safetensors"
+    if not path.exists():
+        have = ", ".join(sorted(p.stem for p in WEIGHTS.glob("*.safetensors"))) or "none"
+        raise InputError(f"No small trained weights come with {name} (they come with: {have}). Give a path instead.")
+    return path
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "") if names else "none"

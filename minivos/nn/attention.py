@@ -1,0 +1,194 @@
+"""Softmax attention, and the recorder that shows where it looks.
+
+Every attention in the package says where it happens (`Place`) and hands its weights to `record`. Outside
+`with record_attention() as maps:` that call returns at once and `attend` uses PyTorch's fused kernel, which never
+builds the weights; inside, the explicit form runs and each map is kept with its geometry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from fnmatch import fnmatch
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the rows and columns of an attention matrix stand for.
+
+    Rows are the cells of `query_grid`, row by row. Columns are the cells of one such grid per key frame, frame by frame,
+    or, where each query sees only some cells (a window, a cross), the cells named in `index`.
+    """
+
+    name: str  # for example "block1/long_term"
+    query_grid: tuple[int, int]  # (H, W)
+    key_grid: tuple[int, int, int]  # (T, H, W)
+    key_frames: tuple[int, ...] | None = None  # frame number of each key frame; None: the query's own frame
+    index: Tensor | None = None  # (Nq, Nk) cell of the key grid that each column is, -1 outside the frame
+
+
+@dataclass(frozen=True, repr=False)
+class AttentionMap:
+    """The weights of one attention, on the CPU, with their geometry. Each row sums to one."""
+
+    name: str
+    weights: Tensor  # (B, heads, Nq, Nk) in [0, 1]
+    query_grid: tuple[int, int]
+    key_grid: tuple[int, int, int]
+    key_frames: tuple[int, ...]
+    query_frame: int
+    index: Tensor | None = None  # (Nq, Nk), see Place
+
+    def __repr__(self) -> str:
+        return (
+            f"AttentionMap({self.name!r}, frame {self.query_frame} looks at {list(self.key_frames)}, "
+            f"weights {tuple(self.weights.shape)})"
+        )
+
+    def dense(self) -> Tensor:
+        """The weights over all cells of the key grid, (B, heads, Nq, T*H*W); cells that are not seen get 0."""
+        if self.index is None:
+            return self.weights
+        cells = self.key_grid[0] * self.key_grid[1] * self.key_grid[2]
+        full = self.weights.new_zeros(*self.weights.shape[:-1], cells)
+        return full.scatter_add_(-1, self.index.clamp(min=0).expand_as(self.weights), self.weights)
+
+    def look_from(self, y: int, x: int, batch: int = 0) -> Tensor:
+        """Where query cell (y, x) looks: (heads, T, H, W), sums to one per head."""
+        height, width = self.query_grid
+        if not (0 <= y < height and 0 <= x < width):
+            raise IndexError(f"cell ({y}, {x}) is outside the query grid of {height} x {width} cells")
+        t, h, w = self.key_grid
+        row = self.weights[batch, :, y * width + x]  # (heads, Nk)
+        if self.index is not None:
+            cells = self.index[y * width + x].clamp(min=0).expand_as(row)
+            row = row.new_zeros(len(row), t * h * w).scatter_add_(-1, cells, row)
+        return rearrange(row, "n (t h w) -> n t h w", t=t, h=h, w=w)
+
+    def look_back(self, frame: int, y: int, x: int, batch: int = 0) -> Tensor:
+        """How strongly each query cell looks at cell (y, x) of key frame number `frame`: (heads, H, W)."""
+        if frame not in self.key_frames:
+            raise IndexError(f"frame {frame} is not among the key frames {list(self.key_frames)}")
+        _, h, w = self.key_grid
+        cell = (self.key_frames.index(frame) * h + y) * w + x
+        return rearrange(self.dense()[batch, :, :, cell], "n (h w) -> n h w", h=self.query_grid[0])
+
+
+class Recording(list[AttentionMap]):
+    """The attention maps of one `record_attention` block, in the order in which they were computed."""
+
+    def __init__(self, only: str) -> None:
+        super().__init__()
+        self.only = only
+        self.names_met: set[str] = set()
+
+    def find(self, name: str, frame: int | None = None) -> AttentionMap:
+        """The last map called `name` (wildcards allowed), of query frame number `frame` if given; KeyError if none."""
+        for found in reversed(self):
+            if fnmatch(found.name, name) and frame in (None, found.query_frame):
+                return found
+        known = sorted({(m.name, m.query_frame) for m in self})
+        raise KeyError(f"no map called {name!r} for frame {frame}; recorded (name, frame): {known}")
+
+
+_recording: ContextVar[Recording | None] = ContextVar("recording", default=None)
+_frame: ContextVar[int] = ContextVar("frame", default=-1)
+
+
+@contextmanager
+def record_attention(only: str = "*") -> Iterator[Recording]:
+    """Keep every attention map computed inside the block whose name matches `only` (wildcards allowed).
+
+    Raises RuntimeError at the end of the block when nothing was recorded.
+    """
+    recording = Recording(only)
+    token = _recording.set(recording)
+    try:
+        yield recording
+    finally:
+        _recording.reset(token)
+    if not recording:
+        met = sorted(recording.names_met)
+        raise RuntimeError(
+            f"no attention called {only!r} was recorded; "
+            + (f"names met: {met}" if met else "no attention ran inside the block: run the network inside it")
+        )
+
+
+@contextmanager
+def at_frame(number: int) -> Iterator[None]:
+    """Say which frame of the video is being processed, so that recorded maps know."""
+    token = _frame.set(number)
+    try:
+        yield
+    finally:
+        _frame.reset(token)
+
+
+def is_recording() -> bool:
+    """Whether attention weights are wanted right now."""
+    return _recording.get() is not None
+
+
+def record(weights: Tensor, place: Place) -> None:
+    """Hand the weights (B, heads, Nq, Nk) of one attention to the recorder; does nothing when nobody listens."""
+    recording = _recording.get()
+    if recording is None:
+        return
+    recording.names_met.add(place.name)
+    if fnmatch(place.name, recording.only):
+        now = _frame.get()
+        frames = (now,) if place.key_frames is None else place.key_frames
+        kept = weights.detach().float().cpu()
+        index = None if place.index is None else place.index.cpu()
+        recording.append(AttentionMap(place.name, kept, place.query_grid, place.key_grid, frames, now, index))
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, place: Place) -> Tensor:
+    """softmax(q k^T / sqrt(d)) v: every query takes a weighted mean of the values (AOT Eq. 2).
+
+    q (B, heads, Nq, d), k (B, heads, Nk, d), v (B, heads, Nk, dv) -> (B, heads, Nq, dv).
+    """
+    if not is_recording():
+        return F.scaled_dot_product_attention(q, k, v)
+    scores = q @ k.mT * q.shape[-1] ** -0.5  # (B, heads, Nq, Nk)
+    weights = scores.softmax(dim=-1)
+    record(weights, place)
+    return weights @ v
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """(B, N, C) -> (B, heads, N, C/heads)."""
+    return rearrange(x, "b n (h d) -> b h n d", h=heads)
+
+
+def join_heads(x: Tensor) -> Tensor:
+    """(B, heads, N, d) -> (B, N, heads*d)."""
+    return rearrange(x, "b h n d -> b n (h d)")
+
+
+def sine_position(grid: tuple[int, int], channels: int, device: torch.device | None = None) -> Tensor:
+    """Sine position embedding of a grid (H, W): (1, H*W, C), the first half of the channels for y, the second for x.
+
+    Coordinates run from 0 to 2 pi over the grid; channel j of a half has wave length 2 pi 10000^(2 floor(j/2) / (C/2)),
+    sine on even j, cosine on odd j (DETR, Carion et al. 2020, with coordinates starting at 0).
+    """
+    half = channels // 2
+    wave = 10000 ** (2 * torch.arange(half, device=device).div(2, rounding_mode="floor") / half)  # (C/2,)
+
+    def waves(length: int) -> Tensor:
+        angle = torch.arange(length, device=device) / (length - 1 + 1e-6) * 2 * torch.pi
+        angle = angle[:, None] / wave  # (length, C/2)
+        return torch.where(torch.arange(half, device=device) % 2 == 0, angle.sin(), angle.cos())
+
+    height, width = grid
+    y = waves(height)[:, None].expand(height, width, half)
+    x = waves(width)[None].expand(height, width, half)
+    return rearrange(torch.cat([y, x], dim=-1), "h w c -> 1 (h w) c")

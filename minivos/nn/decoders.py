@@ -1,0 +1,89 @@
+"""Mask decoders: features -> logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ConvGN(nn.Module):
+    """Convolution with bias and group norm in 8 groups: (B, C_in, H, W) -> (B, C_out, H, W)."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2)
+        self.norm = nn.GroupNorm(8, channels_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """norm(conv(x))."""
+        return self.norm(self.conv(x))
+
+
+class FPNDecoder(nn.Module):
+    """Feature pyramid decoder with group norm (Lin et al. 2017, as used by AOT Sec. 5).
+
+    Goes from the coarsest scale to the finest, adding the image features of each scale through a 1x1 adapter.
+
+    Args:
+        channels_in: channels of the coarse input.
+        shortcuts: channels of the image features, finest scale first (three of them).
+        width: channels inside (the finest scale gets half of them).
+        channels_out: number of logits.
+        align_corners: how `F.interpolate` places the corner pixels.
+    """
+
+    def __init__(
+        self, channels_in: int, shortcuts: Sequence[int], width: int, channels_out: int, align_corners: bool
+    ) -> None:
+        super().__init__()
+        fine, middle, coarse = shortcuts
+        self.align_corners = align_corners
+        self.conv_in = ConvGN(channels_in, width, 1)
+        self.conv_coarse = ConvGN(width, width, 3)
+        self.conv_middle = ConvGN(width, width // 2, 3)
+        self.conv_fine = ConvGN(width // 2, width // 2, 3)
+        self.conv_out = nn.Conv2d(width // 2, channels_out, 1)
+        self.adapter_coarse = nn.Conv2d(coarse, width, 1)
+        self.adapter_middle = nn.Conv2d(middle, width, 1)
+        self.adapter_fine = nn.Conv2d(fine, width // 2, 1)
+        for weight in self.parameters():
+            if weight.dim() > 1:
+                nn.init.xavier_uniform_(weight)
+
+    def start_by_copying(self, vectors: Tensor) -> None:
+        """Initialise so that output k shows where the last input channels point along vector k.
+
+        `vectors` (channels_out, C) with C <= channels_in; they use the first channels of every layer, others stay.
+        """
+        outputs, width = vectors.shape
+        channel = torch.arange(outputs)
+        with torch.no_grad():
+            self.conv_in.conv.weight[:outputs] = 0
+            self.conv_in.conv.weight[:outputs, -width:, 0, 0] = F.normalize(vectors, dim=1)
+            for layer in (self.conv_coarse, self.conv_middle, self.conv_fine):
+                layer.conv.weight[:outputs] = 0
+                layer.conv.weight[channel, channel, 1, 1] = 1
+            for adapter in (self.adapter_coarse, self.adapter_middle, self.adapter_fine):
+                adapter.weight[:outputs] = 0
+            for layer in (self.conv_in.conv, self.conv_coarse.conv, self.conv_middle.conv, self.conv_fine.conv):
+                layer.bias.zero_()
+            self.conv_out.weight.zero_()
+            self.conv_out.weight[channel, channel] = 2
+            self.conv_out.bias.zero_()
+
+    def forward(self, x: Tensor, shortcuts: Sequence[Tensor]) -> Tensor:
+        """x (B, channels_in, h, w) at the coarse scale, image features, finest first -> logits at the finest scale."""
+        fine, middle, coarse = shortcuts
+        x = self.conv_in(x).relu()
+        x = self.conv_coarse(x + self.adapter_coarse(coarse)).relu()
+        x = self._grow(x, middle)
+        x = self.conv_middle(x + self.adapter_middle(middle)).relu()
+        x = self._grow(x, fine)
+        x = self.conv_fine(x + self.adapter_fine(fine)).relu()
+        return self.conv_out(x)
+
+    def _grow(self, x: Tensor, like: Tensor) -> Tensor:
+        return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=self.align_corners)

@@ -1,0 +1,103 @@
+"""The three verbs, the memory, and the schedule that decides what the memory keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from minivos.errors import InputError
+
+
+class VOSNetwork(nn.Module):
+    """A video object segmentation network: encode a frame, read the memory, memorize the frame with its masks.
+
+    seen = encode(frame)                     what one frame tells us
+    logits, seen = read(seen, memory)        what the past says about it
+    entry = memorize(seen, masks)            what we keep of it
+
+    A frame that is memorized without having been read is a reference frame: its masks were given, not predicted.
+    """
+
+    stride: int = 1  # frame sides have to be multiples of this
+    max_objects: int | None = None  # how many objects one memory can tell apart; None: any number
+    working_size: int = 480  # short side in pixels at which the network likes to work
+    schedule: Schedule
+
+    def encode(self, frame: Tensor) -> Any:
+        """Features of one frame: (B, 3, H, W), RGB in [0, 1] -> seen."""
+        raise NotImplementedError
+
+    def read(self, seen: Any, memory: Memory) -> tuple[Tensor, Any]:
+        """Find the objects of the memory in the frame: logits (B, 1+K, H, W), background first, and seen."""
+        raise NotImplementedError
+
+    def memorize(self, seen: Any, masks: Tensor) -> Entry:
+        """An entry for the memory from a frame and its masks (B, 1+K, H, W) in [0, 1], background first."""
+        raise NotImplementedError
+
+
+@dataclass
+class Entry:
+    """What is kept of one frame; networks subclass it. The memory stamps it when it takes it in."""
+
+    def __post_init__(self) -> None:
+        self.frame = -1  # frame number
+        self.reference = False  # its masks were given, not predicted
+        self.steady = False  # stays when newer frames come
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Which past frames the memory keeps. Frames whose masks were given (references) come first."""
+
+    first: bool = True  # keep the reference frames
+    previous: bool = True  # hold the previous frame as well, in `memory.previous`
+    every: int = 0  # keep a frame when this many have passed since the last one was kept; 0: never
+    last: int = 0  # keep the newest n frames; 0: none
+    at_most: int = 32  # never keep more than this many; the oldest that is not the first reference goes
+
+    def __post_init__(self) -> None:
+        if self.every < 0 or self.last < 0 or self.at_most < 1:
+            raise InputError(f"{self}: `every` and `last` must be 0 or more and `at_most` 1 or more.")
+        if not (self.first or self.previous or self.every or self.last):
+            raise InputError(f"{self} keeps nothing at all: switch on first, previous, every or last.")
+
+
+class Memory:
+    """The entries of past frames that a schedule has kept.
+
+    kept      entries in time order
+    previous  the entry of the frame before, None where the schedule does not ask for it
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+        self.kept: list[Entry] = []
+        self.previous: Entry | None = None
+        self._last_steady: int | None = None  # number of the last frame kept for good
+
+    def add(self, entry: Entry, frame: int, reference: bool = False) -> None:
+        """Take in the entry of frame number `frame`; `reference`: its masks were given, not predicted."""
+        schedule, since = self.schedule, self._last_steady
+        due = schedule.every > 0 and (since is None or frame - since >= schedule.every)
+        entry.frame, entry.reference, entry.steady = frame, reference, due or (reference and schedule.first)
+        if entry.steady:
+            self._last_steady = frame
+        if schedule.previous:
+            self.previous = entry
+        kept = [e for e in self.kept if e.frame != frame] + [entry]  # a corrected frame replaces itself
+        oldest_new = len(kept) - schedule.last
+        kept = [e for i, e in enumerate(kept) if e.steady or i >= oldest_new]
+        while len(kept) > schedule.at_most:
+            kept.pop(1 if schedule.first and kept[0].reference else 0)
+        self.kept = kept
+
+    @property
+    def newest(self) -> Entry | None:
+        """The entry that was added last among those still held, None when the memory is empty."""
+        return self.previous or (self.kept[-1] if self.kept else None)
+
+    def __len__(self) -> int:
+        return len({entry.frame for entry in (*self.kept, self.previous) if entry})

@@ -1,0 +1,179 @@
+"""Networks -> masks: follow objects through a video, one frame at a time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+from minivos.errors import InputError
+from minivos.nn.attention import at_frame
+from minivos.nn.network import Memory, Schedule, VOSNetwork
+from minivos.video.clip import Clip, check_mask
+from minivos.video.masks import VOID, one_hot, resize, soft_aggregate
+
+log = logging.getLogger(__name__)
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """ "auto" takes CUDA, then MPS, then the CPU; any other name is taken at its word.
+
+    Raises InputError for a device that this machine does not have.
+    """
+    have = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(kind for kind, there in have.items() if there)
+    elif not have.get(name.split(":")[0], False):
+        here = ", ".join(kind for kind, there in have.items() if there)
+        raise InputError(f"The device {name!r} was asked for, but this machine has: {here}. Use one of them or 'auto'.")
+    return torch.device(name)
+
+
+@dataclass
+class Group:
+    """Up to `max_objects` objects that share one memory."""
+
+    ids: list[int]
+    memory: Memory
+
+
+class Tracker:
+    """Segments the objects of a video frame by frame, with bounded memory.
+
+    Objects are those of the masks given so far; ids need not be consecutive. More objects than the network can tell
+    apart are tracked in groups, each with a memory of its own, and merged by soft aggregation.
+
+    Args:
+        model: the network; it is used as it is, on its own device.
+        schedule: which frames the memory keeps; None: the network's own.
+        side: short side in pixels at which frames are processed; None: the network's own.
+    """
+
+    def __init__(self, model: VOSNetwork, schedule: Schedule | None = None, side: int | None = None) -> None:
+        if side is not None and side < model.stride:
+            raise InputError(f"side={side} is smaller than one patch of the network; give {model.stride} or more.")
+        self.model = model.eval()
+        self.schedule = schedule or model.schedule
+        self.side = side or model.working_size
+        self.device = next(model.parameters()).device
+        self.groups: list[Group] = []
+        self.size: tuple[int, int] | None = None  # of the frames
+        self.time = 0  # number of the next frame
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids of all objects that are being tracked."""
+        return [i for group in self.groups for i in group.ids]
+
+    @torch.inference_mode()
+    def step(self, frame: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+        """Take in the next frame, uint8 (H, W, 3) RGB, and return its labels, uint8 (H, W).
+
+        `mask`, uint8 (H, W), gives or corrects objects in this frame: its non-zero pixels win over the prediction.
+        An object that is already tracked and drawn anew is corrected: pixels that the prediction gives it elsewhere
+        become background. Void pixels (255) are left to the prediction. Raises InputError for a frame of another
+        size or kind, for a mask of another size or without objects, and for a first frame without mask.
+        """
+        self._check(frame, mask)
+        with at_frame(self.time):
+            seen = self.model.encode(self._to_network(frame))
+            labels, reads = self._predict(seen)
+            if mask is not None:
+                labels = self._merge(labels, mask)
+                self._admit([int(i) for i in np.unique(mask) if i not in (0, VOID)])
+            self._memorize(seen, reads, labels, given=mask is not None)
+        self.time += 1
+        return labels
+
+    def _predict(self, seen: object) -> tuple[np.ndarray, list[object]]:
+        """Labels (H, W) from all groups, and what each group saw."""
+        if not self.groups:
+            return np.zeros(self.size, np.uint8), []
+        logits, reads = zip(*(self.model.read(seen, group.memory) for group in self.groups), strict=True)
+        probabilities = [resize(part.float(), self.size).softmax(dim=1) for part in logits]
+        if len(probabilities) > 1:
+            probabilities = [soft_aggregate(torch.cat([p[:, 1:] for p in probabilities], dim=1))]
+        best = probabilities[0].argmax(dim=1)[0].cpu().numpy()
+        return np.array([0, *self.ids], np.uint8)[best], list(reads)
+
+    def _merge(self, labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """The prediction, with every object of the mask redrawn as given."""
+        given = (mask != 0) & (mask != VOID)
+        redrawn = np.isin(labels, np.unique(mask[given])) & (mask != VOID)
+        return np.where(given, mask, np.where(redrawn, 0, labels)).astype(np.uint8)
+
+    def _admit(self, ids: list[int]) -> None:
+        """Give new objects a place in a group."""
+        room = self.model.max_objects or 255
+        for new in (i for i in ids if i not in self.ids):
+            if not self.groups or len(self.groups[-1].ids) == room:
+                self.groups.append(Group([], Memory(self.schedule)))
+            self.groups[-1].ids.append(new)
+
+    def _memorize(self, seen: object, reads: list[object], labels: np.ndarray, given: bool) -> None:
+        """Let every group remember this frame; where masks were given it is a reference and nothing counts as read."""
+        working = self._working_size()
+        for i, group in enumerate(self.groups):
+            renumber = np.zeros(256, np.int64)
+            renumber[group.ids] = np.arange(1, len(group.ids) + 1)
+            own = torch.from_numpy(renumber[labels])[None].to(self.device)
+            masks = one_hot(resize(own, working), len(group.ids))
+            entry = self.model.memorize(seen if given else reads[i], masks)
+            group.memory.add(entry, self.time, reference=given)
+
+    def _to_network(self, frame: np.ndarray) -> Tensor:
+        """uint8 (H, W, 3) -> float (1, 3, h, w) in [0, 1] at the working size."""
+        image = rearrange(torch.from_numpy(np.ascontiguousarray(frame)).to(self.device), "h w c -> 1 c h w").float()
+        working = self._working_size()
+        if working != self.size:
+            image = F.interpolate(image, working, mode="bicubic", antialias=True, align_corners=False).clamp(0, 255)
+        return image / 255
+
+    def _working_size(self) -> tuple[int, int]:
+        """The size of the frames with the short side at `side`, both rounded to what the network can process."""
+        stride, scale = self.model.stride, self.side / min(self.size)
+        return tuple(max(1, round(length * scale / stride)) * stride for length in self.size)
+
+    def _check(self, frame: np.ndarray, mask: np.ndarray | None) -> None:
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+            raise InputError(f"A frame of shape {frame.shape} and type {frame.dtype} came; give uint8 (H, W, 3) RGB.")
+        if self.size not in (None, frame.shape[:2]):
+            raise InputError(f"Frame {self.time} is {frame.shape[:2]}, the frames before are {self.size}: resize it.")
+        if mask is None and not self.groups:
+            raise InputError("The first frame needs a mask that says which objects to follow: step(frame, mask).")
+        if mask is not None:
+            check_mask(mask, frame.shape[:2])
+        self.size = frame.shape[:2]
+
+
+def track(
+    model: VOSNetwork, frames: Iterable[np.ndarray], masks: dict[int, np.ndarray], **settings: object
+) -> Iterator[np.ndarray]:
+    """Labels, uint8 (H, W), of each frame in turn; `masks` {frame number: labels} holds those that are given.
+
+    `settings` go to `Tracker`. Frames before the first mask are all background.
+    """
+    tracker = Tracker(model, **settings)
+    for t, frame in enumerate(frames):
+        if t < min(masks):
+            yield np.zeros(frame.shape[:2], np.uint8)
+        else:
+            yield tracker.step(frame, masks.get(t))
+
+
+def propagate(model: VOSNetwork, clip: Clip, **settings: object) -> np.ndarray:
+    """Follow the objects of a clip's first mask through the clip: uint8 (T, H, W).
+
+    Later masks of the clip are not looked at; `track` takes them. `settings` go to `Tracker`. Raises InputError for a
+    clip without masks.
+    """
+    if not clip.masks:
+        raise InputError(f"The clip {clip.name} has no mask: nothing says which objects to follow.")
+    first = min(clip.masks)
+    return np.stack(list(track(model, clip.frames, {first: clip.masks[first]}, **settings)))

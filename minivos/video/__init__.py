@@ -1,0 +1,1 @@
+"""What goes into and comes out of a network: clips, masks, data sets, metrics."""

@@ -1,0 +1,202 @@
+"""Frames of a folder or a video, decoded one at a time, so that a long video never has to fit into memory."""
+
+import json
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image, ImageOps
+
+from minivos.errors import InputError
+from minivos.video.files import PICTURES, open_picture, pictures_in, to_rgb
+
+log = logging.getLogger(__name__)
+
+FOLDER_FPS = 24.0  # frames per second of a folder that does not say; DAVIS was filmed at 24
+EXIF_ORIENTATION = 0x0112
+TURNABLE = {"JPEG", "MPO"}  # the formats in which cameras note how they were held
+NOT_VIDEO = {"tty", "image2"}  # what the decoder makes of text files and of single pictures
+
+
+class FrameSource(ABC):
+    """The frames of one clip, uint8 (H,W,3) RGB: every iteration decodes them again, one at a time.
+
+    `name` of the clip, `size` (H,W), `full_size` (H,W) before shrinking, `fps`, `count` of frames as far as it is known
+    (else None), and `names`, one per frame: zip them with the frames.
+    """
+
+    def __init__(self, name: str, full_size: tuple[int, int], fps: float, max_side: int | None) -> None:
+        self.name = name
+        self.full_size = full_size
+        self.size = shrunken_size(full_size, max_side)
+        self.fps = fps
+        self.count: int | None = None
+
+    @property
+    @abstractmethod
+    def names(self) -> Iterable[str]:
+        """The stem for the output file of each frame; endless for a video, so zip it with the frames."""
+
+    @abstractmethod
+    def _pictures(self) -> Iterator[Image.Image]:
+        """RGB pictures of the full size, one after the other."""
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        height, width = self.size
+        for picture in self._pictures():
+            yield np.array(picture.resize((width, height), Image.Resampling.BICUBIC))  # as it is, if the size is right
+
+
+def open_frames(path: str | Path, *, max_side: int | None = None, stride: int = 1) -> FrameSource:
+    """Open a folder of pictures, a folder with `frames/` in it, or a video file; keep every `stride`-th frame.
+
+    `max_side` limits the longer side in pixels and never enlarges. Raises InputError for what cannot be read.
+    """
+    path = Path(path)
+    if stride < 1 or (max_side is not None and max_side < 1):
+        raise InputError(f"stride is {stride} and max_side is {max_side}; expected whole numbers from 1 up")
+    if not path.exists():
+        raise InputError(f"{path} does not exist; expected a video file or a folder of pictures: check the path")
+    if path.is_dir():
+        return _FolderFrames(path, max_side, stride)
+    if path.suffix.lower() in PICTURES:
+        raise InputError(f"{path} is a single picture; expected a video file or the folder that holds the pictures")
+    return _VideoFrames(path, max_side, stride)
+
+
+def shrunken_size(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
+    """Size (H,W) with the same aspect whose longer side is at most `max_side`; a smaller size stays as it is."""
+    scale = 1.0 if max_side is None else min(1.0, max_side / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def frames_folder(path: Path) -> Path:
+    """The folder that holds the pictures: `frames/` inside `path` if there is one, else `path` itself."""
+    return path / "frames" if (path / "frames").is_dir() else path
+
+
+class _FolderFrames(FrameSource):
+    def __init__(self, folder: Path, max_side: int | None, stride: int) -> None:
+        paths = pictures_in(frames_folder(folder))
+        size = _picture_size(paths[0])
+        for path in paths:
+            if (other := _picture_size(path)) != size:
+                raise InputError(
+                    f"{path} is {other[1]}x{other[0]} pixels, but {paths[0].name} is {size[1]}x{size[0]}; "
+                    "expected frames of one size: resize or remove it"
+                )
+        super().__init__(folder.resolve().name, size, _folder_fps(folder) / stride, max_side)
+        self.paths = paths[::stride]
+        self.count = len(self.paths)
+
+    @property
+    def names(self) -> list[str]:
+        return [path.stem for path in self.paths]
+
+    def _pictures(self) -> Iterator[Image.Image]:
+        for path in self.paths:
+            picture = open_picture(path)
+            yield to_rgb(ImageOps.exif_transpose(picture) if picture.format in TURNABLE else picture)
+
+
+class _VideoFrames(FrameSource):
+    def __init__(self, path: Path, max_side: int | None, stride: int) -> None:
+        self.path = path
+        self.stride = stride
+        with _open_video(path) as container:
+            stream = container.streams.video[0]
+            first = next(_decode(container, path), None)
+            if first is None:
+                raise InputError(f"{path} holds no frame that can be decoded; copy or export the video again")
+            fps = float(stream.average_rate or stream.guessed_rate or FOLDER_FPS)
+            total = stream.frames
+        super().__init__(path.stem, _upright(first).size[::-1], fps / stride, max_side)
+        self.count = -(-total // stride) or None
+
+    @property
+    def names(self) -> Iterator[str]:
+        return (f"{number:05d}" for number in count(0, self.stride))
+
+    def _pictures(self) -> Iterator[Image.Image]:
+        with _open_video(self.path) as container:
+            for number, frame in enumerate(_decode(container, self.path)):
+                if number % self.stride:
+                    continue
+                picture = _upright(frame)
+                if picture.size != self.full_size[::-1]:
+                    raise InputError(f"{self.path} changes its size at frame {number}; expected one size: convert it")
+                yield picture
+
+
+@contextmanager
+def _open_video(path: Path) -> Iterator[av.container.InputContainer]:
+    try:
+        container = av.open(str(path))
+    except (av.FFmpegError, OSError) as error:
+        state = "is empty" if path.stat().st_size == 0 else f"cannot be opened as a video ({error.strerror})"
+        raise InputError(f"{path} {state}; expected a whole video such as .mp4: copy or export it again") from error
+    with container:
+        kind = container.format.name
+        if not container.streams.video or kind in NOT_VIDEO or kind.endswith("_pipe"):
+            raise InputError(f"{path} holds no video (it reads as {kind}); expected a video file such as .mp4")
+        yield container
+
+
+def _decode(container: av.container.InputContainer, path: Path) -> Iterator[av.VideoFrame]:
+    """Yield the frames of the first video stream; InputError with the number of the frame where the file breaks off."""
+    stream = container.streams.video[0]
+    number, seconds = 0, 0.0
+    try:
+        for packet in container.demux(stream):
+            if packet.is_corrupt:
+                raise InputError(_broken(path, number))
+            for frame in packet.decode():
+                number += 1
+                seconds = max(seconds, frame.time or 0.0)
+                yield frame
+    except av.FFmpegError as error:
+        raise InputError(_broken(path, number)) from error
+    promised = (container.duration or 0) / av.time_base
+    if number > 1 and seconds < 0.9 * promised - 1 / float(stream.average_rate or FOLDER_FPS):
+        log.warning("%s ends after %d frames, %.1f s, although it says %.1f s", path, number, seconds, promised)
+
+
+def _broken(path: Path, number: int) -> str:
+    return f"{path} breaks off at frame {number}; expected a whole video: copy it again, or cut it before that frame"
+
+
+def _upright(frame: av.VideoFrame) -> Image.Image:
+    """The frame as RGB, turned as the recording phone noted; the note counts degrees against the clock."""
+    turns = round(frame.rotation / 90)
+    return Image.fromarray(np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns)))
+
+
+def _picture_size(path: Path) -> tuple[int, int]:
+    """Size (H,W) from the header alone, as it is after turning the picture upright."""
+    try:
+        with Image.open(path) as picture:
+            width, height = picture.size
+            turned = picture.format in TURNABLE and picture.getexif().get(EXIF_ORIENTATION, 1) >= 5
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        width, height = open_picture(path).size  # says what is wrong with the file
+        turned = False
+    return (width, height) if turned else (height, width)
+
+
+def _folder_fps(folder: Path) -> float:
+    """Frames per second that a saved clip notes in clip.json."""
+    note = folder / "clip.json"
+    if not note.is_file():
+        return FOLDER_FPS
+    try:
+        fps = float(json.loads(note.read_text())["fps"])
+    except (ValueError, KeyError, TypeError):
+        fps = 0.0
+    if not fps > 0:
+        raise InputError(f'{note} is damaged; expected {{"fps": 24.0}} or another positive number: correct it')
+    return fps

@@ -1,0 +1,110 @@
+"""Masks as arrays and tensors: palettes, one-hot, resizing, soft aggregation, drawing. No files here."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+
+from minivos.errors import InputError
+
+VOID = 255  # label of pixels that the annotators left undecided
+
+OKABE_ITO = np.array(  # black stands for "no object"; then seven colours that colour-blind viewers can tell apart
+    [(0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115)]
+    + [(240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167)],
+    dtype=np.uint8,
+)
+
+
+def davis_palette() -> np.ndarray:
+    """Colours uint8 (256,3) of PASCAL VOC and DAVIS: the bits of an id go to R, G, B in turn, from bit 7 down."""
+    ids = np.arange(256)
+    palette = np.zeros((256, 3), dtype=np.uint8)
+    for bit in range(8):
+        palette[:, bit % 3] |= (((ids >> bit) & 1) << (7 - bit // 3)).astype(np.uint8)
+    return palette
+
+
+def object_colour(object_id: int) -> tuple[int, int, int]:
+    """RGB in 0..255 of one object on the screen; ids beyond seven start over, 0 is black."""
+    return tuple(int(value) for value in screen_colours()[object_id])
+
+
+def screen_colours() -> np.ndarray:
+    """The Okabe-Ito colour of every label, uint8 (256,3); background and void are black."""
+    ids = np.arange(256)
+    return np.where(is_object(ids)[:, None], OKABE_ITO[1 + (ids - 1) % 7], OKABE_ITO[0])
+
+
+def is_object(labels: np.ndarray) -> np.ndarray:
+    """Bool array, true where a label is neither background (0) nor void (255)."""
+    return (labels != 0) & (labels != VOID)
+
+
+def one_hot(labels: torch.Tensor, objects: int) -> torch.Tensor:
+    """Integer labels (B,H,W) in 0..objects to float (B,1+objects,H,W); void pixels are 0 in every channel.
+
+    Raises InputError when a label is neither void nor in 0..objects.
+    """
+    ids = rearrange(torch.arange(objects + 1, device=labels.device), "k -> 1 k 1 1")
+    masks = rearrange(labels, "b h w -> b 1 h w") == ids
+    if not (masks.any(dim=1) | (labels == VOID)).all():
+        found = labels.unique().tolist()
+        raise InputError(f"one_hot got labels {found} for {objects} objects; expected 0..{objects}: renumber them")
+    return masks.float()
+
+
+def resize(masks: torch.Tensor, size: tuple[int, int], align_corners: bool = False) -> torch.Tensor:
+    """Resize integer labels (B,H,W) by nearest neighbour, float probabilities or logits (B,C,H,W) bilinearly."""
+    if masks.is_floating_point():
+        return F.interpolate(masks, size, mode="bilinear", align_corners=align_corners)
+    planes = rearrange(masks, "b h w -> b 1 h w").float()
+    return rearrange(F.interpolate(planes, size, mode="nearest"), "b 1 h w -> b h w").to(masks.dtype)
+
+
+def soft_aggregate(object_probabilities: torch.Tensor) -> torch.Tensor:
+    """Merge one foreground probability per object, (B,K,H,W) in [0,1], into (B,1+K,H,W) that sum to one.
+
+    Soft aggregation of STM, Oh et al. 2019, Sec. 3.4: background is "none of the objects", and the odds are normalised.
+    """
+    objects = object_probabilities.float()
+    background = (1 - objects).prod(dim=1, keepdim=True)
+    probabilities = torch.cat([background, objects], dim=1).clamp(1e-5, 1 - 1e-5)  # (B,1+K,H,W)
+    odds = probabilities / (1 - probabilities)
+    return odds / odds.sum(dim=1, keepdim=True)
+
+
+def overlay(frame: np.ndarray, labels: np.ndarray, alpha: float = 0.5) -> np.ndarray:
+    """Draw labels (H,W) on a frame uint8 (H,W,3): tinted objects, outlined in full colour, then white, then black.
+
+    Void counts as background. Raises InputError when the two differ in size, or the frame is not uint8.
+    """
+    if frame.dtype != np.uint8 or frame.shape != (*labels.shape, 3):
+        came = f"labels of shape {labels.shape} and a {frame.dtype} frame of shape {frame.shape}"
+        raise InputError(f"overlay got {came}; expected (H,W) and uint8 (H,W,3): resize one, scale the frame to 0..255")
+    labels = np.where(labels == VOID, 0, labels).astype(np.uint8)
+    colours = screen_colours()[labels]  # (H,W,3)
+    drawn = np.where((labels > 0)[..., None], (1 - alpha) * frame + alpha * colours, frame).round().astype(np.uint8)
+
+    width = max(1, round(min(labels.shape) / 300))
+    inner = (labels > 0) & (_smallest_nearby(labels, width) != labels)
+    white = _largest_nearby(labels, width) > labels  # background, or an object's border with one of a larger id
+    black = (labels == 0) & ~white & _largest_nearby(white, width)
+    drawn[inner] = colours[inner]
+    drawn[white] = 255
+    drawn[black] = 0
+    return drawn
+
+
+def _largest_nearby(values: np.ndarray, steps: int) -> np.ndarray:
+    """The largest value within so many steps up, down, left or right, (H,W)."""
+    for _ in range(steps):
+        wide = np.pad(values, 1, mode="edge")
+        upright = np.maximum(wide[:-2, 1:-1], wide[2:, 1:-1])
+        sideways = np.maximum(wide[1:-1, :-2], wide[1:-1, 2:])
+        values = np.maximum(values, np.maximum(upright, sideways))
+    return values
+
+
+def _smallest_nearby(values: np.ndarray, steps: int) -> np.ndarray:
+    return VOID - _largest_nearby(VOID - values, steps)

@@ -1,0 +1,140 @@
+"""The rules of a notebook: each takes one and yields a sentence for every place that breaks it."""
+
+import re
+from collections.abc import Callable, Iterator
+
+import nbformat
+from nbformat import NotebookNode
+
+MAX_CELLS = 45
+MAX_WORDS = 2500
+MAX_CODE_LINES = 300
+MAX_LINES_PER_CELL = 25
+MAX_BYTES = 1_000_000
+CELLS_BETWEEN_PICTURES = 4
+EXERCISES = range(3, 6)
+
+MISSING_ALT_TEXT = re.compile(r'!\[\s*\]|<img\b(?![^>]*\balt=["\'][^"\']*[^"\'\s])', re.IGNORECASE)
+SHAPE = re.compile(r"\(\d+, \d+|torch\.Size")
+EXERCISE = re.compile(r"\bExercise (\d+)")
+UNREPEATABLE = {
+    "an address": re.compile(r"\b0x[0-9a-fA-F]{4,}"),
+    "a path": re.compile(r"(?<![\w.<])/(?:[\w.-]+/)+|\b[A-Za-z]:\\|~/"),
+    "a date": re.compile(r"\b\d{4}-\d{2}-\d{2}\b"),
+    "a time": re.compile(r"\b\d{1,2}:\d{2}\b|\b\d+(?:\.\d+)? ?(?:ms|s|sec|seconds?|min|minutes?)\b|\d ?(?:it/s|fps)\b"),
+    "a version": re.compile(r"\b\d+\.\d+\.\d+"),
+    "more than two decimals": re.compile(r"\b\d+\.\d{3,}|\d[eE]-\d"),
+}
+
+
+def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def prose(cells: list[NotebookNode]) -> str:
+    return "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
+
+def texts(cell: NotebookNode) -> Iterator[str]:
+    """What a cell printed or showed as text."""
+    for output in cell.outputs:
+        yield output.get("text", "") or output.get("data", {}).get("text/plain", "")
+
+
+def nbval_marks(cell: NotebookNode) -> set[str]:
+    """Comments and tags by which a cell tells nbval to treat it specially, such as `NBVAL_SKIP`."""
+    tags = {tag.upper().replace("-", "_") for tag in cell.metadata.get("tags", [])}
+    comments = {line.strip().lstrip("# ") for line in cell.source.splitlines() if line.strip().startswith("#")}
+    return {mark for mark in tags | comments if mark.startswith("NBVAL_")}
+
+
+def is_short(notebook: NotebookNode) -> Iterator[str]:
+    lines = [len(cell.source.splitlines()) for cell in code_cells(notebook)]
+    counts = {
+        "cells": (len(notebook.cells), MAX_CELLS),
+        "words of markdown": (len(prose(notebook.cells).split()), MAX_WORDS),
+        "lines of code": (sum(lines), MAX_CODE_LINES),
+        "lines in one cell": (max(lines, default=0), MAX_LINES_PER_CELL),
+        "bytes": (len(nbformat.writes(notebook).encode()), MAX_BYTES),
+    }
+    for what, (count, limit) in counts.items():
+        if count > limit:
+            yield f"{count} {what}, at most {limit}"
+
+
+def describes_its_pictures(notebook: NotebookNode) -> Iterator[str]:
+    for picture in MISSING_ALT_TEXT.findall(prose(notebook.cells)):
+        yield f"{picture} has no alt text"
+
+
+def ran_from_top_to_bottom(notebook: NotebookNode) -> Iterator[str]:
+    for expected, cell in enumerate(code_cells(notebook), start=1):
+        if cell.execution_count != expected:
+            yield f"code cell {expected} has the execution count {cell.execution_count}"
+
+
+def ran_without_error(notebook: NotebookNode) -> Iterator[str]:
+    for number, cell in enumerate(code_cells(notebook), start=1):
+        if any(output.output_type == "error" for output in cell.outputs):
+            yield f"code cell {number} ended in an error"
+
+
+def stores_only_text_and_png(notebook: NotebookNode) -> Iterator[str]:
+    if "widgets" in notebook.metadata:
+        yield "the metadata hold the state of widgets"
+    for number, cell in enumerate(code_cells(notebook), start=1):
+        for output in cell.outputs:
+            if output.get("name") == "stderr":
+                yield f"code cell {number} wrote to stderr: {output.text[:80]}"
+            for kind in output.get("data", {}).keys() - {"text/plain", "image/png"}:
+                yield f"code cell {number} shows {kind}"
+
+
+def shows_something_often(notebook: NotebookNode) -> Iterator[str]:
+    silent = 0
+    for number, cell in enumerate(code_cells(notebook), start=1):
+        silent = 0 if shows_picture_or_shape(cell) else silent + 1
+        if silent == CELLS_BETWEEN_PICTURES:
+            yield f"code cells {number - silent + 1} to {number} show no picture and no shape"
+
+
+def shows_picture_or_shape(cell: NotebookNode) -> bool:
+    picture = any("image/png" in output.get("data", {}) for output in cell.outputs)
+    return picture or any(SHAPE.search(text) for text in texts(cell))
+
+
+def ends_with_exercises(notebook: NotebookNode) -> Iterator[str]:
+    last_third = notebook.cells[-max(1, len(notebook.cells) // 3) :]
+    numbers = sorted({int(number) for number in EXERCISE.findall(prose(last_third))})
+    if len(numbers) not in EXERCISES or numbers != list(range(1, len(numbers) + 1)):
+        yield f"the last third has the exercises {numbers}; it needs 3 to 5, called Exercise 1, Exercise 2, ..."
+
+
+def is_compared_by_nbval(notebook: NotebookNode) -> Iterator[str]:
+    for number, cell in enumerate(code_cells(notebook), start=1):
+        if "NBVAL_SKIP" in nbval_marks(cell):
+            yield f"code cell {number} is never run by the tests"
+
+
+def repeats_exactly(notebook: NotebookNode) -> Iterator[str]:
+    """Holds what nbval compares; a cell marked NBVAL_IGNORE_OUTPUT may print how long it took."""
+    for number, cell in enumerate(code_cells(notebook), start=1):
+        if "NBVAL_IGNORE_OUTPUT" in nbval_marks(cell):
+            continue
+        for what, pattern in UNREPEATABLE.items():
+            for text in texts(cell):
+                if match := pattern.search(text):
+                    yield f"code cell {number} shows {what}: {match.group()}"
+
+
+RULES: list[Callable[[NotebookNode], Iterator[str]]] = [
+    is_short,
+    describes_its_pictures,
+    ran_from_top_to_bottom,
+    ran_without_error,
+    stores_only_text_and_png,
+    shows_something_often,
+    ends_with_exercises,
+    is_compared_by_nbval,
+    repeats_exactly,
+]

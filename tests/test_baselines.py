@@ -1,0 +1,104 @@
+"""The two baselines: nothing moves, and everything moves as the pixels seem to."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minivos.errors import InputError
+from minivos.lab.evaluate import Evaluation
+from minivos.video.baselines import block_matching, repeat_first_mask
+from minivos.video.clip import Clip
+
+REAL_CLIPS = Path(__file__).parents[2] / "shared" / "clips"
+
+
+def texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Random colours every 8 pixels and smooth transitions between them, uint8 (H,W,3)."""
+    colours = Image.fromarray(rng.integers(0, 256, (height // 8, width // 8, 3), np.uint8))
+    return np.array(colours.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def moving_square(step: tuple[int, int], frames: int = 6, side: int = 24) -> tuple[np.ndarray, np.ndarray]:
+    """A textured square that moves by `step` (down, right) on a still background: frames (T,H,W,3), labels (T,H,W)."""
+    rng = np.random.default_rng(0)
+    background, surface = texture(rng, 64, 80), texture(rng, side, side)
+    video, labels = np.repeat(background[None], frames, axis=0), np.zeros((frames, 64, 80), np.uint8)
+    for t in range(frames):
+        y, x = 20 + t * step[0], 28 + t * step[1]
+        video[t, y : y + side, x : x + side] = surface
+        labels[t, y : y + side, x : x + side] = 3
+    return video, labels
+
+
+def score(gt: np.ndarray, pred: np.ndarray) -> float:
+    """J&F of the object 3."""
+    return Evaluation.of({"clip": (gt, pred)}).scores["clip"][2].mean
+
+
+def test_repeated_mask_starts_with_the_first_mask_and_holds_no_void():
+    video, labels = moving_square((1, 1))
+    labels[2, :5] = 255
+    pred = repeat_first_mask(Clip(video, {4: labels[4], 2: labels[2]}))
+    assert pred.dtype == np.uint8
+    assert not pred[:2].any()
+    assert all(np.array_equal(mask, np.where(labels[2] == 255, 0, labels[2])) for mask in pred[2:])
+
+
+@pytest.mark.parametrize(("step", "expected"), [((0, 1), 0.98), ((3, -2), 0.9), ((2, 5), 0.8)])
+def test_block_matching_follows_a_moving_texture(step, expected):
+    video, labels = moving_square(step)
+    clip = Clip(video, {0: labels[0]})
+    matched, repeated = score(labels, block_matching(clip)), score(labels, repeat_first_mask(clip))
+    assert matched > expected
+    assert matched > repeated + 0.1
+
+
+def test_motion_beyond_reach_is_lost():
+    video, labels = moving_square((2, 5))
+    clip = Clip(video, {0: labels[0]})
+    assert score(labels, block_matching(clip, reach=2)) < 0.4
+
+
+def test_uncovered_background_is_not_the_object():
+    """A white square leaves a black and grey background, which was nowhere to be seen one frame earlier."""
+    video, labels = moving_square((0, 6))
+    video[:] = 0
+    video[:, :, 40:] = 128
+    video[labels > 0] = 255
+    pred = block_matching(Clip(video, {0: labels[0]}))
+    print((pred[-1]==3).sum(), (pred[-1][20:44,28:50]==3).mean())
+    assert (pred[-1] == 3)[20:44, 28:50].mean() < 0.1
+
+
+def test_where_nothing_moves_both_agree_and_flat_areas_stay():
+    video, labels = moving_square((0, 0))
+    video[:, :30] = 128
+    clip = Clip(video, {1: labels[1]})
+    assert np.array_equal(block_matching(clip), repeat_first_mask(clip))
+
+
+def test_odd_sizes_and_single_frames():
+    video, labels = moving_square((1, 0))
+    clip = Clip(video[:, :63, :79], {0: labels[0, :63, :79]})
+    assert block_matching(clip).shape == (6, 63, 79)
+    assert np.array_equal(block_matching(Clip(video[:1], {0: labels[0]})), labels[:1])
+    assert block_matching(Clip(video[:2, :1, :1], {0: labels[0, :1, :1]})).shape == (2, 1, 1)
+
+
+def test_bad_input_is_refused():
+    video, labels = moving_square((0, 0), frames=2)
+    for baseline in (repeat_first_mask, block_matching):
+        with pytest.raises(InputError, match="no mask"):
+            baseline(Clip(video))
+    with pytest.raises(InputError, match="reach is 0"):
+        block_matching(Clip(video, {0: labels[0]}), reach=0)
+
+
+@pytest.mark.skipif(not REAL_CLIPS.is_dir(), reason="the real clips are not on this machine")
+@pytest.mark.parametrize(("name", "repeated"), [("car-roundabout", 0.611), ("chair", 0.673)])
+def test_real_clips(name, repeated):
+    clip = Clip.load(REAL_CLIPS / name)
+    gt = np.stack(list(clip.masks.values()))
+    assert Evaluation.of({name: (gt, repeat_first_mask(clip))}).mean == pytest.approx(repeated, abs=5e-4)

@@ -1,0 +1,101 @@
+"""The schedule and the memory that follows it."""
+
+import pytest
+
+from minivos.errors import InputError
+from minivos.nn.network import Entry, Memory, Schedule, VOSNetwork
+
+
+def walk(schedule: Schedule, frames: int, references: tuple[int, ...] = (0,)) -> Memory:
+    memory = Memory(schedule)
+    for t in range(frames):
+        memory.add(Entry(), t, reference=t in references)
+    return memory
+
+
+def numbers(memory: Memory) -> list[int]:
+    return [entry.frame for entry in memory.kept]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "kept", "previous"),
+    [
+        (Schedule(), [0], 9),
+        (Schedule(previous=False), [0], None),
+        (Schedule(first=False), [], 9),
+        (Schedule(first=True, previous=False, every=3), [0, 3, 6, 9], None),
+        (Schedule(first=False, previous=False, every=4), [0, 4, 8], None),
+        (Schedule(first=False, previous=False, last=3), [7, 8, 9], None),
+        (Schedule(first=True, previous=True, last=2), [0, 8, 9], 9),
+        (Schedule(first=True, previous=False, every=4, last=2), [0, 4, 8, 9], None),
+        (Schedule(first=True, previous=False, every=2, at_most=3), [0, 6, 8], None),
+        (Schedule(first=False, previous=False, last=5, at_most=2), [8, 9], None),
+    ],
+)
+def test_what_ten_frames_leave_behind(schedule, kept, previous):
+    memory = walk(schedule, 10)
+    assert numbers(memory) == kept
+    assert (memory.previous.frame if memory.previous else None) == previous
+
+
+def test_references_in_mid_video_stay_and_start_the_count_anew():
+    memory = walk(Schedule(every=5), 15, references=(0, 7))
+    assert numbers(memory) == [0, 5, 7, 12]
+    assert [entry.reference for entry in memory.kept] == [True, False, True, False]
+
+
+def test_the_first_reference_outlives_every_limit():
+    assert numbers(walk(Schedule(at_most=3), 12, references=(0, 2, 4, 6, 8))) == [0, 6, 8]
+    assert numbers(walk(Schedule(every=1, at_most=1), 5)) == [0]
+
+
+@pytest.mark.parametrize(
+    "schedule", [Schedule(), Schedule(every=1, last=8, at_most=6), Schedule(every=5), Schedule(last=4)]
+)
+def test_a_thousand_frames_do_not_grow_the_memory_beyond_its_limit(schedule):
+    memory, longest = Memory(schedule), 0
+    for t in range(1000):
+        memory.add(Entry(), t, reference=t % 10 == 0)
+        longest = max(longest, len(memory.kept))
+        assert numbers(memory) == sorted(numbers(memory)) and numbers(memory)[0] == 0
+    assert longest <= schedule.at_most and len(memory) <= schedule.at_most + 1
+
+
+def test_a_corrected_frame_replaces_itself():
+    memory = walk(Schedule(), 4)
+    again = Entry()
+    memory.add(again, 3, reference=True)
+    memory.add(once_more := Entry(), 3, reference=True)
+    assert numbers(memory) == [0, 3]
+    assert memory.kept[1] is once_more is memory.previous is not again
+
+
+def test_the_length_counts_the_previous_frame_once():
+    assert len(Memory(Schedule())) == 0
+    assert len(walk(Schedule(), 1)) == 1  # the first frame is the previous one as well
+    assert len(walk(Schedule(), 5)) == 2
+
+
+def test_the_newest_entry_is_the_one_added_last():
+    assert Memory(Schedule()).newest is None
+    assert walk(Schedule(), 5).newest.frame == 4
+    assert walk(Schedule(previous=False, last=2), 5).newest.frame == 4
+    assert walk(Schedule(previous=False), 5).newest.frame == 0
+
+
+def test_a_schedule_that_keeps_nothing_is_refused():
+    with pytest.raises(InputError, match="keeps nothing at all: switch on first, previous, every or last"):
+        Schedule(first=False, previous=False)
+
+
+@pytest.mark.parametrize("change", [{"every": -1}, {"last": -2}, {"at_most": 0}])
+def test_a_schedule_of_senseless_numbers_is_refused(change):
+    with pytest.raises(InputError, match="must be 0 or more and `at_most` 1 or more"):
+        Schedule(**change)
+
+
+def test_the_three_verbs_are_for_subclasses_to_fill_in():
+    network = VOSNetwork()
+    for verb, arguments in ((network.encode, 1), (network.read, 2), (network.memorize, 2)):
+        with pytest.raises(NotImplementedError):
+            verb(*[None] * arguments)

@@ -1,0 +1,161 @@
+"""Every notebook keeps every rule, every rule catches a notebook that breaks it, and nbval catches a changed output."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from notebook_rules import RULES
+
+Change = Callable[[NotebookNode], object]
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_keeps_the_rule(path: Path, rule: Callable) -> None:
+    assert not list(rule(nbformat.read(path, as_version=4)))
+
+
+def printed(text: str) -> NotebookNode:
+    return new_output("stream", name="stdout", text=text)
+
+
+def shown(kind: str, content: str) -> NotebookNode:
+    return new_output("display_data", data={kind: content})
+
+
+def good_notebook() -> NotebookNode:
+    """A notebook that keeps every rule: seven code cells, of which only the fourth shows something."""
+    code = [new_code_cell("x = 1", execution_count=number) for number in range(1, 8)]
+    code[3].outputs = [printed("(2, 3) 0.25 -1.50")]
+    exercises = [new_markdown_cell(f"**Exercise {number}.** Try it.") for number in (1, 2, 3)]
+    return new_notebook(cells=[new_markdown_cell("![two squares](squares.png)"), *code, *exercises])
+
+
+def code_cell(number: int, **fields: object) -> Change:
+    """Overwrite fields of one code cell, counted from 1."""
+    return lambda notebook: notebook.cells[number].update(fields)
+
+
+def first(source: str, copies: int = 1) -> Change:
+    """Put markdown cells in front."""
+
+    def change(notebook: NotebookNode) -> None:
+        notebook.cells[:0] = [new_markdown_cell(source) for _ in range(copies)]
+
+    return change
+
+
+def last(source: str) -> Change:
+    """Overwrite the last exercise."""
+    return lambda notebook: notebook.cells[-1].update(source=source)
+
+
+def add_code(notebook: NotebookNode) -> None:
+    """Put 325 lines of code behind the seven cells."""
+    cells = [new_code_cell("x = 1\n" * 25, execution_count=n, outputs=[printed("(2, 3)")]) for n in range(8, 21)]
+    notebook.cells[8:8] = cells
+
+
+WAYS_TO_BREAK: dict[str, list[Change]] = {
+    "is_short": [
+        first("", copies=40),
+        first("word " * 2500),
+        add_code,
+        code_cell(5, source="x = 1\n" * 26),
+        code_cell(5, outputs=[shown("image/png", "A" * 1_000_000)]),
+    ],
+    "describes_its_pictures": [
+        first("![](a.png)"),
+        first("![ ](a.png)"),
+        first("<img src='a.png'>"),
+        first('<img src="a.png" alt="">'),
+    ],
+    "ran_from_top_to_bottom": [code_cell(5, execution_count=None), code_cell(5, execution_count=9)],
+    "ran_without_error": [
+        code_cell(5, outputs=[new_output("error", ename="ValueError", evalue="", traceback=[])]),
+    ],
+    "stores_only_text_and_png": [
+        code_cell(5, outputs=[shown("text/html", "<b>bold</b>")]),
+        code_cell(5, outputs=[shown("image/svg+xml", "<svg/>")]),
+        code_cell(5, outputs=[shown("application/vnd.jupyter.widget-view+json", "{}")]),
+        code_cell(5, outputs=[new_output("stream", name="stderr", text="UserWarning: old")]),
+        lambda notebook: notebook.metadata.update(widgets={}),
+    ],
+    "shows_something_often": [code_cell(4, outputs=[]), code_cell(4, outputs=[printed("3 objects")])],
+    "ends_with_exercises": [
+        lambda notebook: notebook.cells.pop(),
+        lambda notebook: notebook.cells.insert(0, notebook.cells.pop()),
+        last("**Exercise 7.** Try it."),
+        last("Exercise 3, Exercise 4, Exercise 5, Exercise 6"),
+    ],
+    "is_compared_by_nbval": [
+        code_cell(5, source="# NBVAL_SKIP\nx = 1"),
+        code_cell(5, metadata={"tags": ["nbval-skip"]}),
+    ],
+    "repeats_exactly": [
+        code_cell(5, outputs=[shown("text/plain", "<Net at 0x7f12ab34>")]),
+        code_cell(5, outputs=[printed("saved /" + "data/clips/a.png")]),
+        code_cell(5, outputs=[printed("C:\\clips\\a.png")]),
+        code_cell(5, outputs=[printed("it is 12:30")]),
+        code_cell(5, outputs=[printed("2026-01-31")]),
+        code_cell(5, outputs=[printed("after 3.5 s")]),
+        code_cell(5, outputs=[printed("12 minutes")]),
+        code_cell(5, outputs=[printed("30 it/s")]),
+        code_cell(5, outputs=[printed("torch 2.6.0")]),
+        code_cell(5, outputs=[printed("tensor(1.0000)")]),
+        code_cell(5, outputs=[printed("3e-5")]),
+    ],
+}
+ONE_BY_ONE = [
+    pytest.param(rule, change, id=f"{rule}-{number}")
+    for rule, changes in WAYS_TO_BREAK.items()
+    for number, change in enumerate(changes, start=1)
+]
+
+
+def broken_rules(notebook: NotebookNode) -> list[str]:
+    return [rule.__name__ for rule in RULES if list(rule(notebook))]
+
+
+def test_a_good_notebook_keeps_every_rule() -> None:
+    assert broken_rules(good_notebook()) == []
+
+
+@pytest.mark.parametrize(("rule", "change"), ONE_BY_ONE)
+def test_a_bad_notebook_breaks_its_rule_and_no_other(rule: str, change: Change) -> None:
+    notebook = good_notebook()
+    change(notebook)
+    assert broken_rules(notebook) == [rule]
+
+
+def test_every_rule_can_be_broken() -> None:
+    assert {rule.__name__ for rule in RULES} == WAYS_TO_BREAK.keys()
+
+
+def test_a_picture_counts_as_something_shown() -> None:
+    notebook = good_notebook()
+    code_cell(4, outputs=[shown("image/png", "")])(notebook)
+    assert broken_rules(notebook) == []
+
+
+def test_an_ignored_output_may_differ_between_runs() -> None:
+    notebook = good_notebook()
+    code_cell(5, source="# NBVAL_IGNORE_OUTPUT\nx = 1", outputs=[printed("after 3.5 s")])(notebook)
+    assert broken_rules(notebook) == []
+
+
+@pytest.mark.parametrize(("stored", "exit_code"), [("4\n", 0), ("5\n", 1)], ids=["same output", "changed output"])
+def test_nbval_notices_a_changed_output(tmp_path: Path, stored: str, exit_code: int) -> None:
+    cell = new_code_cell("print(2 + 2)", outputs=[printed(stored)], execution_count=1)
+    nbformat.write(new_notebook(cells=[cell]), tmp_path / "sum.ipynb")
+    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-p", "no:cacheprovider", "sum.ipynb"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == exit_code, run.stdout
+    assert ("Cell outputs differ" in run.stdout) == (exit_code == 1)

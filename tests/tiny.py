@@ -1,0 +1,66 @@
+"""A network and clips that are small enough for tests."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from minivos.aot import AOT, AOTConfig
+from minivos.nn.network import Entry, VOSNetwork
+
+TINY = AOTConfig(
+    layers=2, width=32, heads=2, feedforward=64, window=3, identities=5, encoder_channels=(16, 16, 32),
+    decoder_width=32, drop_path=0.0, working_size=32,
+)  # fmt: skip
+
+
+def tiny_aot(seed: int = 0, **changes) -> AOT:
+    """A small AOT with the same weights whenever the seed is the same, nudged off the zeros that it starts with."""
+    torch.manual_seed(seed)
+    network = AOT(replace(TINY, **changes))
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.02 * torch.randn_like(weight))
+    return network.eval()
+
+
+def squares(number: int = 0, frames: int = 8, size: tuple[int, int] = (40, 48), ids=(1, 2)):
+    """Coloured squares that move by a pixel per frame: pictures (T,H,W,3) and labels (T,H,W), both uint8."""
+    rng = np.random.default_rng(number)
+    height, width = size
+    pictures = np.broadcast_to(rng.integers(0, 120, (height, width, 3)), (frames, height, width, 3)).astype(np.uint8)
+    labels = np.zeros((frames, height, width), np.uint8)
+    for id in ids:
+        side = min(size) // 3
+        top, left, colour = rng.integers(height - side), rng.integers(width - side), rng.integers(130, 256, 3)
+        for t in range(frames):
+            y, x = min(top + t, height - side), max(left - t, 0)
+            pictures[t, y : y + side, x : x + side] = colour
+            labels[t, y : y + side, x : x + side] = id
+    return pictures, labels
+
+
+class EveryFrameCounts(VOSNetwork):
+    """A stand-in without weights to speak of that repeats the newest masks and counts what it is asked to do."""
+
+    stride, working_size = 8, 32
+
+    def __init__(self, max_objects: int, schedule) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.max_objects, self.schedule = max_objects, schedule
+        self.calls = {"encode": 0, "read": 0, "memorize": 0}
+
+    def encode(self, frame):
+        self.calls["encode"] += 1
+        return frame
+
+    def read(self, seen, memory):
+        self.calls["read"] += 1
+        return 20 * memory.newest.masks - 10, seen
+
+    def memorize(self, seen, masks):
+        self.calls["memorize"] += 1
+        entry = Entry()
+        entry.masks = masks
+        return entry

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from minivos.errors import InputError
 from minivos.lab.evaluate import evaluate_folders, score_samples
-from minivos.lab.report import make_card, write_report
+from minivos.lab.report import build_cards, write_report
 from minivos.lab.train import Recipe, synthetic_clips, train
 from minivos.models import PRESETS, create_model, has_weights, list_models, read_facts, save_weights
 from minivos.tracker import Tracker, pick_device
@@ -203,11 +203,13 @@ def demo(
     """Segment the sample clips with the shipped weights and write a page to look at."""
     network = create_model(model, weights).to(pick_device(device))
     clips = DavisDataset(samples_root(), split="scenarios")
-    cards = [make_card(network, clip) for clip in tqdm(clips, unit="clip")]
+    cards = build_cards(network, clips)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_report(out, cards, {"model": model, "parameters": parameters(network), "weights": weights})
+    write_report(out, cards, {"network": model, "parameters": f"{parameters(network):,}", "weights": weights})
+    methods = list(cards[0].scores)
+    print(f"{'J&F':22}" + "".join(f"{method:>22}" for method in methods) + f"{'frames per second':>22}")
     for card in cards:
-        print(f"{card.name:22} J&F {card.scores['network']:.2f}, {card.fps:.0f} frames per second")
+        print(f"{card.name:22}" + "".join(f"{card.scores[m]:22.2f}" for m in methods) + f"{card.fps:22.1f}")
     print(f"Open this page in a browser: {out.resolve()}")
 
 

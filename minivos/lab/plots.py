@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
 from minivos.errors import InputError
@@ -26,7 +26,7 @@ PANEL = 2.2  # inches, width of one picture
 WHITE, GREY, BAND = (255, 255, 255), (150, 150, 150), (225, 225, 225)
 BLACK, BLUE, RED = (tuple(int(value) for value in OKABE_ITO[row]) for row in (0, 5, 6))  # RED is vermilion
 HEAT = "inferno"  # perceptually uniform
-HEAT_ALPHA = 0.65
+HEAT_ALPHA = 0.6
 
 
 class Picture(Figure):
@@ -74,20 +74,21 @@ def attention_figure(
     `frames` uint8 (T,H,W,3) are those of the whole clip, `mask` uint8 (H,W) is drawn on the query frame. A title gives
     the share of the weight that falls on that memory frame. Raises InputError for a cell or frame that is not there.
     """
-    now, past = maps_entry.query_frame, maps_entry.key_frames
+    now, past, grid = maps_entry.query_frame, maps_entry.key_frames, maps_entry.query_grid
     if missing := [t for t in (now, *past) if not 0 <= t < len(frames)]:
-        raise InputError(
-            f"the map is about frame {missing[0]}, but {len(frames)} frames came; give all frames of the clip"
-        )
-    if not all(0 <= at < cells for at, cells in zip(cell, maps_entry.query_grid, strict=True)):
-        raise InputError(f"cell {cell} is outside the query grid {maps_entry.query_grid}; count from 0, y before x")
+        raise InputError(f"{len(frames)} frames came, the map is about frame {missing[0]}; give all frames of the clip")
+    if not all(0 <= at < cells for at, cells in zip(cell, grid, strict=True)):
+        raise InputError(f"cell {cell} is outside the query grid {grid}; count from 0, y before x")
     weights = maps_entry.look_from(*cell).mean(0).numpy()  # (heads,T,H,W) -> (T,H,W)
     height, width = frames.shape[1:3]
     figure, (query, *memory) = _panels(1 + len(past), 4, frames[0].shape)
 
     query.imshow(frames[now] if mask is None else overlay(frames[now], mask))
     query.set_title(f"frame {now} asks", fontsize="small")
-    _mark_cell(query, cell, height / maps_entry.query_grid[0], width / maps_entry.query_grid[1])
+    y, x = ((at + 0.5) * size / cells - 0.5 for at, size, cells in zip(cell, (height, width), grid, strict=True))
+    halo = withStroke(linewidth=4, foreground="black")
+    query.plot(x, y, "+", color="white", markersize=12, markeredgewidth=2, path_effects=[halo])
+
     scale = Normalize(0, weights.max())
     for axes, frame, looks in zip(memory, past, weights, strict=True):
         extent = (-0.5, width - 0.5, height - 0.5, -0.5)  # as imshow places a whole frame
@@ -106,10 +107,11 @@ def regions_figure(gt: np.ndarray, pred: np.ndarray) -> Figure:
     j = float(region_similarity(gt, pred))
     gt, pred = np.asarray(gt, bool), np.asarray(pred, bool)
     parts = {"both": (gt & pred, GREY), "only truth": (gt & ~pred, BLUE), "only prediction": (pred & ~gt, RED)}
-    figure, (axes,) = _panels(1, 1, gt.shape, width=2 * PANEL)
+    figure, (axes,) = _panels(1, 1, gt.shape, width=2.2 * PANEL)
     axes.imshow(_paint(gt.shape, list(parts.values())))
+    _zoom(axes, gt | pred)
     axes.set_title(f"J = both / any = {(gt & pred).sum()} / {(gt | pred).sum()} = {j:.2f}")
-    _legend(figure, {f"{name}: {part.sum()} px": colour for name, (part, colour) in parts.items()})
+    _legend(figure, {f"{name} {part.sum()}": colour for name, (part, colour) in parts.items()})
     return figure
 
 
@@ -127,6 +129,7 @@ def boundary_figure(gt: np.ndarray, pred: np.ndarray, bound_th: float = 0.008) -
         band = _surroundings(other, radius)
         share = (boundary & band).sum() / boundary.sum() if boundary.any() else 1.0
         axes.imshow(_paint(gt.shape, [(band, BAND), (boundary & band, BLACK), (boundary & ~band, RED)]))
+        _zoom(axes, band | boundary)
         axes.set_title(f"{name} {share:.2f}: the boundary of the {whose}", fontsize="small")
     figure.suptitle(f"F = 2PR / (P + R) = {f:.2f}", fontsize="medium")
     _legend(figure, {f"within {radius} px of the other boundary": BAND, "right": BLACK, "wrong": RED})
@@ -154,19 +157,19 @@ def _panels(count: int, columns: int, shape: tuple[int, ...], width: float = PAN
     """A figure with so many axes without ticks for pictures of shape (H,W,...), `width` inches wide each."""
     columns = min(columns, count)
     rows = math.ceil(count / columns)
-    figure = Picture(figsize=(columns * width, rows * (width * shape[0] / shape[1] + 0.35) + 0.3))
+    figure = Picture(figsize=(columns * width, rows * (width * shape[0] / shape[1] + 0.25) + 0.3))
     places = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in places:
         axes.axis("off")
     return figure, places[:count]
 
 
-def _mark_cell(axes: Axes, cell: tuple[int, int], height: float, width: float) -> None:
-    """Draw a cross on a grid cell of that many pixels, and the outline of the cell."""
-    (y, x), halo = cell, [withStroke(linewidth=3, foreground="black")]
-    axes.plot((x + 0.5) * width - 0.5, (y + 0.5) * height - 0.5, "+", color="white", markersize=12, path_effects=halo)
-    corner = (x * width - 0.5, y * height - 0.5)
-    axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="white", path_effects=halo))
+def _zoom(axes: Axes, mask: np.ndarray) -> None:
+    """Show the bounding box of a mask bool (H,W) and a little more; the whole frame if the mask is empty."""
+    if mask.any():
+        (top, bottom), (left, right) = ((at.min(), at.max()) for at in np.nonzero(mask))
+        margin = 3 + 0.1 * max(bottom - top, right - left)
+        axes.set(xlim=(left - margin, right + margin), ylim=(bottom + margin, top - margin))
 
 
 def _paint(shape: tuple[int, int], parts: list[tuple[np.ndarray, tuple[int, int, int]]]) -> np.ndarray:

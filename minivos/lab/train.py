@@ -50,6 +50,13 @@ class Recipe:
     pool: int = 32  # clips held ready
     seed: int = 0
 
+    @classmethod
+    def two_minutes(cls) -> Recipe:
+        """A short run for a laptop: smaller frames, shorter clips, milder ones for longer."""
+        return cls(
+            minutes=2, steps=300, frames=3, side=96, objects=3, easy=1.0, feed_predictions_from=0.6, hardest=0.6
+        )  # fmt: skip
+
 
 def hardest_share(recipe: Recipe, progress: float) -> float:
     """Share of pixels in the bootstrapped cross-entropy: 1 at the start, `hardest` from the middle of the run on."""

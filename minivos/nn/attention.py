@@ -23,7 +23,7 @@ from torch import Tensor
 class Place:
     """What the rows and columns of an attention matrix stand for.
 
-    Rows are the cells of `query_grid`, row by row. Columns are the cells of one such grid per key frame, frame by frame,
+    Rows are the cells of `query_grid`, row by row. Columns are the cells of one grid per key frame, frame by frame,
     or, where each query sees only some cells (a window, a cross), the cells named in `index`.
     """
 

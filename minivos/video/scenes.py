@@ -22,7 +22,7 @@ EASY_SPEED = 0.25  # speed at difficulty 0, relative to full difficulty
 class Recipe:
     """What a scenario is made of; lengths are fractions of the shorter side of the frame."""
 
-    objects: tuple[int, int] = (1, 6)  # how many, when the caller does not say
+    objects: tuple[int, int] = (1, 4)  # how many; when the caller asks for more, they are smaller
     diameter: tuple[float, float] = (0.28, 0.85)
     speed: tuple[float, float] = (0.006, 0.08)  # per frame
     path: str = "wander"  # wander, cross, or away (behind something or out of the frame, and back)
@@ -116,26 +116,38 @@ def _cast(stage: Stage, hue: float | None = None) -> Cast:
     """Choose a shape, a style and a size."""
     rng, recipe = stage.rng, stage.recipe
     thin = stage.chance(recipe.thin)
-    shape = rng.choice(shapes.THIN) if thin else rng.choice(shapes.SOLID, p=shapes.SOLID_ODDS)
+    jointed = not thin and stage.chance(recipe.jointed)
+    kinds, odds = (shapes.THIN, None) if thin else (shapes.SOLID, shapes.SOLID_ODDS)
+    shape = shapes.trunk if jointed else rng.choice(kinds, p=odds)
     camouflaged = hue is None and stage.chance(0.15 * stage.difficulty)
     style = textures.random_style(rng, background=False, hue=hue, like=stage.backdrop if camouflaged else None)
-    radius = stage.between(recipe.diameter) * stage.side / 2
-    jointed = not thin and stage.chance(recipe.jointed)
     fuller = 1.3 if thin else 0.8 if jointed else 1  # limbs reach beyond the trunk
-    return Cast(shape, int(rng.integers(2**31)), style, fuller * radius, jointed)
+    return Cast(
+        shape, int(rng.integers(2**31)), style, fuller * stage.between(recipe.diameter) * stage.side / 2, jointed
+    )
 
 
 def _casts(stage: Stage, hues: np.ndarray) -> list[Cast]:
     """Choose how the objects look: all alike, as it comes, or (the easier, the likelier) each of its own hue."""
     rng, hard = stage.rng, stage.difficulty
-    crowding = min(1, 2 / np.sqrt(len(hues)))
     if stage.recipe.lookalike == 1 or stage.chance(stage.recipe.lookalike * hard):
         model = replace(_cast(stage), jointed=False)
         model = replace(model, style=replace(model.style, patches=0, blended=False))
         casts = [replace(model, radius=model.radius * rng.uniform(0.95, 1.05)) for _ in hues]
     else:
         casts = [_cast(stage, None if stage.chance(hard) else hue) for hue in hues]
-    return [replace(cast, radius=crowding * cast.radius) for cast in casts]
+    crowding = min(1, np.sqrt(stage.recipe.objects[1] / len(hues)))
+    return [replace(cast, radius=max(crowding * cast.radius, _least_radius(stage, cast))) for cast in casts]
+
+
+def _least_area(cast: Cast) -> float:
+    return LEAST_AREA_THIN if cast.shape in shapes.THIN else LEAST_AREA
+
+
+def _least_radius(stage: Stage, cast: Cast) -> float:
+    """Return the radius in pixels at which an object covers twice its least area: some of it may be hidden."""
+    covered = shapes.covered(np.random.default_rng(cast.seed), cast.shape)
+    return shapes.REACH * np.sqrt(2 * _least_area(cast) * np.prod(stage.size) / covered)
 
 
 def _layer(stage: Stage, label: int, cast: Cast, shape: shapes.Shape, pose: np.ndarray) -> Layer:
@@ -196,12 +208,12 @@ def _crossings(stage: Stage, count: int) -> list[np.ndarray]:
 
 
 def _escapes(stage: Stage, casts: list[Cast]) -> tuple[list[np.ndarray], list[Piece]]:
-    """Return paths that in turn leave the frame or pass behind a wall, and come back; and the walls."""
+    """Return paths that leave the frame or (one or two of them) pass behind a wall, and come back; and the walls."""
     walls, paths = [], []
     starts = _starts(stage, len(casts), [])
-    parity = stage.rng.integers(2)
+    first = stage.rng.integers(2)
     for number, (cast, start) in enumerate(zip(casts, starts, strict=True)):
-        if (number + parity) % 2:
+        if number not in (first, first + 2):
             axis = stage.rng.integers(2)
             away = start.copy()
             away[axis] = (
@@ -285,8 +297,11 @@ def _occluders(stage: Stage) -> list[Piece]:
     return pieces
 
 
-def _least_area(cast: Cast) -> float:
-    return LEAST_AREA_THIN if cast.shape in shapes.THIN else LEAST_AREA
+def _in_depth(rng: Rng, things: list[list[Piece]]) -> list[Piece]:
+    """Stack things at random, with what is large more often behind what is small."""
+    sizes = np.array([np.linalg.det(thing[0].layer.pose[0]) for thing in things])  # pixels per unit, squared
+    order = np.argsort(-0.5 * np.log(sizes) + rng.normal(0, 0.7, len(things)))
+    return [piece for i in order for piece in things[i]]
 
 
 def random_scene(rng: Rng, recipe: Recipe, frames: int, size: tuple[int, int], count: int, difficulty: float) -> Scene:
@@ -306,7 +321,6 @@ def random_scene(rng: Rng, recipe: Recipe, frames: int, size: tuple[int, int], c
         for label, (cast, path) in enumerate(zip(casts, paths, strict=True), start=1)
     ]
     things += _distractors(stage, casts, [path[0] for path in paths])
-    in_depth = [piece for i in rng.permutation(len(things)) for piece in things[i]]
-    pieces = [_background(stage), *in_depth, *walls, *_occluders(stage)]
+    pieces = [_background(stage), *_in_depth(rng, things), *walls, *_occluders(stage)]
     least_areas = np.array([_least_area(cast) for cast in casts])
     return Scene([piece.layer for piece in pieces], [piece.style for piece in pieces], least_areas)

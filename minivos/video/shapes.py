@@ -196,6 +196,13 @@ def _grey(picture: Image.Image) -> np.ndarray:
     return np.asarray(picture, dtype=np.float32) / 255
 
 
+def covered(rng: Rng, shape: Shape) -> float:
+    """Return the area of a shape in square units, of the 4 that the whole square has."""
+    sheet = Sheet(24)
+    shape(rng, sheet)
+    return 4 * float(_grey(sheet.silhouette()).mean())
+
+
 def body(rng: Rng, shape: Shape, n: int) -> np.ndarray:
     """Return (3, n, n) float32: inside (> 0.5 is the object), shading (brightness around 1), soft shadow in [0, 1]."""
     sheet = Sheet(n)

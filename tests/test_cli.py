@@ -1,0 +1,232 @@
+"""The command line: what people type works, and bad input ends in one clear line, status 2 and nothing half-written."""
+
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import minivos
+from minivos.cli import app
+from minivos.models import save_weights
+from minivos.video.clip import OverlayWriter, read_mask, write_mask
+
+SHARED_CLIPS = Path(__file__).parents[2] / "shared" / "clips"
+SIZE = (36, 52)
+
+
+def run(*words: object) -> tuple[int, str]:
+    """Exit status and everything printed; an exception that is no clear exit is raised here."""
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+def square(t: int, size: tuple[int, int] = SIZE) -> tuple[np.ndarray, np.ndarray]:
+    """A frame with a red square that moves to the right, and its labels."""
+    labels = np.zeros(size, np.uint8)
+    labels[10:26, 8 + t : 24 + t] = 1
+    frame = np.full((*size, 3), 90, np.uint8)
+    frame[labels == 1] = (220, 40, 40)
+    return frame, labels
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """A folder with frames/, first.png (the mask of the first frame) and tiny.safetensors (untrained weights)."""
+    (tmp_path / "frames").mkdir()
+    for t in range(4):
+        Image.fromarray(square(t)[0]).save(tmp_path / "frames" / f"{t:05}.png")
+    write_mask(tmp_path / "first.png", square(0)[1])
+    torch.manual_seed(0)
+    save_weights(minivos.create_model("aot_mini"), tmp_path / "tiny.safetensors")
+    return tmp_path
+
+
+def segment(clip: Path, *more: object, video: Path | None = None, mask: Path | None = None) -> tuple[int, str]:
+    return run(
+        "segment", video or clip / "frames", "--mask", mask or clip / "first.png", "--out", clip / "out",
+        "--weights", clip / "tiny.safetensors", "--side", 32, "--device", "cpu", *more,
+    )  # fmt: skip
+
+
+def results(clip: Path) -> list[str]:
+    return sorted(p.name for p in (clip / "out").rglob("*")) if (clip / "out").exists() else []
+
+
+def test_segment_writes_a_mask_per_frame_and_an_overlay(clip: Path) -> None:
+    status, printed = segment(clip)
+    assert status == 0, printed
+    assert results(clip) == ["00000.png", "00001.png", "00002.png", "00003.png", "masks", "overlay.mp4"]
+    assert "frames per second" in printed and "1 object" in printed
+    np.testing.assert_array_equal(read_mask(clip / "out/masks/00000.png"), square(0)[1])
+    assert len(minivos.Clip.load(clip / "out/overlay.mp4").frames) == 4
+
+
+def test_segment_shrinks_long_sides(clip: Path) -> None:
+    status, printed = segment(clip, "--max-side", 26)
+    assert status == 0, printed
+    assert read_mask(clip / "out/masks/00003.png").shape == (18, 26)
+
+
+def test_segment_reads_a_video_file(clip: Path) -> None:
+    with OverlayWriter(clip / "film.mp4", SIZE, 12) as film:
+        for t in range(3):
+            film.write(square(t)[0], np.zeros(SIZE, np.uint8))
+    status, printed = segment(clip, video=clip / "film.mp4")
+    assert status == 0, printed
+    assert sum(name.endswith(".png") for name in results(clip)) == 3
+
+
+def test_one_frame_is_enough(clip: Path) -> None:
+    for t in (1, 2, 3):
+        (clip / f"frames/{t:05}.png").unlink()
+    assert segment(clip)[0] == 0
+
+
+def test_results_are_not_overwritten_unasked(clip: Path) -> None:
+    assert segment(clip)[0] == 0
+    before = (clip / "out/masks/00003.png").stat().st_mtime_ns
+    status, printed = segment(clip)
+    assert status == 2 and "already holds results" in printed
+    assert (clip / "out/masks/00003.png").stat().st_mtime_ns == before
+    assert segment(clip, "--overwrite")[0] == 0
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+BAD_INPUT = {
+    "a video that is not there": (lambda c: {"video": c / "none.mp4"}, "none.mp4"),
+    "an empty video": (lambda c: write_bytes(c / "e.mp4", b"") or {"video": c / "e.mp4"}, "e.mp4"),
+    "a video that is text": (lambda c: write_bytes(c / "t.mp4", b"words " * 99) or {"video": c / "t.mp4"}, "t.mp4"),
+    "a folder without images": (lambda c: (c / "void").mkdir() or {"video": c / "void"}, "void"),
+    "a mask that is not there": (lambda c: {"mask": c / "none.png"}, "none.png"),
+    "frames of several sizes": (
+        lambda c: Image.new("RGB", (20, 20)).save(c / "frames/00002.png") or {}, "00002.png"),
+    "a corrupt frame": (lambda c: write_bytes(c / "frames/00003.png", b"\x89PNG\r\n") or {}, "00003.png"),
+    "a mask of another size": (
+        lambda c: write_mask(c / "m.png", square(0, (40, 40))[1]) or {"mask": c / "m.png"}, "40x40"),
+    "a mask without object": (
+        lambda c: write_mask(c / "m.png", np.zeros(SIZE, np.uint8)) or {"mask": c / "m.png"}, "no object"),
+    "a mask that is all void": (
+        lambda c: write_mask(c / "m.png", np.full(SIZE, 255, np.uint8)) or {"mask": c / "m.png"}, "void"),
+    "a mask with ids above 255": (
+        lambda c: Image.fromarray(np.full(SIZE, 300, np.uint16)).save(c / "m.png") or {"mask": c / "m.png"}, "300"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_INPUT)
+def test_bad_input_is_named_and_nothing_is_left_half_written(clip: Path, name: str) -> None:
+    prepare, named = BAD_INPUT[name]
+    status, printed = segment(clip, **prepare(clip))
+    assert status == 2 and printed.count("minivos: ") == 1 and named in printed, printed
+    assert results(clip) == []
+
+
+def test_segment_refuses_weights_it_cannot_trust(clip: Path) -> None:
+    planted = clip / "planted"
+
+    class Bomb:
+        def __reduce__(self) -> tuple:
+            return os.mkdir, (str(planted),)
+
+    torch.save({"a": torch.zeros(1)}, clip / "other.pt")
+    (clip / "bomb.pt").write_bytes(pickle.dumps(Bomb()))
+    (clip / "cut.safetensors").write_bytes((clip / "tiny.safetensors").read_bytes()[:5000])
+    for file, said in (("other.pt", "another network"), ("bomb.pt", "refused"), ("cut.safetensors", "corrupt")):
+        status, printed = run(
+            "segment", clip / "frames", "--mask", clip / "first.png", "--out", clip / "out", "--weights", clip / file
+        )
+        assert status == 2 and said in printed, printed
+    assert not planted.exists() and results(clip) == []
+
+
+def test_unknown_model_and_missing_device_are_named(clip: Path) -> None:
+    status, printed = segment(clip, "--model", "aot_huge")
+    assert status == 2 and "aot_mini" in printed
+    if not torch.cuda.is_available():
+        status, printed = run(
+            "segment", clip / "frames", "--mask", clip / "first.png", "--out", clip / "out",
+            "--weights", clip / "tiny.safetensors", "--device", "cuda",
+        )  # fmt: skip
+        assert status == 2 and "cpu" in printed
+    assert results(clip) == []
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="the administrator may write anywhere")
+def test_a_folder_that_cannot_be_written_to(clip: Path) -> None:
+    (clip / "out").mkdir(mode=0o500)
+    status, printed = segment(clip)
+    assert status == 2 and "cannot write" in printed
+
+
+def test_an_output_folder_below_a_file_cannot_be_made(clip: Path) -> None:
+    status, printed = segment(clip, "--out", clip / "first.png" / "out")
+    assert status == 2 and "cannot write" in printed
+
+
+def test_eval_prints_a_table_and_writes_csv(tmp_path: Path) -> None:
+    for folder in ("gt", "pred"):
+        (tmp_path / folder).mkdir()
+        for t in range(5):
+            write_mask(tmp_path / folder / f"{t:05}.png", square(t)[1])
+    status, printed = run("eval", tmp_path / "gt", tmp_path / "pred")
+    assert status == 0 and "global" in printed and "1.000" in printed
+    assert (tmp_path / "pred/scores.csv").read_text().splitlines()[-1].startswith("global,,1.000")
+    (tmp_path / "pred/00002.png").unlink()
+    status, printed = run("eval", tmp_path / "gt", tmp_path / "pred", "--csv", tmp_path / "new.csv")
+    assert status == 2 and "00002.png" in printed and not (tmp_path / "new.csv").exists()
+
+
+def test_train_rejects_settings_it_does_not_know(tmp_path: Path) -> None:
+    status, printed = run("train", "--out", tmp_path / "run", "--set", "colour=3")
+    assert status == 2 and "learning_rate" in printed
+    status, printed = run("train", "--out", tmp_path / "run", "--set", "batch=many")
+    assert status == 2 and "batch" in printed and not (tmp_path / "run").exists()
+
+
+def test_train_writes_weights_with_their_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minivos.cli.score_samples", lambda network: {"val": {"J": 0.1, "F": 0.3, "J&F": 0.2}})
+    small = [word for field in ("batch=1", "side=32", "frames=2", "pool=1", "objects=1") for word in ("--set", field)]
+    status, printed = run("train", "--steps", 2, "--out", tmp_path, "--device", "cpu", *small)
+    assert status == 0 and "0.200" in printed, printed
+    facts = json.loads((tmp_path / "aot_mini.json").read_text())
+    assert facts["steps"] == 2 and facts["recipe"]["side"] == 32 and len(facts["log"]) == 2
+    minivos.create_model("aot_mini", tmp_path / "aot_mini.safetensors")
+
+
+def test_models_and_doctor_answer() -> None:
+    status, printed = run("models")
+    assert status == 0 and all(name in printed for name in minivos.list_models())
+    status, printed = run("doctor")
+    assert status == 0 and torch.__version__.split("+")[0] in printed and "H.264" in printed
+
+
+def test_the_installed_command_fails_without_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "minivos.cli", "eval", str(tmp_path / "a"), str(tmp_path / "b")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("minivos: ") and "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not SHARED_CLIPS.exists(), reason="the real clips are not here")
+@pytest.mark.parametrize("name", ["chair", "car-roundabout"])
+def test_real_video_is_segmented(name: str, tmp_path: Path) -> None:
+    shutil.copytree(SHARED_CLIPS / name / "masks", tmp_path / "gt")
+    status, printed = run(
+        "segment", SHARED_CLIPS / name / "frames", "--mask", tmp_path / "gt/00000.png", "--out", tmp_path / "out"
+    )
+    assert status == 0, printed
+    status, printed = run("eval", tmp_path / "gt", tmp_path / "out/masks")
+    print(printed)
+    assert status == 0 and float(printed.split("global")[1].split()[0]) > 0.3

@@ -1,0 +1,43 @@
+"""Make the picture of README: `python docs/picture.py` writes docs/segmented.png."""
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from minivos import Clip, Tracker, create_model, record_attention
+from minivos.lab.plots import attention_figure, png_bytes, show_masks
+from minivos.lab.report import middle_of_largest_object
+from minivos.video.datasets import samples_root
+
+SHOWN = (0, 4, 8, 12, 16, 19)  # frames of the film strip
+LOOKING = 12  # the frame whose attention is shown
+
+
+def pictures(clip: Clip) -> list[bytes]:
+    """A film strip of the segmented clip, and where the network looks from the largest object, as PNGs."""
+    tracker = Tracker(create_model("aot_mini", weights="mini"))
+    labels = [tracker.step(clip.frames[t], clip.masks[0] if t == 0 else None) for t in range(LOOKING)]
+    with record_attention("block2/long_term") as maps:
+        labels.append(tracker.step(clip.frames[LOOKING]))
+    labels += [tracker.step(frame) for frame in clip.frames[LOOKING + 1 :]]
+    _, pixel = middle_of_largest_object(labels[LOOKING])
+    cell = tuple(at * cells // side for at, cells, side in zip(pixel, maps[0].query_grid, labels[0].shape, strict=True))
+    titles = ["frame 0: masks given", *(f"frame {t}: found" for t in SHOWN[1:])]
+    strip = show_masks(clip.frames[list(SHOWN)], np.stack([labels[t] for t in SHOWN]), titles=titles)
+    return [png_bytes(strip), png_bytes(attention_figure(clip.frames, maps[0], cell, mask=labels[LOOKING]))]
+
+
+def stacked(parts: list[bytes]) -> Image.Image:
+    """PNGs one below the other on white."""
+    images = [Image.open(BytesIO(part)).convert("RGB") for part in parts]
+    page = Image.new("RGB", (max(i.width for i in images), sum(i.height for i in images)), "white")
+    for i, image in enumerate(images):
+        page.paste(image, ((page.width - image.width) // 2, sum(above.height for above in images[:i])))
+    return page
+
+
+if __name__ == "__main__":
+    clip = Clip.load(samples_root() / "JPEGImages" / "480p" / "crossing_lookalikes")
+    stacked(pictures(clip)).save(Path(__file__).parent / "segmented.png", optimize=True)

@@ -1,0 +1,220 @@
+"""Following objects through a video: sizes, ids, new and corrected objects, groups, bounded memory, bad input."""
+
+import gc
+
+import numpy as np
+import pytest
+import torch
+from tiny import EveryFrameCounts, squares, tiny_aot
+
+from minivos.errors import InputError
+from minivos.nn.attention import record_attention
+from minivos.nn.network import Schedule
+from minivos.tracker import Tracker, pick_device, propagate, track
+from minivos.video.clip import Clip
+
+
+def repeater(max_objects: int = 5) -> EveryFrameCounts:
+    return EveryFrameCounts(max_objects, Schedule())
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (41, 30), (5, 3), (7, 50), (1, 1)])
+def test_frames_of_any_size_are_answered_at_their_size(size):
+    frame = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
+    mask = np.zeros(size, np.uint8)
+    mask[: (size[0] + 1) // 2] = 1
+    tracker = Tracker(tiny_aot())
+    assert np.array_equal(tracker.step(frame, mask), mask)
+    labels = tracker.step(frame)
+    assert labels.shape == size and labels.dtype == np.uint8 and set(np.unique(labels)) <= {0, 1}
+
+
+def test_frames_are_brought_to_multiples_of_the_stride_near_the_side_asked_for():
+    network, sizes = tiny_aot(), []
+    network.encoder.register_forward_pre_hook(lambda module, inputs: sizes.append(tuple(inputs[0].shape[2:])))
+    for side, size in ((None, (60, 100)), (48, (60, 100)), (48, (100, 60)), (8, (37, 40))):
+        Tracker(network, side=side).step(np.zeros((*size, 3), np.uint8), np.ones(size, np.uint8))
+    assert sizes == [(32, 56), (48, 80), (80, 48), (8, 8)]
+
+
+def test_ids_need_not_follow_one_another():
+    pictures, labels = squares(frames=4, ids=(3, 7, 200))
+    tracker = Tracker(repeater())
+    assert np.array_equal(tracker.step(pictures[0], labels[0]), labels[0])
+    assert tracker.ids == [3, 7, 200]
+    found = tracker.step(pictures[1])
+    assert set(np.unique(found)) == {0, 3, 7, 200} and (found == labels[0]).mean() > 0.9
+
+
+def test_an_object_may_come_in_mid_video():
+    pictures, labels = squares(frames=4, ids=(4,))
+    late = np.zeros_like(labels[0])
+    late[30:, 40:] = 2
+    tracker = Tracker(repeater())
+    tracker.step(pictures[0], labels[0])
+    before = tracker.step(pictures[1])
+    merged = tracker.step(pictures[2], late)
+    assert tracker.ids == [4, 2]
+    assert np.array_equal(merged, np.where(late > 0, late, before))  # the old object goes on
+    assert set(np.unique(tracker.step(pictures[3]))) == {0, 2, 4}
+
+
+def test_a_correction_moves_an_object_and_leaves_void_to_the_prediction():
+    pictures, _ = squares(frames=3)
+    first, correction = np.zeros((2, 40, 48), np.uint8)
+    first[:20, :24], first[20:, 24:] = 1, 2
+    correction[:20, 24:] = 1  # object 1 is elsewhere now
+    correction[:4] = 255
+    tracker = Tracker(repeater())
+    tracker.step(pictures[0], first)
+    before = tracker.step(pictures[1])
+    corrected = tracker.step(pictures[2], correction)
+    assert tracker.ids == [1, 2]
+    assert (corrected[4:20, 24:] == 1).all() and (corrected[4:, :24] != 1).all()
+    assert np.array_equal(corrected == 2, (before == 2) & (correction != 1))
+    assert np.array_equal(corrected[:4], before[:4])
+
+
+def test_given_masks_make_references_and_predictions_do_not():
+    pictures, labels = squares(frames=4)
+    network = tiny_aot(memory_every=1)
+    tracker = Tracker(network)
+    for t in range(4):
+        tracker.step(pictures[t], labels[t] if t in (0, 2) else None)
+    kept = tracker.groups[0].memory.kept
+    assert [(entry.frame, entry.reference) for entry in kept] == [(0, True), (1, False), (2, True), (3, False)]
+
+
+def tiles(objects: int) -> np.ndarray:
+    """Labels 1..objects side by side, 16 x (4 * objects)."""
+    return np.repeat(np.arange(1, objects + 1, dtype=np.uint8), 4)[None].repeat(16, axis=0)
+
+
+def test_thirteen_objects_go_in_groups_and_each_frame_is_encoded_once():
+    mask = tiles(13)
+    mask[:3] = 0
+    frame = np.zeros((*mask.shape, 3), np.uint8)
+    network = repeater(max_objects=5)
+    tracker = Tracker(network)
+    tracker.step(frame, mask)
+    assert [group.ids for group in tracker.groups] == [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10], [11, 12, 13]]
+    for _ in range(4):
+        found = tracker.step(frame)
+    assert network.calls == {"encode": 5, "read": 3 * 4, "memorize": 3 * 5}
+    assert (found == mask).mean() > 0.9 and set(np.unique(found)) == set(range(14))
+
+
+def test_groups_with_the_real_network_answer_for_every_object_and_fill_up():
+    mask = tiles(7)
+    frame = np.random.default_rng(0).integers(0, 256, (*mask.shape, 3)).astype(np.uint8)
+    tracker = Tracker(tiny_aot())
+    tracker.step(frame, np.where(mask < 7, mask, 0))
+    assert tracker.step(frame).shape == mask.shape
+    tracker.step(frame, np.where(mask == 7, mask, 0))
+    assert [group.ids for group in tracker.groups] == [[1, 2, 3, 4, 5], [6, 7]]
+
+
+def test_memory_does_not_grow_with_the_video():
+    pictures, labels = squares(frames=2)
+    tracker = Tracker(tiny_aot(), schedule=Schedule(every=2, at_most=4))
+    tracker.step(pictures[0], labels[0])
+    held = []
+    for t in range(1, 60):
+        tracker.step(pictures[t % 2])
+        if t in (20, 59):
+            gc.collect()
+            tensors = [x for x in gc.get_objects() if isinstance(x, torch.Tensor)]
+            held.append((len(tensors), len(tracker.groups[0].memory)))
+    assert held[0] == held[1] and held[0][1] <= 5
+
+
+def test_one_frame_at_a_time_equals_propagate_and_needs_no_more_than_that_frame():
+    pictures, labels = squares(frames=5)
+    network = tiny_aot()
+    tracker = Tracker(network)
+    by_steps = [tracker.step(frame, labels[0] if t == 0 else None) for t, frame in enumerate(pictures)]
+    whole = propagate(network, Clip(pictures, {0: labels[0], 3: labels[3]}))
+    assert whole.dtype == np.uint8 and np.array_equal(whole, np.stack(by_steps))
+    taken = []
+    answers = track(network, (taken.append(t) or frame for t, frame in enumerate(pictures)), {0: labels[0]})
+    for t, found in enumerate(answers):
+        assert taken == list(range(t + 1)) and np.array_equal(found, whole[t])
+
+
+def test_frames_before_the_first_mask_are_background():
+    pictures, labels = squares(frames=4)
+    found = propagate(tiny_aot(), Clip(pictures, {2: labels[2]}))
+    assert not found[:2].any() and np.array_equal(found[2], labels[2])
+    assert np.array_equal(found[2:], propagate(tiny_aot(), Clip(pictures[2:], {0: labels[2]})))
+
+
+def test_attention_inside_a_step_knows_its_frame():
+    pictures, labels = squares(frames=3)
+    tracker = Tracker(tiny_aot())
+    tracker.step(pictures[0], labels[0])
+    tracker.step(pictures[1])
+    with record_attention("block1/*_term") as maps:
+        tracker.step(pictures[2])
+    assert [(m.name, m.query_frame, m.key_frames) for m in maps] == [
+        ("block1/long_term", 2, (0,)),
+        ("block1/short_term", 2, (1,)),
+    ]
+    height, width = maps[0].query_grid
+    assert maps[0].look_from(0, 0).shape == (2, 1, height, width)
+    assert maps[1].look_back(1, 0, 0).shape == (2, height, width)
+
+
+FRAME, MASK = np.zeros((16, 24, 3), np.uint8), np.ones((16, 24), np.uint8)
+
+
+def test_the_first_frame_needs_a_mask():
+    with pytest.raises(InputError, match="The first frame needs a mask"):
+        Tracker(repeater()).step(FRAME)
+
+
+@pytest.mark.parametrize("frame", [FRAME[..., 0], FRAME[..., :2], FRAME.astype(np.float32), FRAME[None]])
+def test_frames_of_another_kind_are_refused(frame):
+    with pytest.raises(InputError, match=r"frame of shape .* came; give uint8 \(H, W, 3\) RGB"):
+        Tracker(repeater()).step(frame, MASK)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [MASK[:-1], np.zeros_like(MASK), np.full_like(MASK, 255), 300 * MASK.astype(np.int64), MASK[None]],
+    ids=["size", "no object", "void", "large ids", "dimensions"],
+)
+@pytest.mark.parametrize("started", [False, True])
+def test_masks_that_say_nothing_or_do_not_fit_are_refused_and_change_nothing(mask, started):
+    tracker = Tracker(repeater())
+    if started:
+        tracker.step(FRAME, MASK)
+    with pytest.raises(InputError):
+        tracker.step(FRAME, mask)
+    assert tracker.time == started and tracker.ids == [1] * started
+    assert np.array_equal(tracker.step(FRAME, MASK), MASK)
+
+
+def test_a_frame_of_another_size_than_before_is_refused():
+    tracker = Tracker(repeater())
+    tracker.step(FRAME, MASK)
+    with pytest.raises(InputError, match=r"Frame 1 is \(16, 20\), the frames before are \(16, 24\)"):
+        tracker.step(FRAME[:, :20])
+    assert np.array_equal(tracker.step(FRAME), MASK)
+
+
+def test_a_side_below_one_patch_and_a_clip_without_masks_are_refused():
+    with pytest.raises(InputError, match="side=4 is smaller than one patch of the network; give 8 or more"):
+        Tracker(repeater(), side=4)
+    with pytest.raises(InputError, match="The clip lonely has no mask"):
+        propagate(repeater(), Clip(FRAME[None], name="lonely"))
+
+
+def test_devices_that_are_not_there_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert pick_device("auto") == pick_device("cpu") == torch.device("cpu")
+    for name in ("cuda", "cuda:1", "mps", "abacus"):
+        with pytest.raises(InputError, match=f"'{name}' was asked for, but this machine has: cpu"):
+            pick_device(name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert pick_device("auto") == torch.device("cuda")

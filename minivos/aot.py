@@ -56,14 +56,16 @@ class AOTConfig:
     decoder_width: int = 256  # channels inside the decoder (paper: 256)
     drop_path: float = 0.1  # share of residual branches dropped in training (released code: 0.1)
     shuffle_identities: bool = True  # give objects random identities in training (paper: yes)
-    memory_every: int = 0  # keep a predicted frame this often (paper: L 5 in testing, others never)
+    memory_every: int = 0  # keep a predicted frame this often, 0: never (paper: L 5 in testing, others never)
+    memory_size: int = 32  # keep at most so many frames (paper: no bound)
     working_size: int = 480  # short side in pixels at which frames are processed (paper: 480)
 
     @classmethod
     def mini(cls) -> AOTConfig:
         """A network that learns in minutes on a laptop."""
         return cls(
-            layers=2, width=96, heads=4, feedforward=384, window=9, decoder_width=64, drop_path=0.0, working_size=128,
+            layers=2, width=96, heads=4, feedforward=384, window=9, decoder_width=64, drop_path=0.0,
+            memory_every=3, memory_size=8, working_size=192,
         )  # fmt: skip
 
 
@@ -353,7 +355,7 @@ class AOT(VOSNetwork):
         self.stride = self.encoder.strides[-1]
         self.max_objects = config.identities
         self.working_size = config.working_size
-        self.schedule = Schedule(first=True, previous=True, every=config.memory_every)
+        self.schedule = Schedule(first=True, previous=True, every=config.memory_every, at_most=config.memory_size)
         self.project = nn.Conv2d(self.encoder.channels[-1], config.width, kernel_size=1)
         self.identity_bank = IdentityBank(config.identities, config.width, patch=self.stride)
         self.lstt = LSTT(config)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -109,7 +109,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             f"{path} holds more than tensors, or is no weights file; loading it could run code, so it was refused. "
             "Ask for a .safetensors file."
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # on bytes that are no pickle the unpickler may raise anything
         raise InputError(f"{path} is corrupt or no weights file ({error}). Fetch or train it again.") from error
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise InputError(f"{path} holds no plain state dict of tensors. Save `model.state_dict()` and nothing else.")

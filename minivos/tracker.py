@@ -157,8 +157,10 @@ def track(
 ) -> Iterator[np.ndarray]:
     """Labels, uint8 (H, W), of each frame in turn; `masks` {frame number: labels} holds those that are given.
 
-    `settings` go to `Tracker`. Frames before the first mask are all background.
+    `settings` go to `Tracker`. Frames before the first mask are all background. Raises InputError without masks.
     """
+    if not masks:
+        raise InputError("No mask was given: nothing says which objects to follow.")
     tracker = Tracker(model, **settings)
     for t, frame in enumerate(frames):
         if t < min(masks):

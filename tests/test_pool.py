@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from tiny import squares
 
 from minivos.video.pool import ClipPool
+from tiny import squares
 
 PLACE = {"frames": 4, "side": 32, "objects": 3}
 
@@ -21,7 +21,7 @@ def same(a, b) -> bool:
 def test_a_batch_has_the_sizes_asked_for():
     batch = ClipPool(many_ids, keep=3, seed=0).batch(0, range(5), **PLACE)
     assert batch.frames.shape == (5, 4, 3, 32, 32) and batch.frames.dtype == torch.float32
-    assert 0 <= batch.frames.min() and 0.5 < batch.frames.max() <= 1
+    assert batch.frames.min() >= 0 and 0.5 < batch.frames.max() <= 1
     assert batch.labels.shape == (5, 4, 32, 32) and batch.labels.dtype == torch.int64
 
 
@@ -33,6 +33,11 @@ def test_a_batch_depends_on_seed_step_and_row_alone():
     assert not same(whole, ClipPool(many_ids, keep=3, seed=1).batch(4, range(4), **PLACE))
     assert not same(whole, ClipPool(many_ids, keep=3, seed=0).batch(5, range(4), **PLACE))
     assert not torch.equal(whole.frames[0], whole.frames[1])
+
+
+def test_steps_differ_even_where_their_clips_do_not():
+    pool = ClipPool(lambda number: many_ids(0), keep=1, seed=0)
+    assert not same(pool.batch(0, range(2), **PLACE), pool.batch(1, range(2), **PLACE))
 
 
 def test_jumping_to_a_step_gives_what_walking_there_gives():

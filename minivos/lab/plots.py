@@ -23,10 +23,9 @@ from minivos.video.masks import OKABE_ITO, overlay
 from minivos.video.metrics import boundary_map, contour_accuracy, region_similarity
 
 PANEL = 2.2  # inches, width of one picture
-WHITE, GREY, BAND = (255, 255, 255), (150, 150, 150), (225, 225, 225)
+GREY, BAND = (150, 150, 150), (225, 225, 225)
 BLACK, BLUE, RED = (tuple(int(value) for value in OKABE_ITO[row]) for row in (0, 5, 6))  # RED is vermilion
 HEAT = "inferno"  # perceptually uniform
-HEAT_ALPHA = 0.6
 
 
 class Picture(Figure):
@@ -81,7 +80,7 @@ def attention_figure(
         raise InputError(f"cell {cell} is outside the query grid {grid}; count from 0, y before x")
     weights = maps_entry.look_from(*cell).mean(0).numpy()  # (heads,T,H,W) -> (T,H,W)
     height, width = frames.shape[1:3]
-    figure, (query, *memory) = _panels(1 + len(past), 4, frames[0].shape)
+    figure, (query, *memory) = _panels(1 + len(past), 4, frames[0].shape, width=1.3 * PANEL)
 
     query.imshow(frames[now] if mask is None else overlay(frames[now], mask))
     query.set_title(f"frame {now} asks", fontsize="small")
@@ -93,7 +92,7 @@ def attention_figure(
     for axes, frame, looks in zip(memory, past, weights, strict=True):
         extent = (-0.5, width - 0.5, height - 0.5, -0.5)  # as imshow places a whole frame
         axes.imshow(frames[frame].mean(-1), cmap="gray", vmin=0, vmax=255, extent=extent)
-        axes.imshow(looks, HEAT, norm=scale, alpha=HEAT_ALPHA, interpolation="nearest", extent=extent)
+        axes.imshow(looks, HEAT, norm=scale, alpha=0.6, interpolation="nearest", extent=extent)
         axes.set_title(f"frame {frame}: {looks.sum():.0%} of the weight", fontsize="small")
     bar = figure.colorbar(ScalarMappable(scale, HEAT), ax=memory, shrink=0.9, ticks=[0, scale.vmax])
     bar.ax.set_yticklabels(["0", f"{scale.vmax:.2g}"])
@@ -174,7 +173,7 @@ def _zoom(axes: Axes, mask: np.ndarray) -> None:
 
 def _paint(shape: tuple[int, int], parts: list[tuple[np.ndarray, tuple[int, int, int]]]) -> np.ndarray:
     """Masks bool (H,W) in their colours on white, later ones on top: uint8 (H,W,3)."""
-    picture = np.full((*shape, 3), WHITE, np.uint8)
+    picture = np.full((*shape, 3), 255, np.uint8)
     for part, colour in parts:
         picture[part] = colour
     return picture

@@ -256,7 +256,7 @@ def film(card: Card) -> bytes:
 
 def _three_panels(frame: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> Image.Image:
     wrong = (is_object(truth) | is_object(prediction)) & (truth != prediction)
-    mistakes = np.where(wrong[..., None], 255, frame // 3)
+    mistakes = np.where(wrong[..., None], 255, frame // 2)
     gap = np.full((len(frame), GAP, 3), 255)
     panels = [overlay(frame, truth), gap, overlay(frame, prediction), gap, mistakes]
     return Image.fromarray(np.concatenate(panels, axis=1).astype(np.uint8))

@@ -50,6 +50,10 @@ class Recipe:
     pool: int = 32  # clips held ready
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch, self.side, self.objects, self.pool) < 1 or self.frames < 2 or self.minutes < 0:
+            raise InputError(f"{self}: steps, batch, side, objects and pool start at 1, frames at 2, minutes at 0.")
+
     @classmethod
     def two_minutes(cls) -> Recipe:
         """A short run for a laptop: smaller frames, shorter clips, milder ones for longer."""
@@ -110,7 +114,7 @@ def mean_j(found: Tensor, truth: Tensor, present: Tensor) -> Tensor:
     """Mean intersection over union of the present objects: (B, 1+K, H, W) twice, (B, 1+K) -> ()."""
     both, either = (found * truth).sum((2, 3)), ((found + truth) > 0).sum((2, 3))
     j = torch.where(either > 0, both / either.clamp(min=1), 1)
-    return j[:, 1:][present[:, 1:]].mean()
+    return (j * present)[:, 1:].sum() / present[:, 1:].sum().clamp(min=1)
 
 
 def train(
@@ -142,7 +146,7 @@ def train(
     history = load_checkpoint(out, recipe, state) if out else []
 
     with tqdm(total=recipe.steps, initial=len(history), unit="step", disable=rank > 0 or None) as bar:
-        while (progress := how_far(recipe, history)) < 1:
+        while (progress := how_far(recipe, history, device)) < 1:
             began, step = time.perf_counter(), len(history)
             torch.manual_seed(1_000_003 * recipe.seed + step)  # all chance is a function of (seed, step)
             batch = pool.batch(step, rows, recipe.frames, recipe.side, recipe.objects)
@@ -173,11 +177,11 @@ def train(
     return history
 
 
-def how_far(recipe: Recipe, history: list[dict[str, float]]) -> float:
+def how_far(recipe: Recipe, history: list[dict[str, float]], device: torch.device) -> float:
     """Share of the run that is done, by the clock where the recipe has minutes, else by steps."""
     if not recipe.minutes:
         return len(history) / recipe.steps
-    spent = torch.tensor(sum(row["seconds"] for row in history) / 60)
+    spent = torch.tensor(sum(row["seconds"] for row in history) / 60, device=device)
     if dist.is_initialized():
         dist.broadcast(spent, src=0)
     return min(1.0, spent.item() / recipe.minutes)
@@ -228,11 +232,17 @@ def load_checkpoint(out: Path, recipe: Recipe, state: dict) -> list[dict[str, fl
     path = out / "checkpoint.pt"
     if not path.exists():
         return []
-    saved = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the unpickler fails in many ways
+        raise InputError(f"{path} is damaged ({error}): remove it to start anew.") from error
     if saved["recipe"] != asdict(recipe):
         differs = sorted(k for k, v in asdict(recipe).items() if saved["recipe"].get(k) != v)
         raise InputError(f"{path} was made with other settings of {differs}: use them, or another output folder.")
-    for name, thing in state.items():
-        thing.load_state_dict(saved[name])
+    try:
+        for name, thing in state.items():
+            thing.load_state_dict(saved[name])
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"{path} is of another network ({error}): use another output folder.") from error
     log.info("going on from step %d of %s", len(saved["history"]), path)
     return saved["history"]

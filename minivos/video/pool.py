@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from minivos.errors import InputError
+
 Footage = tuple[np.ndarray, np.ndarray]  # frames uint8 (T, H, W, 3) and labels uint8 (T, H, W)
 
 
@@ -44,12 +46,20 @@ class ClipPool:
         self.clips = {i: self.clips[i] if i in self.clips else self.make_clip(i) for i in wanted}
 
     def batch(self, step: int, rows: range, frames: int, side: int, objects: int) -> Batch:
-        """The samples of these rows of the step's batch: `frames` frames, side x side pixels, at most `objects` ids."""
+        """The samples of these rows of the step's batch: `frames` frames, side x side pixels, at most `objects` ids.
+
+        Raises InputError for a clip that is shorter or smaller than a sample.
+        """
         self.move_to(step)
         samples = []
         for row in rows:
             rng = np.random.default_rng([self.seed, step, row])
             pictures, labels = self.clips[step + int(rng.integers(self.keep))]
+            if len(pictures) < frames or min(pictures.shape[1:3]) < side:
+                raise InputError(
+                    f"a clip of {len(pictures)} frames of {pictures.shape[2]}x{pictures.shape[1]} pixels came; "
+                    f"expected at least {frames} of {side}x{side}: train on smaller samples or give larger clips"
+                )
             samples.append(_sample(rng, pictures, labels, frames, side, objects))
         pictures, labels = (torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True))
         return Batch(pictures.movedim(-1, 2).float() / 255, labels.long())

@@ -171,7 +171,7 @@ def film(rng: Rng, light: np.ndarray, difficulty: float) -> np.ndarray:
     developed = np.empty((frames, *size, 3), np.uint8)
     for t, shifts in enumerate(rng.integers(0, 32, (frames, 3, 2))):
         for channel, (dy, dx) in enumerate(shifts):
-            toned = curves[t, channel][digital[t, channel]]
+            toned = curves[t, channel].take(digital[t, channel])
             developed[t, ..., channel] = np.clip(toned + grain[dy : dy + size[0], dx : dx + size[1]], 0, 255)
         developed[t] = _recode(developed[t], shrink, quality)
     return developed

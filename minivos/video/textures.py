@@ -222,7 +222,7 @@ def random_style(rng: Rng, *, background: bool, hue: float | None = None, like: 
 
 def _coloured(field: np.ndarray, ramp: np.ndarray) -> np.ndarray:
     """Look a field (n, n) up in a ramp, giving (n, n, 3)."""
-    return ramp[(field * 255).astype(np.uint8)]
+    return ramp.take((field * 255).astype(np.uint8), axis=0)
 
 
 def _draw_patch(rng: Rng, draw: ImageDraw.ImageDraw, n: int, fill: int) -> None:
@@ -251,10 +251,11 @@ def _add_patches(rng: Rng, picture: np.ndarray, field: np.ndarray, style: Style)
         draw.polygon([0, n / 2 + tilt[0], n, n / 2 + tilt[1], n, n, 0, n], fill=1)
     for _ in range(style.patches):
         _draw_patch(rng, draw, n, int(rng.integers(1, PATCH_RAMPS + 1)))
-    ramps = np.stack([style.ramps[1], *(random_ramp(rng) for _ in range(PATCH_RAMPS))])
-    numbers = np.asarray(areas)
+    numbers = np.asarray(areas, dtype=int)
     covered = numbers > 0
-    picture[covered] = ramps[numbers[covered], (field[covered] * 255).astype(np.uint8)]
+    ramps = np.concatenate([style.ramps[1], *(random_ramp(rng) for _ in range(PATCH_RAMPS - 1))])
+    shades = 256 * (numbers[covered] - 1) + (255 * field[covered]).astype(int)
+    picture[covered] = ramps.take(shades, axis=0)
 
 
 def paint(rng: Rng, style: Style, n: int, photo: np.ndarray | None = None) -> np.ndarray:

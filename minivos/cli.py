@@ -205,7 +205,11 @@ def demo(
     clips = DavisDataset(samples_root(), split="scenarios")
     cards = build_cards(network, clips)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_report(out, cards, {"network": model, "parameters": f"{parameters(network):,}", "weights": weights})
+    facts = {"network": f"{model}, {parameters(network):,} parameters", "weights": weights}
+    if weights == "mini":
+        minutes = read_facts(model)["minutes"]
+        facts["trained"] = f"{minutes:.0f} minutes on synthetic clips only, none of them shown here"
+    write_report(out, cards, facts)
     methods = list(cards[0].scores)
     print(f"{'J&F':22}" + "".join(f"{method:>22}" for method in methods) + f"{'frames per second':>22}")
     for card in cards:

@@ -16,7 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from minivos.errors import InputError
-from minivos.lab.evaluate import Evaluation
+from minivos.lab.evaluate import Evaluation, every_mask
 from minivos.lab.plots import attention_figure, png_bytes
 from minivos.nn.attention import AttentionMap, record_attention
 from minivos.nn.network import VOSNetwork
@@ -97,12 +97,7 @@ def build_cards(model: VOSNetwork, clips: Iterable[Clip], **settings: object) ->
 
 def build_card(model: VOSNetwork, clip: Clip, **settings: object) -> Card:
     """See `build_cards`."""
-    if len(clip.masks) < len(clip):
-        raise InputError(
-            f"the clip {clip.name} has {len(clip.masks)} masks for {len(clip)} frames; "
-            "expected one for each frame, to compare with: choose a clip that is annotated throughout"
-        )
-    truth = np.stack(list(clip.masks.values()))
+    truth = every_mask(clip)
     began = time.perf_counter()
     prediction = propagate(model, clip, **settings)
     fps = len(clip) / (time.perf_counter() - began)

@@ -11,8 +11,8 @@ from minivos.lab.plots import attention_figure, png_bytes, show_masks
 from minivos.lab.report import middle_of_largest_object
 from minivos.video.datasets import samples_root
 
-SHOWN = (0, 4, 8, 12, 16, 19)  # frames of the film strip
-LOOKING = 12  # the frame whose attention is shown
+SHOWN = (0, 3, 6, 9, 14, 19)  # frames of the film strip
+LOOKING = 9  # the frame whose attention is shown
 
 
 def pictures(clip: Clip) -> list[bytes]:
@@ -39,5 +39,5 @@ def stacked(parts: list[bytes]) -> Image.Image:
 
 
 if __name__ == "__main__":
-    clip = Clip.load(samples_root() / "JPEGImages" / "480p" / "crossing_lookalikes")
+    clip = Clip.load(samples_root() / "JPEGImages" / "480p" / "many_objects")
     stacked(pictures(clip)).save(Path(__file__).parent / "segmented.png", optimize=True)

@@ -68,6 +68,15 @@ def test_uncovered_background_is_not_the_object():
     assert (pred[-1] == 3)[20:44, 28:46].mean() < 0.5
 
 
+def test_what_enters_at_the_border_looks_like_what_was_there():
+    """The camera pans over sky (1) above grass (2), so that rows of grass come in at the bottom."""
+    scene = texture(np.random.default_rng(0), 80, 80) // 4
+    video = np.stack([scene[8 * t : 64 + 8 * t] for t in range(3)])
+    first = np.repeat([1, 2], 32).astype(np.uint8)[:, None].repeat(80, axis=1)
+    pred = block_matching(Clip(video, {0: first}))
+    assert (pred[-1, 32:] == 2).all()
+
+
 def test_where_nothing_moves_both_agree_and_flat_areas_stay():
     video, labels = moving_square((0, 0))
     video[:, :30] = 128

@@ -1,4 +1,4 @@
-"""Frames per second of the networks, at the size they were trained at and at 480 pixels, on this machine.
+"""Frames per second of the networks, at a short side of 128 and of 480 pixels, on this machine.
 
     python benchmarks/network_speed.py
 

@@ -14,10 +14,11 @@ current frame at once.
     LSTTBlock, LSTT      the long short-term transformer                         Sec. 4.2, Fig. 2c
     AOT                  encode, read, memorize                                  Fig. 2a, Eq. 5
 
-Where the released code differs from the text we follow the code: the identity embedding is added before the value
-projection (the text adds it after), the background has an identity of its own, and the relative positions stand in
-short-term attention only. `aot_mini` is the same network with fewer channels on a finer grid (stride 8) and a small
-encoder that learns from scratch.
+Where the released code differs from the text we follow the code in three points: the identity embedding is added before
+the value projection (the text adds it after), the background has an identity of its own, and the relative positions
+stand in short-term attention only. The patches of the identity bank do not overlap, as in the text. Our own is the
+initialisation, with which the untrained network copies masks: it saves the first hundreds of steps. `aot_mini` is the
+same network with fewer channels on a finer grid (stride 8) and a small encoder that learns from scratch.
 
 Letters: B batch, N = H*W tokens of one frame, T kept frames, C width, K objects, M identities.
 """
@@ -44,7 +45,7 @@ Grid = tuple[int, int]
 
 @dataclass(frozen=True)
 class AOTConfig:
-    """Sizes of an AOT network. The defaults are the paper's AOT-T."""
+    """Sizes of an AOT network. The defaults are those of the paper's AOT-T, but for the encoder."""
 
     layers: int = 1  # L, number of LSTT blocks (paper: T 1, S 2, B and L 3)
     width: int = 256  # C, channels of a token (paper: 256)
@@ -54,11 +55,26 @@ class AOTConfig:
     identities: int = 10  # M, rows of the identity bank (paper: 10)
     encoder_channels: tuple[int, int, int] = (16, 48, 96)  # of the tiny encoder, finest scale first
     decoder_width: int = 256  # channels inside the decoder (paper: 256)
-    drop_path: float = 0.1  # share of residual branches dropped in training (released code: 0.1)
+    drop_path: float = 0.1  # share of self-attention and feed-forward branches dropped in training (code: 0.1)
     shuffle_identities: bool = True  # give objects random identities in training (paper: yes)
     memory_every: int = 0  # keep a predicted frame this often, 0: never (paper: L 5 in testing, others never)
     memory_size: int = 32  # keep at most so many frames (paper: no bound)
-    working_size: int = 480  # short side in pixels at which frames are processed (paper: 480)
+    working_size: int = (
+        480  # short side in pixels of the frames (paper: 480; mini: above its training size, finer grid)
+    )
+
+    def __post_init__(self) -> None:
+        rules = {
+            "window must be odd": self.window % 2 == 1,
+            "width must be a multiple of heads and of 4": self.width % self.heads == 0 == self.width % 4,
+            "feedforward must be a multiple of 32": self.feedforward % 32 == 0,
+            "decoder_width must be a multiple of 16, and at least 2 (1 + identities)": (
+                self.decoder_width % 16 == 0 and self.decoder_width >= 2 * (1 + self.identities)
+            ),
+            "layers and identities start at 1": min(self.layers, self.identities) >= 1,
+        }
+        if broken := [rule for rule, kept in rules.items() if not kept]:
+            raise InputError(f"{self}: {'; '.join(broken)}.")
 
     @classmethod
     def mini(cls) -> AOTConfig:
@@ -72,7 +88,8 @@ class AOTConfig:
 class IdentityBank(nn.Module):
     """The bank D of M identity vectors, and one for the background (Sec. 4.1).
 
-    `patch` pixels along each side fall into one token; a token covered half by object k gets half of k's identity.
+    `patch` pixels along each side fall into one token; an untrained bank gives a token covered half by object
+    k half of k's identity.
     """
 
     def __init__(self, identities: int, width: int, patch: int) -> None:
@@ -85,7 +102,7 @@ class IdentityBank(nn.Module):
             self.embed.bias.zero_()
 
     def vectors(self) -> Tensor:
-        """The embedding of a patch that one identity covers whole: (1+M, C), background first."""
+        """The embedding of a patch that one identity covers whole: (1+M, C), background first, without the bias."""
         return self.embed.weight.detach().sum(dim=(2, 3)).T
 
     def assign(self, batch: int, objects: int, shuffle: bool, device: torch.device) -> Tensor:
@@ -140,7 +157,7 @@ class LongTermAttention(nn.Module):
     def forward(self, q: Tensor, k: Tensor, v: Tensor, place: Place) -> Tensor:
         """q (B, N, C), k and v (B, T*N, C) -> (B, N, C)."""
         q, k, v = (split_heads(t, self.heads) for t in (q, k, v))
-        return self.project(join_heads(attend(q, k, v, place)))  # AOT Eq. 2, 4, 6
+        return self.project(join_heads(attend(q, k, v, place)))  # AOT Eq. 6
 
 
 class ShortTermAttention(nn.Module):
@@ -169,17 +186,18 @@ class ShortTermAttention(nn.Module):
         height, width = place.query_grid
         r, h = self.window // 2, self.heads
 
-        # Queries of one image row share the rows of keys around them, so a row is one small matrix product.
+        # Queries of one image row share the rows of keys around them: one matrix product per row of queries, out of
+        # which each query takes its window. i, j count the window's rows and columns, w = W + 2r the padded columns.
         def rows_around(x: Tensor) -> Tensor:
             x = rearrange(x, "b (y x) (h d) -> b h y x d", y=height, h=h)
             x = F.pad(x, (0, 0, r, r, r, r)).unfold(2, self.window, 1)
-            return rearrange(x, "b h y x d i -> b h y (i x) d")  # i: row of the window, x: padded column
+            return rearrange(x, "b h y w d i -> b h y (i w) d")
 
         queries = rearrange(q, "b (y x) (h d) -> b h y x d", y=height, h=h)
-        scores = queries * queries.shape[-1] ** -0.5 @ rows_around(k).mT
+        scores = queries * queries.shape[-1] ** -0.5 @ rows_around(k).mT  # (B, h, H, W, window * w)
         scores = rearrange(scores, "b h y x (i w) -> b h y x i w", i=self.window)
         columns = torch.arange(width, device=q.device)[:, None] + torch.arange(self.window, device=q.device)
-        columns = columns[:, None].expand(*scores.shape[:4], self.window, self.window)
+        columns = columns[:, None].expand(*scores.shape[:4], self.window, self.window)  # padded column of (i, j)
         scores = rearrange(scores.gather(-1, columns), "b h y x i j -> b h (y x) (i j)")
 
         spatial_q = rearrange(q, "b (y x) c -> b c y x", y=height)
@@ -188,7 +206,7 @@ class ShortTermAttention(nn.Module):
         weights = scores.masked_fill(index < 0, float("-inf")).softmax(dim=-1)  # AOT Eq. 7, (B, h, N, window^2)
         record(weights, Place(place.name, place.query_grid, place.key_grid, place.key_frames, index))
 
-        spread = weights.new_zeros(*columns.shape[:5], width + 2 * r)
+        spread = weights.new_zeros(*columns.shape[:5], width + 2 * r)  # laid back over padded rows
         window = rearrange(weights, "b h (y x) (i j) -> b h y x i j", y=height, i=self.window)
         spread = rearrange(spread.scatter(-1, columns, window), "b h y x i w -> b h y x (i w)")
         out = rearrange(spread @ rows_around(v), "b h y x d -> b h (y x) d")
@@ -261,8 +279,8 @@ class LSTTBlock(nn.Module):
         for layer in (self.value, self.long_term.project, self.short_term.project):
             nn.init.eye_(layer.weight)
             nn.init.zeros_(layer.bias)
-        self.long_term.project.weight.data *= 0.25  # it has yet to learn where to look
-        self.match.weight.data *= 1.6  # like finds like
+        self.long_term.project.weight.data *= 0.25  # found by trial: untrained, it blurs over the whole frame
+        self.match.weight.data *= 1.6  # found by trial: sharper scores, like finds like
         self.short_term.start_near()
 
     def values_of(self, content: Tensor, identity: Tensor) -> Tensor:

@@ -42,8 +42,6 @@ from minivos.video.clip import (
 from minivos.video.datasets import DavisDataset, samples_root
 from minivos.video.files import whole_file, whole_folder
 
-RUNS = Path("runs/aot_mini")
-
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -82,7 +80,7 @@ def segment(
     out: Annotated[Path, typer.Option(help="folder for masks and overlay.mp4")] = Path("out/segment"),
     weights: Weights = "mini",
     max_side: Annotated[int, typer.Option(help="shrink frames whose long side is longer, in pixels")] = 480,
-    side: Annotated[int, typer.Option(help="short side at which the network works; 0: what it was trained at")] = 0,
+    side: Annotated[int, typer.Option(help="short side in pixels at which the network works; 0: its own")] = 0,
     stride: Annotated[int, typer.Option(help="take every n-th frame")] = 1,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -246,7 +244,7 @@ def doctor() -> None:
 
 
 def parameters(network: torch.nn.Module) -> int:
-    """How many numbers the network has learned."""
+    """Number of parameters."""
     return sum(p.numel() for p in network.parameters())
 
 

@@ -33,7 +33,7 @@ class Preset:
 
 
 PRESETS = {
-    "aot_mini": Preset(AOT, AOTConfig.mini, "AOT with 2 LSTT blocks of 96 channels at 128 px; learns on a laptop"),
+    "aot_mini": Preset(AOT, AOTConfig.mini, "AOT with 2 LSTT blocks of 96 channels; learns on a laptop"),
 }
 
 
@@ -68,7 +68,7 @@ def create_model(name: str, weights: str | Path | None = None, **overrides: Any)
 
 
 def save_weights(network: VOSNetwork, path: str | Path) -> None:
-    """Write the weights as float32 safetensors, whole or not at all. Raises InputError when it cannot be written."""
+    """Write the weights as safetensors, whole or not at all. Raises InputError when it cannot be written."""
     tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     with whole_file(path) as part:
         save_file(tensors, part)

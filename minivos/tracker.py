@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """ "auto" takes CUDA, then MPS, then the CPU; any other name is taken at its word.
+    """Choose a device: "auto" takes CUDA, then MPS, then the CPU; any other name is taken at its word.
 
     Raises InputError for a device that this machine does not have.
     """

@@ -1,5 +1,7 @@
 """AOT: the identity bank, the attentions, the network, and the encoder and decoder that it is made of."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -361,3 +363,18 @@ def test_a_decoder_that_starts_by_copying_shows_the_vectors_it_was_given():
     features = [torch.zeros(1, 16, side, side) for side in (16, 8, 4)]
     shown = F.avg_pool2d(decoder(x, features), 4).argmax(1)[0]
     assert (shown == cells).float().mean() > 0.8
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"window": 8}, "window must be odd"),
+        ({"heads": 5}, "multiple of heads"),
+        ({"feedforward": 100}, "feedforward"),
+        ({"identities": 40}, "decoder_width"),
+        ({"layers": 0}, "layers"),
+    ],
+)
+def test_sizes_that_do_not_fit_together_are_refused(change, said):
+    with pytest.raises(InputError, match=said):
+        replace(AOTConfig.mini(), **change)

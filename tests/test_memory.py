@@ -76,13 +76,6 @@ def test_the_length_counts_the_previous_frame_once():
     assert len(walk(Schedule(), 5)) == 2
 
 
-def test_the_newest_entry_is_the_one_added_last():
-    assert Memory(Schedule()).newest is None
-    assert walk(Schedule(), 5).newest.frame == 4
-    assert walk(Schedule(previous=False, last=2), 5).newest.frame == 4
-    assert walk(Schedule(previous=False), 5).newest.frame == 0
-
-
 def test_a_schedule_that_keeps_nothing_is_refused():
     with pytest.raises(InputError, match="keeps nothing at all: switch on first, previous, every or last"):
         Schedule(first=False, previous=False)

@@ -57,7 +57,7 @@ class EveryFrameCounts(VOSNetwork):
 
     def read(self, seen, memory):
         self.calls["read"] += 1
-        return 20 * memory.newest.masks - 10, seen
+        return 20 * (memory.previous or memory.kept[-1]).masks - 10, seen
 
     def memorize(self, seen, masks):
         self.calls["memorize"] += 1

@@ -21,7 +21,7 @@ from minivos.errors import InputError
 from minivos.lab.losses import ABSENT, segmentation_loss
 from minivos.nn.network import Memory, VOSNetwork
 from minivos.video.files import whole_file
-from minivos.video.masks import one_hot, resize
+from minivos.video.masks import VOID, one_hot, resize
 from minivos.video.pool import ClipPool, Footage
 from minivos.video.synthetic import render
 
@@ -33,7 +33,7 @@ class Recipe:
     """How to train. Shares are of the whole run; the paper's values are AOT's (Sec. 5 and released code)."""
 
     steps: int = 4000  # optimiser steps (paper: 100,000)
-    minutes: float = 0  # stop after this long instead; 0: after `steps`
+    minutes: float = 0  # stop after this long instead; `steps` is then the number expected; 0: after `steps`
     batch: int = 8  # clips per step, over all processes (paper: 16)
     frames: int = 4  # frames per clip, the first with its masks given (paper: 5)
     side: int = 128  # pixels (paper: 465)
@@ -76,16 +76,17 @@ def learning_rate(recipe: Recipe, progress: float) -> float:
 
 
 class Unroll(nn.Module):
-    """Run a network over a few frames, feeding it its own masks, and add up the losses."""
+    """Run a network over a few frames, feeding it true masks, later its own, and add up the losses."""
 
     def __init__(self, network: VOSNetwork) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, frames: Tensor, labels: Tensor, recipe: Recipe, progress: float) -> tuple[Tensor, Tensor]:
-        """frames (B, T, 3, H, W), labels (B, T, H, W) -> mean loss, and mean J of the objects without gradient."""
+        """frames (B, T, 3, H, W), labels (B, T, H, W) -> loss (mean over the predicted frames, plus the
+        auxiliary loss on the given one), and mean J of the objects without gradient."""
         network, memory = self.network, Memory(self.network.schedule)
-        objects = int(labels.where(labels != 255, 0).max())
+        objects = int(labels.where(labels != VOID, 0).max())
         given = one_hot(labels[:, 0], objects)
         present = given.any(dim=(2, 3)).index_fill(1, torch.tensor(0, device=labels.device), True)
         memory.add(network.memorize(network.encode(frames[:, 0]), given), frame=0, reference=True)
@@ -128,9 +129,10 @@ def train(
     """Train the network in place, leave it with the averaged weights, and return the log, one row per step.
 
     With `out`, writes `log.csv` and `checkpoint.pt` there every `save_every` steps and at the end, and goes on exactly
-    where a checkpoint there left off. Under torchrun every process takes its share of each batch. `make_clip(number)`
-    gives frames and labels; synthetic clips if None. Raises InputError when the batch does not divide among the
-    processes or the checkpoint is of another recipe.
+    where a checkpoint there left off (with `minutes` the schedules follow the clock). Under torchrun, once a process
+    group is initialised, every process takes its share of each batch. `make_clip(number)` gives frames and labels;
+    synthetic clips if None. Raises InputError when the batch does not divide among the processes or the checkpoint is
+    damaged or of another recipe or network.
     """
     device, rank, world = torch.device(device), int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if recipe.batch % world:

@@ -61,7 +61,7 @@ class AttentionMap:
         return full.scatter_add_(-1, self.index.clamp(min=0).expand_as(self.weights), self.weights)
 
     def look_from(self, y: int, x: int, batch: int = 0) -> Tensor:
-        """Where query cell (y, x) looks: (heads, T, H, W), sums to one per head."""
+        """Where query cell (y, x) looks: (heads, T, H, W), sums to one per head; IndexError outside the grid."""
         height, width = self.query_grid
         if not (0 <= y < height and 0 <= x < width):
             raise IndexError(f"cell ({y}, {x}) is outside the query grid of {height} x {width} cells")
@@ -73,10 +73,15 @@ class AttentionMap:
         return rearrange(row, "n (t h w) -> n t h w", t=t, h=h, w=w)
 
     def look_back(self, frame: int, y: int, x: int, batch: int = 0) -> Tensor:
-        """How strongly each query cell looks at cell (y, x) of key frame number `frame`: (heads, H, W)."""
+        """How strongly each query cell looks at cell (y, x) of key frame number `frame`: (heads, H, W).
+
+        IndexError for a frame that is no key frame and for a cell outside its grid.
+        """
         if frame not in self.key_frames:
             raise IndexError(f"frame {frame} is not among the key frames {list(self.key_frames)}")
         _, h, w = self.key_grid
+        if not (0 <= y < h and 0 <= x < w):
+            raise IndexError(f"cell ({y}, {x}) is outside the key grid of {h} x {w} cells")
         cell = (self.key_frames.index(frame) * h + y) * w + x
         return rearrange(self.dense()[batch, :, :, cell], "n (h w) -> n h w", h=self.query_grid[0])
 

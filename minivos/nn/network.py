@@ -30,7 +30,10 @@ class VOSNetwork(nn.Module):
         raise NotImplementedError
 
     def read(self, seen: Any, memory: Memory) -> tuple[Tensor, Any]:
-        """Find the objects of the memory in the frame: logits (B, 1+K, H, W), background first, and seen."""
+        """Find the objects of the memory in the frame: logits (B, 1+K, h, w), background first, and seen.
+
+        h and w are those of the decoder, which may be coarser than the frame; who needs pixels resizes.
+        """
         raise NotImplementedError
 
     def memorize(self, seen: Any, masks: Tensor) -> Entry:
@@ -45,18 +48,18 @@ class Entry:
     def __post_init__(self) -> None:
         self.frame = -1  # frame number
         self.reference = False  # its masks were given, not predicted
-        self.steady = False  # stays when newer frames come
+        self.steady = False  # stays until `at_most` is reached
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Which past frames the memory keeps. Frames whose masks were given (references) come first."""
+    """Which past frames the memory keeps."""
 
-    first: bool = True  # keep the reference frames
+    first: bool = True  # keep the frames whose masks were given, the references
     previous: bool = True  # hold the previous frame as well, in `memory.previous`
     every: int = 0  # keep a frame when this many have passed since the last one was kept; 0: never
     last: int = 0  # keep the newest n frames; 0: none
-    at_most: int = 32  # never keep more than this many; the oldest that is not the first reference goes
+    at_most: int = 32  # keep no more than this many, `previous` apart; the oldest but the first reference goes
 
     def __post_init__(self) -> None:
         if self.every < 0 or self.last < 0 or self.at_most < 1:
@@ -76,7 +79,7 @@ class Memory:
         self.schedule = schedule
         self.kept: list[Entry] = []
         self.previous: Entry | None = None
-        self._last_steady: int | None = None  # number of the last frame kept for good
+        self._last_steady: int | None = None  # number of the newest steady frame
 
     def add(self, entry: Entry, frame: int, reference: bool = False) -> None:
         """Take in the entry of frame number `frame`; `reference`: its masks were given, not predicted."""
@@ -93,11 +96,6 @@ class Memory:
         while len(kept) > schedule.at_most:
             kept.pop(1 if schedule.first and kept[0].reference else 0)
         self.kept = kept
-
-    @property
-    def newest(self) -> Entry | None:
-        """The entry that was added last among those still held, None when the memory is empty."""
-        return self.previous or (self.kept[-1] if self.kept else None)
 
     def __len__(self) -> int:
         return len({entry.frame for entry in (*self.kept, self.previous) if entry})

@@ -68,10 +68,11 @@ class ClipPool:
 def _sample(
     rng: np.random.Generator, pictures: np.ndarray, labels: np.ndarray, frames: int, side: int, objects: int
 ) -> Footage:
-    """Frames at random gaps of 1 to 3, forwards or backwards, cropped, flipped, recoloured, ids renumbered."""
+    """Frames at random gaps of 1 to 3, forwards or backwards, cropped where the clip is larger, mirrored,
+    transposed, recoloured, ids renumbered."""
     for _ in range(5):  # look for a piece whose first frame shows an object
         times = _times(rng, len(pictures), frames)
-        top, left = (int(rng.integers(0, max(1, full - side + 1))) for full in pictures.shape[1:3])
+        top, left = (int(rng.integers(0, full - side + 1)) for full in pictures.shape[1:3])
         crop = np.s_[:, top : top + side, left : left + side]
         piece = labels[times][crop]
         ids, sizes = np.unique(piece[0], return_counts=True)

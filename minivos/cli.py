@@ -116,8 +116,8 @@ def segment(
 def train_command(
     model: Model = "aot_mini",
     out: Annotated[
-        Path, typer.Option(help="folder for checkpoint, log and weights; goes on from what is there")
-    ] = Path("runs/aot_mini"),
+        Path | None, typer.Option(help="folder for weights, log and checkpoint, from which it goes on; runs/MODEL")
+    ] = None,
     minutes: Annotated[float, typer.Option(help="train this long; 0: for --steps")] = 0,
     steps: Annotated[int, typer.Option(help="optimiser steps")] = Recipe.steps,
     seed: Annotated[int, typer.Option(help="of weights and clips")] = 0,
@@ -130,8 +130,10 @@ def train_command(
     where, main_process = pick_device(device), int(os.environ.get("RANK", 0)) == 0
     if "RANK" in os.environ:
         torch.distributed.init_process_group("nccl" if where.type == "cuda" else "gloo")
+        if where.type == "cuda":
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     torch.manual_seed(seed)
-    network = create_model(model)
+    network, out = create_model(model), out or Path("runs") / model
     history = train(network, recipe, out, where, make_clip=synthetic_clips(recipe, photos))
     if main_process:
         facts = {"model": model, "recipe": dataclasses.asdict(recipe), "steps": len(history), "device": str(where)}

@@ -89,20 +89,21 @@ class Unroll(nn.Module):
         objects = int(labels.where(labels != VOID, 0).max())
         given = one_hot(labels[:, 0], objects)
         present = given.any(dim=(2, 3)).index_fill(1, torch.tensor(0, device=labels.device), True)
-        memory.add(network.memorize(network.encode(frames[:, 0]), given), frame=0, reference=True)
+        first = network.encode(frames[:, 0])
+        memory.add(network.memorize(first, given), frame=0, reference=True)
 
-        def predict(t: int) -> tuple[Tensor, object]:
-            logits, seen = network.read(network.encode(frames[:, t]), memory)
+        def predict(seen: object) -> tuple[Tensor, object]:
+            logits, seen = network.read(seen, memory)
             return resize(logits.float(), labels.shape[-2:]), seen
 
         def loss_at(t: int, logits: Tensor) -> Tensor:
             return segmentation_loss(logits, labels[:, t], present, hardest_share(recipe, progress)).mean()
 
         auxiliary = max(0.0, 1 - progress / recipe.auxiliary) if recipe.auxiliary else 0.0
-        loss = auxiliary * loss_at(0, predict(0)[0]) if auxiliary else 0.0
+        loss = auxiliary * loss_at(0, predict(first)[0]) if auxiliary else 0.0
         scores = []
         for t in range(1, frames.shape[1]):
-            logits, seen = predict(t)
+            logits, seen = predict(network.encode(frames[:, t]))
             loss = loss + loss_at(t, logits) / (frames.shape[1] - 1)
             found = logits.masked_fill(~present[:, :, None, None], ABSENT).argmax(dim=1)
             fed = found if progress >= recipe.feed_predictions_from else labels[:, t]

@@ -17,7 +17,7 @@ current frame at once.
 Where the released code differs from the text we follow the code in three points: the identity embedding is added before
 the value projection (the text adds it after), the background has an identity of its own, and the relative positions
 stand in short-term attention only. The patches of the identity bank do not overlap, as in the text. Our own is the
-initialisation, with which the untrained network copies masks: it saves the first hundreds of steps. `aot_mini` is the
+initialisation, with which the untrained network roughly copies masks. `aot_mini` is the
 same network with fewer channels on a finer grid (stride 8) and a small encoder that learns from scratch.
 
 Letters: B batch, N = H*W tokens of one frame, T kept frames, C width, K objects, M identities.

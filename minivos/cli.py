@@ -201,6 +201,7 @@ def demo(
     device: Device = "auto",
 ) -> None:
     """Segment the sample clips with the shipped weights and write a page to look at."""
+    began = time.perf_counter()
     network = create_model(model, weights).to(pick_device(device))
     clips = DavisDataset(samples_root(), split="scenarios")
     cards = build_cards(network, clips)
@@ -214,6 +215,7 @@ def demo(
     print(f"{'J&F':22}" + "".join(f"{method:>22}" for method in methods) + f"{'frames per second':>22}")
     for card in cards:
         print(f"{card.name:22}" + "".join(f"{card.scores[m]:22.2f}" for m in methods) + f"{card.fps:22.1f}")
+    print(f"{time.perf_counter() - began:.0f} seconds in all")
     print(f"Open this page in a browser: {out.resolve()}")
 
 

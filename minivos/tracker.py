@@ -157,7 +157,8 @@ def track(
 ) -> Iterator[np.ndarray]:
     """Labels, uint8 (H, W), of each frame in turn; `masks` {frame number: labels} holds those that are given.
 
-    `settings` go to `Tracker`. Frames before the first mask are all background. Raises InputError without masks.
+    `settings` go to `Tracker`. Frames before the first mask are all background. Raises InputError without
+    masks, when the first frame is asked for.
     """
     if not masks:
         raise InputError("No mask was given: nothing says which objects to follow.")

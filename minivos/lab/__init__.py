@@ -1,1 +1,1 @@
-"""What one does with a network: train, evaluate, plot, explore."""
+"""What one does with a network: train, evaluate, plot, report."""

@@ -88,7 +88,8 @@ class Unroll(nn.Module):
         network, memory = self.network, Memory(self.network.schedule)
         objects = int(labels.where(labels != VOID, 0).max())
         given = one_hot(labels[:, 0], objects)
-        present = given.any(dim=(2, 3)).index_fill(1, torch.tensor(0, device=labels.device), True)
+        present = given.any(dim=(2, 3))
+        present[:, 0] = True  # background
         first = network.encode(frames[:, 0])
         memory.add(network.memorize(first, given), frame=0, reference=True)
 

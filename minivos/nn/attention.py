@@ -54,22 +54,23 @@ class AttentionMap:
 
     def dense(self) -> Tensor:
         """The weights over all cells of the key grid, (B, heads, Nq, T*H*W); cells that are not seen get 0."""
-        if self.index is None:
-            return self.weights
+        return self._on_key_grid(self.weights, self.index)
+
+    def _on_key_grid(self, weights: Tensor, index: Tensor | None) -> Tensor:
+        """Weights (..., Nk) of the cells in index ([Nq,] Nk) -> (..., T*H*W)."""
+        if index is None:
+            return weights
         cells = self.key_grid[0] * self.key_grid[1] * self.key_grid[2]
-        full = self.weights.new_zeros(*self.weights.shape[:-1], cells)
-        return full.scatter_add_(-1, self.index.clamp(min=0).expand_as(self.weights), self.weights)
+        full = weights.new_zeros(*weights.shape[:-1], cells)
+        return full.scatter_add_(-1, index.clamp(min=0).expand_as(weights), weights)
 
     def look_from(self, y: int, x: int, batch: int = 0) -> Tensor:
         """Where query cell (y, x) looks: (heads, T, H, W), sums to one per head; IndexError outside the grid."""
         height, width = self.query_grid
         if not (0 <= y < height and 0 <= x < width):
             raise IndexError(f"cell ({y}, {x}) is outside the query grid of {height} x {width} cells")
-        t, h, w = self.key_grid
-        row = self.weights[batch, :, y * width + x]  # (heads, Nk)
-        if self.index is not None:
-            cells = self.index[y * width + x].clamp(min=0).expand_as(row)
-            row = row.new_zeros(len(row), t * h * w).scatter_add_(-1, cells, row)
+        cell, (t, h, w) = y * width + x, self.key_grid
+        row = self._on_key_grid(self.weights[batch, :, cell], None if self.index is None else self.index[cell])
         return rearrange(row, "n (t h w) -> n t h w", t=t, h=h, w=w)
 
     def look_back(self, frame: int, y: int, x: int, batch: int = 0) -> Tensor:

@@ -14,11 +14,11 @@ current frame at once.
     LSTTBlock, LSTT      the long short-term transformer                         Sec. 4.2, Fig. 2c
     AOT                  encode, read, memorize                                  Fig. 2a, Eq. 5
 
-Where the released code differs from the text we follow the code in three points: the identity embedding is added before
-the value projection (the text adds it after), the background has an identity of its own, and the relative positions
-stand in short-term attention only. The patches of the identity bank do not overlap, as in the text. Our own is the
-initialisation, with which the untrained network roughly copies masks. `aot_mini` is the
-same network with fewer channels on a finer grid (stride 8) and a small encoder that learns from scratch.
+Where the released code differs from the text we follow the code: the identity embedding is added before the value
+projection (the text adds it after), the background has an identity of its own, the patches of the identity bank overlap
+by a pixel, and the relative positions stand in short-term attention only. `aot_t` to `swinb_aot_l` are the published
+networks; `aot_mini` is the same with fewer channels on a finer grid (stride 8), an encoder that learns from scratch,
+and an initialisation of our own, with which the untrained network roughly copies masks.
 
 Letters: B batch, N = H*W tokens of one frame, T kept frames, C width, K objects, M identities.
 """
@@ -35,33 +35,47 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from minivos.errors import InputError
-from minivos.nn.attention import Place, attend, join_heads, record, sine_position, split_heads
+from minivos.nn.attention import (
+    Place,
+    attend,
+    attend_window,
+    join_heads,
+    record,
+    sine_position,
+    split_heads,
+    wants_weights,
+    window_index,
+)  # fmt: skip
 from minivos.nn.decoders import FPNDecoder
-from minivos.nn.encoders import TinyEncoder
-from minivos.nn.network import Entry, Memory, Schedule, VOSNetwork
+from minivos.nn.encoders import ENCODERS
+from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
 
 Grid = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class AOTConfig:
-    """Sizes of an AOT network. The defaults are those of the paper's AOT-T, but for the encoder."""
+    """Sizes of an AOT network; the defaults are those of the published AOT-T."""
 
+    encoder: str = "mobilenet_v2"  # or resnet50, swin_b, tiny (paper: T, S, B, L MobileNet-V2, R50-L, SwinB-L)
     layers: int = 1  # L, number of LSTT blocks (paper: T 1, S 2, B and L 3)
     width: int = 256  # C, channels of a token (paper: 256)
     heads: int = 8  # attention heads (paper: 8)
     feedforward: int = 1024  # channels inside the feed-forward part (paper: 1024)
     window: int = 15  # lambda, side of the short-term window in cells (paper: 15)
     identities: int = 10  # M, rows of the identity bank (paper: 10)
-    encoder_channels: tuple[int, int, int] = (16, 48, 96)  # of the tiny encoder, finest scale first
     decoder_width: int = 256  # channels inside the decoder (paper: 256)
+    align_corners: bool = True  # grids share the centres of their corner pixels (code: all but SwinB-L)
+    memory_every: int = 0  # keep a predicted frame this often, 0: never (paper: L 5, others never)
+    memory_every_in_training: int = 0  # the same while training (code: L 2, others never)
+    memory_size: int = 10_000  # keep at most so many frames (paper: no bound)
+    short_side: int | None = None  # pixels, of the frames it works on; None: of the video (paper: as DAVIS, 480)
+    longest: int = 1040  # limit in pixels of their long side (code: 1040)
+    antialias: bool = False  # average when frames shrink (code: no)
     drop_path: float = 0.1  # share of self-attention and feed-forward branches dropped in training (code: 0.1)
     shuffle_identities: bool = True  # give objects random identities in training (paper: yes)
-    memory_every: int = 0  # keep a predicted frame this often, 0: never (paper: L 5 in testing, others never)
-    memory_size: int = 32  # keep at most so many frames (paper: no bound)
-    working_size: int = (
-        480  # short side in pixels of the frames (paper: 480; mini: above its training size, finer grid)
-    )
+    freeze_early: bool = True  # do not train the encoder up to stride 4 (code: yes); tiny trains as a whole
+    copy_at_start: bool = False  # initialise so that the untrained network copies masks (ours)
 
     def __post_init__(self) -> None:
         rules = {
@@ -72,33 +86,50 @@ class AOTConfig:
                 self.decoder_width % 16 == 0 and self.decoder_width >= 2 * (1 + self.identities)
             ),
             "layers and identities start at 1": min(self.layers, self.identities) >= 1,
+            f"encoder must be one of {', '.join(ENCODERS)}": self.encoder in ENCODERS,
         }
         if broken := [rule for rule, kept in rules.items() if not kept]:
             raise InputError(f"{self}: {'; '.join(broken)}.")
 
     @classmethod
+    def published(cls, variant: str) -> AOTConfig:
+        """A published network: t, s, b, l, r50_l or swinb_l (Sec. 5, and the released code)."""
+        l = {"layers": 3, "memory_every": 5, "memory_every_in_training": 2}  # noqa: E741, its name in the paper
+        changes = {
+            "t": {}, "s": {"layers": 2}, "b": {"layers": 3}, "l": l, "r50_l": l | {"encoder": "resnet50"},
+            "swinb_l": l | {"encoder": "swin_b", "align_corners": False},
+        }  # fmt: skip
+        return cls(**changes[variant])
+
+    @classmethod
     def mini(cls) -> AOTConfig:
         """A network that learns in minutes on a laptop."""
         return cls(
-            layers=2, width=96, heads=4, feedforward=384, window=9, decoder_width=64, drop_path=0.0,
-            memory_every=3, memory_size=8, working_size=192,
+            encoder="tiny", layers=2, width=96, heads=4, feedforward=384, window=9, decoder_width=64,
+            align_corners=False, memory_every=3, memory_every_in_training=2, memory_size=8, short_side=192,
+            antialias=True, drop_path=0.0, copy_at_start=True,
         )  # fmt: skip
 
 
 class IdentityBank(nn.Module):
     """The bank D of M identity vectors, and one for the background (Sec. 4.1).
 
-    `patch` pixels along each side fall into one token; an untrained bank gives a token covered half by object
-    k half of k's identity.
+    `patch` pixels along each side fall into one token, and with `overlap` one more, on the far side of the border.
     """
 
-    def __init__(self, identities: int, width: int, patch: int) -> None:
+    def __init__(self, identities: int, width: int, patch: int, overlap: bool = False) -> None:
         super().__init__()
         self.identities = identities
-        self.embed = nn.Conv2d(1 + identities, width, kernel_size=patch, stride=patch)
-        vectors = nn.init.orthogonal_(torch.empty(1 + identities, width)) * width**0.5
+        side, padding = (patch + 1, patch // 2) if overlap else (patch, 0)
+        self.embed = nn.Conv2d(1 + identities, width, kernel_size=side, stride=patch, padding=padding)
+        nn.init.orthogonal_(self.embed.weight.view(width, -1), gain=side**-2)
+
+    def start_by_copying(self) -> None:
+        """Initialise with orthogonal identities; a token covered half by object k gets half of k's identity."""
+        width, identities, side, _ = self.embed.weight.shape
+        vectors = nn.init.orthogonal_(torch.empty(identities, width)) * width**0.5
         with torch.no_grad():
-            self.embed.weight.copy_(vectors.T[:, :, None, None] / patch**2)
+            self.embed.weight.copy_(vectors.T[:, :, None, None] / side**2)
             self.embed.bias.zero_()
 
     def vectors(self) -> Tensor:
@@ -170,7 +201,7 @@ class ShortTermAttention(nn.Module):
         super().__init__()
         self.heads, self.window = heads, window
         self.relative_score = nn.Conv2d(width, heads * window**2, kernel_size=1, groups=heads)
-        self.relative_value = nn.Parameter(torch.zeros(heads, window**2, width // heads))
+        self.relative_value = nn.Parameter(torch.zeros(heads, width // heads, window**2))
         self.project = nn.Linear(width, width)
 
     def start_near(self) -> None:
@@ -183,48 +214,20 @@ class ShortTermAttention(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, place: Place) -> Tensor:
         """q, k, v (B, N, C) of one grid -> (B, N, C)."""
-        height, width = place.query_grid
-        r, h = self.window // 2, self.heads
-
-        # Queries of one image row share the rows of keys around them: one matrix product per row of queries, out of
-        # which each query takes its window. i, j count the window's rows and columns, w = W + 2r the padded columns.
-        def rows_around(x: Tensor) -> Tensor:
-            x = rearrange(x, "b (y x) (h d) -> b h y x d", y=height, h=h)
-            x = F.pad(x, (0, 0, r, r, r, r)).unfold(2, self.window, 1)
-            return rearrange(x, "b h y w d i -> b h y (i w) d")
-
-        queries = rearrange(q, "b (y x) (h d) -> b h y x d", y=height, h=h)
-        scores = queries * queries.shape[-1] ** -0.5 @ rows_around(k).mT  # (B, h, H, W, window * w)
-        scores = rearrange(scores, "b h y x (i w) -> b h y x i w", i=self.window)
-        columns = torch.arange(width, device=q.device)[:, None] + torch.arange(self.window, device=q.device)
-        columns = columns[:, None].expand(*scores.shape[:4], self.window, self.window)  # padded column of (i, j)
-        scores = rearrange(scores.gather(-1, columns), "b h y x i j -> b h (y x) (i j)")
-
-        spatial_q = rearrange(q, "b (y x) c -> b c y x", y=height)
-        scores = scores + rearrange(self.relative_score(spatial_q), "b (h o) y x -> b h (y x) o", h=h)
-        index = window_index(place.query_grid, self.window).to(q.device)
-        weights = scores.masked_fill(index < 0, float("-inf")).softmax(dim=-1)  # AOT Eq. 7, (B, h, N, window^2)
-        record(weights, Place(place.name, place.query_grid, place.key_grid, place.key_frames, index))
-
-        spread = weights.new_zeros(*columns.shape[:5], width + 2 * r)  # laid back over padded rows
-        window = rearrange(weights, "b h (y x) (i j) -> b h y x i j", y=height, i=self.window)
-        spread = rearrange(spread.scatter(-1, columns, window), "b h y x i w -> b h y x (i w)")
-        out = rearrange(spread @ rows_around(v), "b h y x d -> b h (y x) d")
-        return self.project(join_heads(out + weights @ self.relative_value))
-
-
-def window_index(grid: Grid, window: int) -> Tensor:
-    """The cell of the grid that each window offset of each query falls on, -1 outside: (N, window^2).
-
-    Offsets run row by row from (-r, -r) to (r, r) with r = window // 2.
-    """
-    height, width = grid
-    offset = torch.arange(window) - window // 2
-    y = torch.arange(height)[:, None] + offset  # (H, window)
-    x = torch.arange(width)[:, None] + offset  # (W, window)
-    cell = y[:, None, :, None] * width + x[None, :, None, :]
-    inside = ((y >= 0) & (y < height))[:, None, :, None] & ((x >= 0) & (x < width))[None, :, None, :]
-    return rearrange(torch.where(inside, cell, -1), "y x i j -> (y x) (i j)")
+        index = window_index(place.query_grid, self.window).to(q.device)  # (N, window^2)
+        relative = self.relative_score(rearrange(q, "b (y x) c -> b c y x", y=place.query_grid[0]))
+        relative = rearrange(relative, "b (h o) y x -> b h (y x) o", h=self.heads)
+        relative = relative.masked_fill(index < 0, float("-inf"))  # outside the frame
+        q, k, v = (split_heads(t, self.heads) for t in (q, k, v))
+        if wants_weights():
+            near = index.clamp(min=0)
+            scores = einsum(q * q.shape[-1] ** -0.5, k[:, :, near], "b h n d, b h n o d -> b h n o") + relative
+            weights = scores.softmax(dim=-1)  # AOT Eq. 7, (B, h, N, window^2)
+            record(weights, replace(place, index=index))
+            out = einsum(weights, v[:, :, near], "b h n o, b h n o d -> b h n d") + weights @ self.relative_value.mT
+        else:
+            out = attend_window(q, k, v, relative, self.relative_value, place.query_grid)
+        return self.project(join_heads(out))
 
 
 class FeedForward(nn.Module):
@@ -325,8 +328,6 @@ class LSTT(nn.Module):
         for weight in self.blocks.parameters():
             if weight.dim() > 1:
                 nn.init.xavier_uniform_(weight)
-        for block in self.blocks:
-            block.start_by_copying()
 
     def forward(
         self,
@@ -369,33 +370,39 @@ class AOT(VOSNetwork):
     def __init__(self, config: AOTConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = TinyEncoder(config.encoder_channels)
-        self.stride = self.encoder.strides[-1]
+        self.encoder = ENCODERS[config.encoder]()
+        shortcuts, deepest, stride = self.encoder.channels[:3], self.encoder.channels[-1], self.encoder.strides[-1]
+        self.sizing = Sizing(stride, config.short_side, config.longest, config.align_corners, config.antialias)
+        self.schedule = Schedule(every=config.memory_every, at_most=config.memory_size)
+        self.schedule_in_training = replace(self.schedule, every=config.memory_every_in_training)
         self.max_objects = config.identities
-        self.working_size = config.working_size
-        self.schedule = Schedule(first=True, previous=True, every=config.memory_every, at_most=config.memory_size)
-        self.project = nn.Conv2d(self.encoder.channels[-1], config.width, kernel_size=1)
-        self.identity_bank = IdentityBank(config.identities, config.width, patch=self.stride)
+        self.project = nn.Conv2d(deepest, config.width, kernel_size=1)
+        nn.init.xavier_uniform_(self.project.weight)
+        self.identity_bank = IdentityBank(config.identities, config.width, stride, overlap=config.align_corners)
         self.lstt = LSTT(config)
-        self.decoder = FPNDecoder(
-            channels_in=config.width * (config.layers + 1),
-            shortcuts=self.encoder.channels,
-            width=config.decoder_width,
-            channels_out=1 + config.identities,
-            align_corners=False,
-        )
-        self.decoder.start_by_copying(self.identity_bank.vectors())
+        inputs, outputs = config.width * (config.layers + 1), 1 + config.identities
+        self.decoder = FPNDecoder(inputs, shortcuts, config.decoder_width, outputs, config.align_corners)
+        if config.copy_at_start:
+            self.identity_bank.start_by_copying()
+            for block in self.lstt.blocks:
+                block.start_by_copying()
+            self.decoder.start_by_copying(self.identity_bank.vectors())
+        if config.freeze_early:
+            for part in self.encoder.early():
+                part.requires_grad_(False)
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
 
     def encode(self, frame: Tensor) -> Seen:
-        """RGB frames (B, 3, H, W) in [0, 1], H and W multiples of `stride` -> seen."""
+        """RGB frames (B, 3, H, W) in [0, 1], H and W as `sizing` gives them -> seen."""
         features = self.encoder((frame - self.mean) / self.std)
         tokens = self.project(features[-1])
         return Seen(features, rearrange(tokens, "b c y x -> b (y x) c"), tuple(tokens.shape[-2:]))
 
     def read(self, seen: Seen, memory: Memory) -> tuple[Tensor, Seen]:
-        """Logits (B, 1+K, H/2, W/2) of the K objects in memory, background first, and seen with its traces.
+        """Logits (B, 1+K, h, w) of the K objects in memory, background first, and seen with its traces.
+
+        h and w are those of the finest features: a quarter of the frame, for the tiny encoder half of it.
 
         Raises InputError when the memory is empty or holds no previous frame.
         """
@@ -407,7 +414,7 @@ class AOT(VOSNetwork):
             )
         outputs, traces = self.lstt(seen.tokens, seen.grid, past=self._recall(memory))
         maps = [rearrange(t, "b (y x) c -> b c y x", y=seen.grid[0]) for t in (seen.tokens, *outputs)]
-        logits = self.decoder(torch.cat(maps, dim=1), seen.features)  # L^D (B, 1+M, H/2, W/2)
+        logits = self.decoder(torch.cat(maps, dim=1), seen.features[:3])  # L^D (B, 1+M, h, w)
         assignment = memory.previous.assignment
         chosen = einsum(assignment, logits, "b k m, b m h w -> b k h w")  # AOT Eq. 5: P L^D, before the softmax
         return chosen, replace(seen, traces=traces, assignment=assignment)

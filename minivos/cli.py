@@ -224,7 +224,9 @@ def demo(
 def models() -> None:
     """List the networks, their sizes, and what their shipped weights score."""
     for name in list_models():
-        print(f"{name:12} {parameters(create_model(name)) / 1e6:6.2f} M parameters  {PRESETS[name].summary}")
+        preset = PRESETS[name]
+        published = f"published {preset.published} M" if preset.published else ""
+        print(f"{name:12} {parameters(create_model(name)) / 1e6:6.2f} M parameters  {published:16}  {preset.summary}")
         if has_weights(name):
             scores = read_facts(name)["scores"]["val"]
             print(f"{'':12} shipped weights: J&F {scores['J&F']:.3f} on the validation split of data_samples")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,17 @@ class Preset:
     network: type[VOSNetwork]
     config: Callable[[], Any]
     summary: str
+    published: float | None = None  # parameters in millions, as the paper or the released code has them
 
 
 PRESETS = {
     "aot_mini": Preset(AOT, AOTConfig.mini, "AOT with 2 LSTT blocks of 96 channels; learns on a laptop"),
+    "aot_t": Preset(AOT, partial(AOTConfig.published, "t"), "AOT-T: MobileNet-V2, 1 LSTT block", 5.7),
+    "aot_s": Preset(AOT, partial(AOTConfig.published, "s"), "AOT-S: MobileNet-V2, 2 LSTT blocks", 7.0),
+    "aot_b": Preset(AOT, partial(AOTConfig.published, "b"), "AOT-B: MobileNet-V2, 3 LSTT blocks", 8.3),
+    "aot_l": Preset(AOT, partial(AOTConfig.published, "l"), "AOT-L: AOT-B that keeps every fifth frame", 8.3),
+    "r50_aot_l": Preset(AOT, partial(AOTConfig.published, "r50_l"), "R50-AOT-L: ResNet-50, 3 LSTT blocks", 14.9),
+    "swinb_aot_l": Preset(AOT, partial(AOTConfig.published, "swinb_l"), "SwinB-AOT-L: Swin-B, 3 LSTT blocks", 65.4),
 }
 
 
@@ -47,11 +55,13 @@ def create_model(name: str, weights: str | Path | None = None, **overrides: Any)
 
     Args:
         name: one of `list_models()`.
-        weights: None for random weights, "mini" for the small trained weights that come with the package, or the path
-            of a `.safetensors` file or of a `.pt` file that holds a state dict and nothing else.
+        weights: None for random weights, "mini" for the small trained weights that come with the package, "imagenet"
+            for timm's pretrained encoder (downloaded) and random weights elsewhere, or the path of a `.safetensors`
+            file or of a `.pt` file that holds a state dict and nothing else.
         overrides: fields of the network's configuration to change, for example `layers=3`.
 
-    Raises InputError for an unknown name or field, and for weights that are missing, corrupt or of another network.
+    Raises InputError for an unknown name or field, for weights that are missing, corrupt or of another network, and
+    when pretrained weights cannot be downloaded.
     """
     if name not in PRESETS:
         raise InputError(f"There is no model {name!r}. Known models: {', '.join(PRESETS)}.")
@@ -61,7 +71,9 @@ def create_model(name: str, weights: str | Path | None = None, **overrides: Any)
     if unknown := sorted(set(overrides) - known):
         raise InputError(f"{name} has no setting {', '.join(unknown)}. Known settings: {', '.join(sorted(known))}.")
     network = preset.network(dataclasses.replace(config, **overrides))
-    if weights is not None:
+    if weights == "imagenet":
+        network.encoder.load_imagenet()
+    elif weights is not None:
         path = _shipped(name) if weights == "mini" else Path(weights)
         load_weights(network, path)
     return network.eval()
@@ -79,7 +91,12 @@ def load_weights(network: VOSNetwork, path: str | Path) -> None:
 
     Raises InputError when the file is missing, corrupt, holds more than tensors, or fits another network.
     """
-    found, wanted = read_tensors(Path(path)), network.state_dict()
+    load_tensors(network, read_tensors(Path(path)), str(path))
+
+
+def load_tensors(network: VOSNetwork, found: Mapping[str, Tensor], path: str) -> None:
+    """Load a state dict that came from `path`; InputError, and nothing changed, when it does not fit."""
+    wanted = network.state_dict()
     missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
     if missing or extra:
         raise InputError(

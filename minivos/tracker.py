@@ -16,7 +16,7 @@ from minivos.errors import InputError
 from minivos.nn.attention import at_frame
 from minivos.nn.network import Memory, Schedule, VOSNetwork
 from minivos.video.clip import Clip, check_mask
-from minivos.video.masks import VOID, one_hot, resize, soft_aggregate
+from minivos.video.masks import VOID, merge_groups, one_hot, resize
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +56,12 @@ class Tracker:
     """
 
     def __init__(self, model: VOSNetwork, schedule: Schedule | None = None, side: int | None = None) -> None:
-        if side is not None and side < model.stride:
-            raise InputError(f"side={side} is smaller than one patch of the network; give {model.stride} or more.")
+        if side is not None and side < model.sizing.stride:
+            least = model.sizing.stride
+            raise InputError(f"side={side} is smaller than one patch of the network; give {least} or more.")
         self.model = model.eval()
         self.schedule = schedule or model.schedule
-        self.side = side or model.working_size
+        self.side = side
         self.device = next(model.parameters()).device
         self.groups: list[Group] = []
         self.size: tuple[int, int] | None = None  # of the frames
@@ -96,9 +97,10 @@ class Tracker:
         if not self.groups:
             return np.zeros(self.size, np.uint8), []
         logits, reads = zip(*(self.model.read(seen, group.memory) for group in self.groups), strict=True)
-        probabilities = [resize(part.float(), self.size).softmax(dim=1) for part in logits]
+        aligned = self.model.sizing.align_corners
+        probabilities = [resize(part.float(), self.size, aligned).softmax(dim=1) for part in logits]
         if len(probabilities) > 1:
-            probabilities = [soft_aggregate(torch.cat([p[:, 1:] for p in probabilities], dim=1))]
+            probabilities = [merge_groups(probabilities)]
         best = probabilities[0].argmax(dim=1)[0].cpu().numpy()
         return np.array([0, *self.ids], np.uint8)[best], list(reads)
 
@@ -118,7 +120,7 @@ class Tracker:
 
     def _memorize(self, seen: object, reads: list[object], labels: np.ndarray, given: bool) -> None:
         """Let every group remember this frame; where masks were given it is a reference and nothing counts as read."""
-        working = self._working_size()
+        working = self.model.sizing(self.size, self.side)
         for i, group in enumerate(self.groups):
             renumber = np.zeros(256, np.int64)
             renumber[group.ids] = np.arange(1, len(group.ids) + 1)
@@ -128,17 +130,13 @@ class Tracker:
             group.memory.add(entry, self.time, reference=given)
 
     def _to_network(self, frame: np.ndarray) -> Tensor:
-        """uint8 (H, W, 3) -> float (1, 3, h, w) in [0, 1] at the working size."""
+        """uint8 (H, W, 3) -> float (1, 3, h, w) in [0, 1] at the network's size; resizing may overshoot a little."""
         image = rearrange(torch.from_numpy(np.ascontiguousarray(frame)).to(self.device), "h w c -> 1 c h w").float()
-        working = self._working_size()
-        if working != self.size:
-            image = F.interpolate(image, working, mode="bicubic", antialias=True, align_corners=False).clamp(0, 255)
+        sizing = self.model.sizing
+        size = sizing(self.size, self.side)
+        if size != self.size:
+            image = F.interpolate(image, size, mode="bicubic", antialias=sizing.antialias, align_corners=False)
         return image / 255
-
-    def _working_size(self) -> tuple[int, int]:
-        """The size of the frames with the short side at `side`, both rounded to what the network can process."""
-        stride, scale = self.model.stride, self.side / min(self.size)
-        return tuple(max(1, round(length * scale / stride)) * stride for length in self.size)
 
     def _check(self, frame: np.ndarray, mask: np.ndarray | None) -> None:
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:

@@ -17,6 +17,7 @@ FLOORS = {
     "models": 2,
     "tracker": 2,
     "lab": 3,
+    "official": 3,
     "cli": 4,
 }
 Function = ast.FunctionDef | ast.AsyncFunctionDef

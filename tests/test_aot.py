@@ -7,9 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from minivos.aot import AOT, AOTConfig, FeedForward, IdentityBank, LongTermAttention, ShortTermAttention, window_index
+from minivos.aot import AOT, AOTConfig, FeedForward, IdentityBank, LongTermAttention, ShortTermAttention
 from minivos.errors import InputError
-from minivos.nn.attention import Place, at_frame, record_attention
+from minivos.nn.attention import Place, at_frame, explicit_attention, record_attention, window_index
 from minivos.nn.decoders import FPNDecoder
 from minivos.nn.encoders import TinyEncoder
 from minivos.nn.network import Memory
@@ -50,6 +50,7 @@ def test_the_identity_embedding_is_masks_times_assignment_times_bank():
 
 def test_a_patch_that_one_object_fills_gets_its_vector_and_half_a_patch_half():
     bank = IdentityBank(identities=3, width=32, patch=4)
+    bank.start_by_copying()
     masks = torch.zeros(1, 3, 4, 8)
     masks[0, 2, :, :4] = 1
     masks[0, 0, :, 4:6] = masks[0, 1, :, 6:] = 1
@@ -152,7 +153,7 @@ def one_cell_by_hand(attention: ShortTermAttention, q, k, v, cell: tuple[int, in
         if 0 <= y < height and 0 <= x < width:
             row = head * attention.window**2 + offset
             scores.append(query @ k[y, x, channels] / 2 + kernel[row] @ query + bias[row])
-            values.append(v[y, x, channels] + attention.relative_value[head, offset])
+            values.append(v[y, x, channels] + attention.relative_value[head, :, offset])
     return torch.stack(scores).softmax(0) @ torch.stack(values)
 
 
@@ -170,6 +171,21 @@ def test_short_term_attention_equals_a_loop_over_cells_and_offsets(grid, window)
             assert torch.allclose(found[1, y * grid[1] + x], wanted, atol=1e-4)
 
 
+@pytest.mark.parametrize(("grid", "window"), [((5, 6), 3), ((4, 3), 5), ((1, 2), 5), ((1, 1), 7), ((9, 16), 15)])
+def test_both_forms_of_short_term_attention_agree_in_outputs_and_gradients(grid, window):
+    attention, cells = short_term(window), grid[0] * grid[1]
+    q, k, v = inputs = [noise(2, cells, 8, seed=seed).requires_grad_() for seed in range(3)]
+    wanted = [*inputs, *attention.parameters()]
+    place = Place("short", grid, (1, *grid), (0,))
+    fast = attention(q, k, v, place)
+    with explicit_attention():
+        slow = attention(q, k, v, place)
+    assert torch.allclose(fast, slow, atol=1e-5)
+    direction = noise(*fast.shape, seed=9)
+    for one, other in zip(*(torch.autograd.grad(out, wanted, direction) for out in (fast, slow)), strict=True):
+        assert torch.allclose(one, other, atol=1e-5 * max(1, other.abs().max().item()))
+
+
 @torch.no_grad()
 def test_recorded_short_term_weights_reproduce_the_output():
     attention, grid = short_term(window=3), (3, 4)
@@ -182,7 +198,7 @@ def test_recorded_short_term_weights_reproduce_the_output():
     assert (found.weights[..., found.index < 0] == 0).all()
     assert torch.allclose(found.weights.sum(-1), torch.ones(2, 2, 12), atol=1e-6)
     from_cells = found.dense() @ v.unflatten(-1, (2, 4)).transpose(1, 2)  # (B, heads, N, C/heads)
-    both = (from_cells + found.weights @ attention.relative_value).transpose(1, 2).flatten(2)
+    both = (from_cells + found.weights @ attention.relative_value.mT).transpose(1, 2).flatten(2)
     assert torch.allclose(attention.project(both), out, atol=1e-4)
 
 
@@ -299,7 +315,7 @@ def test_the_mini_preset_is_small():
     with torch.device("meta"):
         network = AOT(AOTConfig.mini())
     assert sum(weight.numel() for weight in network.parameters()) <= 1_500_000
-    assert (network.stride, network.max_objects) == (8, 10)
+    assert (network.sizing.stride, network.max_objects) == (8, 10)
 
 
 @torch.no_grad()
@@ -338,9 +354,9 @@ def test_the_gradient_reaches_every_parameter():
 
 
 def test_the_encoder_gives_three_scales_and_starts_blocks_as_the_identity():
-    encoder = TinyEncoder((16, 24, 32))
+    encoder = TinyEncoder()
     features = encoder(noise(2, 3, 32, 48))
-    assert [tuple(f.shape) for f in features] == [(2, 16, 16, 24), (2, 24, 8, 12), (2, 32, 4, 6)]
+    assert [tuple(f.shape) for f in features] == [(2, 16, 16, 24), (2, 48, 8, 12), (2, 96, 4, 6)]
     block, x = encoder.stages[0][-1], noise(1, 16, 4, 4)
     assert torch.equal(block(x), x.relu())
 

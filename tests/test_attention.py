@@ -10,12 +10,12 @@ from minivos.nn.attention import (
     Place,
     at_frame,
     attend,
-    is_recording,
     join_heads,
     record,
     record_attention,
     sine_position,
     split_heads,
+    wants_weights,
 )
 
 
@@ -73,9 +73,9 @@ def test_nothing_is_recorded_outside_the_block():
     q, k, v = queries_keys_values()
     attend(q, k, v, PLACE)
     with record_attention() as maps:
-        assert is_recording()
+        assert wants_weights()
         attend(q, k, v, PLACE)
-    assert not is_recording()
+    assert not wants_weights()
     attend(q, k, v, PLACE)
     assert len(maps) == 1
 
@@ -106,13 +106,13 @@ def test_recording_nothing_is_an_error_that_says_why():
         record_attention(only="typo"),
     ):
         attend(q, k, v, PLACE)
-    assert not is_recording()
+    assert not wants_weights()
 
 
 def test_an_exception_inside_the_block_comes_through():
     with pytest.raises(ZeroDivisionError), record_attention():
         raise ZeroDivisionError
-    assert not is_recording()
+    assert not wants_weights()
 
 
 def test_find_takes_the_last_map_of_a_name_and_frame():

@@ -11,7 +11,6 @@ from minivos.errors import InputError
 from minivos.models import create_model, list_models, load_weights, save_weights
 
 SMALL = {"layers": 1, "width": 32, "heads": 2, "feedforward": 32, "window": 3, "identities": 5, "decoder_width": 16}
-SMALL |= {"encoder_channels": (16, 16, 16)}
 
 
 def small(seed: int = 0, **changes):

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from minivos.aot import AOT, AOTConfig
-from minivos.nn.network import Entry, VOSNetwork
+from minivos.nn.network import Entry, Sizing, VOSNetwork
 
 TINY = AOTConfig(
-    layers=2, width=32, heads=2, feedforward=64, window=3, identities=5, encoder_channels=(16, 16, 32),
-    decoder_width=32, drop_path=0.0, working_size=32,
+    layers=2, width=32, heads=2, feedforward=64, window=3, identities=5,
+    decoder_width=32, drop_path=0.0, encoder="tiny", align_corners=False, short_side=32, copy_at_start=True,
 )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def squares(number: int = 0, frames: int = 8, size: tuple[int, int] = (40, 48), 
 class EveryFrameCounts(VOSNetwork):
     """A stand-in without weights to speak of that repeats the newest masks and counts what it is asked to do."""
 
-    stride, working_size = 8, 32
+    sizing = Sizing(8, short_side=32)
 
     def __init__(self, max_objects: int, schedule) -> None:
         super().__init__()

@@ -85,7 +85,7 @@ class Unroll(nn.Module):
     def forward(self, frames: Tensor, labels: Tensor, recipe: Recipe, progress: float) -> tuple[Tensor, Tensor]:
         """frames (B, T, 3, H, W), labels (B, T, H, W) -> loss (mean over the predicted frames, plus the
         auxiliary loss on the given one), and mean J of the objects without gradient."""
-        network, memory = self.network, Memory(self.network.schedule)
+        network, memory = self.network, Memory(self.network.schedule_in_training)
         objects = int(labels.where(labels != VOID, 0).max())
         given = one_hot(labels[:, 0], objects)
         present = given.any(dim=(2, 3))

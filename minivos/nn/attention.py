@@ -7,6 +7,7 @@ builds the weights; inside, the explicit form runs and each map is kept with its
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -105,6 +106,7 @@ class Recording(list[AttentionMap]):
 
 
 _recording: ContextVar[Recording | None] = ContextVar("recording", default=None)
+_explicit: ContextVar[bool] = ContextVar("explicit", default=False)
 _frame: ContextVar[int] = ContextVar("frame", default=-1)
 
 
@@ -138,9 +140,19 @@ def at_frame(number: int) -> Iterator[None]:
         _frame.reset(token)
 
 
-def is_recording() -> bool:
-    """Whether attention weights are wanted right now."""
-    return _recording.get() is not None
+@contextmanager
+def explicit_attention() -> Iterator[None]:
+    """Run every attention in its explicit form, as if it were recorded: to compare forms, not to save anything."""
+    token = _explicit.set(True)
+    try:
+        yield
+    finally:
+        _explicit.reset(token)
+
+
+def wants_weights() -> bool:
+    """Whether attention has to build its weights: somebody records, or wants the explicit form."""
+    return _explicit.get() or _recording.get() is not None
 
 
 def record(weights: Tensor, place: Place) -> None:
@@ -162,12 +174,54 @@ def attend(q: Tensor, k: Tensor, v: Tensor, place: Place) -> Tensor:
 
     q (B, heads, Nq, d), k (B, heads, Nk, d), v (B, heads, Nk, dv) -> (B, heads, Nq, dv).
     """
-    if not is_recording():
+    if not wants_weights():
         return F.scaled_dot_product_attention(q, k, v)
     scores = q @ k.mT * q.shape[-1] ** -0.5  # (B, heads, Nq, Nk)
     weights = scores.softmax(dim=-1)
     record(weights, place)
     return weights @ v
+
+
+def attend_window(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, value_bias: Tensor, grid: tuple[int, int]) -> Tensor:
+    """softmax(q k^T / sqrt(d) + bias) (v + value_bias) over a window around each query, without a window per query.
+
+    q, k, v (B, heads, H*W, d) on one grid; bias (B, heads, H*W, window^2), -inf outside the grid; value_bias
+    (heads, d, window^2) -> (B, heads, H*W, d). The queries of an image row share the rows of keys around it: one
+    matrix product per row, out of which each query takes its window. i, j count the window's rows and columns.
+    """
+    height, width = grid
+    window = math.isqrt(bias.shape[-1])
+    r = window // 2
+
+    def rows_around(x: Tensor) -> Tensor:
+        x = rearrange(x, "b h (y x) d -> b h y x d", y=height)
+        x = F.pad(x, (0, 0, r, r, r, r)).unfold(2, window, 1)
+        return rearrange(x, "b h y w d i -> b h y (i w) d")  # w = W + 2r columns of the padded grid
+
+    queries = rearrange(q * q.shape[-1] ** -0.5, "b h (y x) d -> b h y x d", y=height)
+    scores = rearrange(queries @ rows_around(k).mT, "b h y x (i w) -> b h y x i w", i=window)
+    columns = torch.arange(width, device=q.device)[:, None] + torch.arange(window, device=q.device)
+    columns = columns[:, None].expand(*scores.shape[:4], window, window)  # column w of (i, j), for each x
+    scores = rearrange(scores.gather(-1, columns), "b h y x i j -> b h (y x) (i j)") + bias
+    weights = scores.softmax(dim=-1)
+    spread = weights.new_zeros(*columns.shape[:5], width + 2 * r)
+    spread = spread.scatter(-1, columns, rearrange(weights, "b h (y x) (i j) -> b h y x i j", y=height, i=window))
+    out = rearrange(spread, "b h y x i w -> b h y x (i w)") @ rows_around(v)
+    return rearrange(out, "b h y x d -> b h (y x) d") + weights @ value_bias.mT
+
+
+def window_index(grid: tuple[int, int], window: int) -> Tensor:
+    """The cell of the grid that each window offset of each query falls on, -1 outside: (N, window^2).
+
+    Offsets run row by row from (-r, -r) to (r, r) with r = window // 2.
+    """
+    height, width = grid
+    offset = torch.arange(window) - window // 2
+    y = torch.arange(height)[:, None] + offset  # (H, window)
+    x = torch.arange(width)[:, None] + offset  # (W, window)
+    cell = y[:, None, :, None] * width + x[None, :, None, :]
+    inside = ((y >= 0) & (y < height))[:, None, :, None] & ((x >= 0) & (x < width))[None, :, None, :]
+    return rearrange(torch.where(inside, cell, -1), "y x i j -> (y x) (i j)")
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

@@ -1,8 +1,18 @@
-"""Image encoders: frames -> features at three scales."""
+"""Image encoders: frames -> features at three scales, and the deepest ones.
+
+The tiny encoder learns from scratch on a laptop. The others are timm's, cut where video networks cut them.
+"""
 
 from __future__ import annotations
 
+import timm
+import torch.nn.functional as F
+from einops import rearrange
+from timm.layers import freeze_batch_norm_2d
+from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor, nn
+
+from minivos.errors import InputError
 
 
 class ResidualBlock(nn.Module):
@@ -28,10 +38,10 @@ class TinyEncoder(nn.Module):
     """A small residual network that a laptop can train from scratch: (B, 3, H, W) -> features at strides 2, 4 and 8."""
 
     strides = (2, 4, 8)
+    channels = (16, 48, 96)
 
-    def __init__(self, channels: tuple[int, int, int] = (16, 48, 96)) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.channels = channels
         self.stages = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(below, width, 3, stride=2, padding=1, bias=False),
@@ -39,7 +49,7 @@ class TinyEncoder(nn.Module):
                 nn.ReLU(),
                 ResidualBlock(width),
             )
-            for below, width in zip((3, *channels), channels, strict=False)
+            for below, width in zip((3, *self.channels), self.channels, strict=False)
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -49,3 +59,138 @@ class TinyEncoder(nn.Module):
             x = stage(x)
             features.append(x)
         return features
+
+    def early(self) -> list[nn.Module]:
+        """No part: it learns from scratch."""
+        return []
+
+    def load_imagenet(self) -> None:
+        """Raises InputError: nobody has trained it on ImageNet."""
+        raise InputError("The tiny encoder has no ImageNet weights: use weights='mini', None or a path.")
+
+
+class TimmEncoder(nn.Module):
+    """A timm network cut into the parts that end at strides 4, 8 and 16; subclasses say where.
+
+    Batch norms are frozen: statistics, scales and shifts are buffers and never change.
+    """
+
+    strides = (4, 8, 16)
+    timm_name: str
+    timm_settings: dict = {}
+    channels: tuple[int, ...]  # of the features, finest first
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = freeze_batch_norm_2d(self.cut(self._make(pretrained=False)))
+
+    def cut(self, body: nn.Module) -> nn.Module:
+        """Remove what the features do not need."""
+        return body
+
+    def early(self) -> list[nn.Module]:
+        """The parts up to stride 4, which AOT does not train."""
+        raise NotImplementedError
+
+    def load_imagenet(self) -> None:
+        """Load timm's pretrained weights. Raises InputError when they cannot be downloaded."""
+        try:
+            pretrained = freeze_batch_norm_2d(self.cut(self._make(pretrained=True)))
+        except Exception as error:  # the download fails in many ways
+            raise InputError(
+                f"The pretrained weights of {self.timm_name} could not be fetched ({type(error).__name__}: {error}). "
+                "Connect to the internet once, or use random weights (weights=None) or a weights file."
+            ) from error
+        self.body.load_state_dict(pretrained.state_dict())
+
+    def _make(self, pretrained: bool) -> nn.Module:
+        return timm.create_model(self.timm_name, pretrained=pretrained, num_classes=0, **self.timm_settings)
+
+
+class MobileNetV2(TimmEncoder):
+    """MobileNet-V2 at stride 16: features of 24, 32, 96 channels, and the last 1280, which share the grid of the 96."""
+
+    timm_name, timm_settings = "mobilenetv2_100", {"output_stride": 16}
+    channels = (24, 32, 96, 1280)
+
+    def early(self) -> list[nn.Module]:
+        """Stem and the first two stages."""
+        return [self.body.conv_stem, *self.body.blocks[:2]]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Features of normalised images, finest first."""
+        features, x = [], self.body.bn1(self.body.conv_stem(x))
+        for number, stage in enumerate(self.body.blocks):
+            x = stage(x)
+            if number in (1, 2, 4):
+                features.append(x)
+        return [*features, self.body.bn2(self.body.conv_head(x))]
+
+
+class ResNet50(TimmEncoder):
+    """ResNet-50 without its last stage: features of 256, 512 and 1024 channels."""
+
+    timm_name = "resnet50"
+    channels = (256, 512, 1024)
+
+    def cut(self, body: nn.Module) -> nn.Module:
+        """Drop the last stage."""
+        body.layer4 = nn.Identity()
+        return body
+
+    def early(self) -> list[nn.Module]:
+        """Stem and first stage."""
+        return [self.body.conv1, self.body.layer1]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Features of normalised images, finest first."""
+        fine = self.body.layer1(self.body.maxpool(self.body.act1(self.body.bn1(self.body.conv1(x)))))
+        middle = self.body.layer2(fine)
+        return [fine, middle, self.body.layer3(middle)]
+
+
+class PadThenShift(SwinTransformerBlock):
+    """timm's Swin block, but a grid is padded to whole windows before it is shifted, as in the published code.
+
+    timm pads afterwards, which moves the padding between the cells that the shift has wrapped around.
+    """
+
+    def _attn(self, x: Tensor) -> Tensor:
+        height, width = x.shape[1:3]
+        below, beside = (-side % window for side, window in zip((height, width), self.window_size, strict=True))
+        return super()._attn(F.pad(x, (0, 0, 0, beside, 0, below)))[:, :height, :width]
+
+
+class SwinB(TimmEncoder):
+    """Swin-B without its last stage, with a layer norm on each output: features of 128, 256 and 512 channels."""
+
+    timm_name = "swin_base_patch4_window7_224.ms_in22k"
+    timm_settings = {"strict_img_size": False, "always_partition": True, "drop_path_rate": 0.3}
+    channels = (128, 256, 512)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in self.channels)
+
+    def cut(self, body: nn.Module) -> nn.Module:
+        """Drop the last stage and the final norm."""
+        body.layers, body.norm = body.layers[:3], nn.Identity()
+        for stage in body.layers:
+            for block in stage.blocks:
+                block.__class__ = PadThenShift
+        return body
+
+    def early(self) -> list[nn.Module]:
+        """Patch embedding and first stage."""
+        return [self.body.patch_embed, self.body.layers[0]]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Features of normalised images, finest first."""
+        features, x = [], self.body.patch_embed(x)
+        for stage, norm in zip(self.body.layers, self.norms, strict=True):
+            x = stage(x)
+            features.append(rearrange(norm(x), "b h w c -> b c h w"))
+        return features
+
+
+ENCODERS = {"tiny": TinyEncoder, "mobilenet_v2": MobileNetV2, "resnet50": ResNet50, "swin_b": SwinB}

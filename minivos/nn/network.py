@@ -20,10 +20,10 @@ class VOSNetwork(nn.Module):
     A frame that is memorized without having been read is a reference frame: its masks were given, not predicted.
     """
 
-    stride: int = 1  # frame sides have to be multiples of this
+    sizing: Sizing  # at which size it works
+    schedule: Schedule  # which frames it wants remembered
+    schedule_in_training: Schedule
     max_objects: int | None = None  # how many objects one memory can tell apart; None: any number
-    working_size: int = 480  # short side in pixels at which the network likes to work
-    schedule: Schedule
 
     def encode(self, frame: Tensor) -> Any:
         """Features of one frame: (B, 3, H, W), RGB in [0, 1] -> seen."""
@@ -39,6 +39,30 @@ class VOSNetwork(nn.Module):
     def memorize(self, seen: Any, masks: Tensor) -> Entry:
         """An entry for the memory from a frame and its masks (B, 1+K, H, W) in [0, 1], background first."""
         raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """At which size a network processes the frames of a video."""
+
+    stride: int  # pixels along one side of a cell of its coarsest grid
+    short_side: int | None = None  # pixels; None: as the video
+    longest: int | None = None  # limit of the long side; None: no limit
+    align_corners: bool = False  # grids share the centres of their corner pixels: sides are n * stride + 1
+    antialias: bool = False  # average when frames shrink
+
+    def __call__(self, video: tuple[int, int], short_side: int | None = None) -> tuple[int, int]:
+        """The size (H, W) for a video of that size, with its short side near `short_side`, if given.
+
+        As AOT's released code does it: limit the long side, cut off fractions, go to the nearest side that fits.
+        """
+        short_side = short_side or self.short_side or min(video)
+        scale = short_side / min(video)
+        if self.longest:
+            scale = min(scale, self.longest / max(video))
+        extra = 1 if self.align_corners else 0
+        cells = (round((int(length * scale) - extra) / self.stride) for length in video)
+        return tuple(max(1, n) * self.stride + extra for n in cells)
 
 
 @dataclass

@@ -1,5 +1,7 @@
 """Masks as arrays and tensors: palettes, one-hot, resizing, soft aggregation, drawing. No files here."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -68,7 +70,19 @@ def soft_aggregate(object_probabilities: torch.Tensor) -> torch.Tensor:
     Soft aggregation of STM, Oh et al. 2019, Sec. 3.4: background is "none of the objects", and the odds are normalised.
     """
     objects = object_probabilities.float()
-    background = (1 - objects).prod(dim=1, keepdim=True)
+    return _normalised_odds((1 - objects).prod(dim=1, keepdim=True), objects)
+
+
+def merge_groups(groups: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Merge groups of objects, each (B,1+K,H,W) with background first, into one (B,1+sum of K,H,W) that sums to one.
+
+    Soft aggregation again, but what a group calls background is its own say, as in AOT's released code.
+    """
+    background = torch.stack([group[:, :1].float() for group in groups]).prod(dim=0)
+    return _normalised_odds(background, torch.cat([group[:, 1:].float() for group in groups], dim=1))
+
+
+def _normalised_odds(background: torch.Tensor, objects: torch.Tensor) -> torch.Tensor:
     probabilities = torch.cat([background, objects], dim=1).clamp(1e-5, 1 - 1e-5)  # (B,1+K,H,W)
     odds = probabilities / (1 - probabilities)
     return odds / odds.sum(dim=1, keepdim=True)

@@ -1,0 +1,97 @@
+"""Released checkpoints -> networks: the published weights, under the names that their authors' code gave them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from minivos.aot import AOT
+from minivos.errors import InputError
+from minivos.models import load_tensors, read_tensors
+from minivos.nn.network import VOSNetwork
+
+# Pattern of a released key -> our key. A later rule sees what the earlier ones made of a key.
+AOT_LSTT = (
+    (r"^encoder_projector\.", "project."),
+    (r"^patch_wise_id_bank\.", "identity_bank.embed."),
+    (r"^LSTT\.decoder_norms\.", "lstt.norms."),
+    (r"^LSTT\.layers\.", "lstt.blocks."),
+    (r"\.self_attn\.linear_Q\.", ".self_attention.query."),
+    (r"\.self_attn\.linear_K\.", ".self_attention.key."),
+    (r"\.self_attn\.linear_V\.", ".self_attention.value."),
+    (r"\.self_attn\.projection\.", ".self_attention.project."),
+    (r"\.linear_Q\.", ".match."),
+    (r"\.linear_V\.", ".value."),
+    (r"\.(long|short)_term_attn\.projection\.", r".\1_term.project."),
+    (r"\.short_term_attn\.relative_emb_k\.", ".short_term.relative_score."),
+    (r"\.short_term_attn\.relative_emb_v$", ".short_term.relative_value"),
+    (r"\.linear1\.", ".feed_forward.expand."),
+    (r"\.activation\.gn\.", ".feed_forward.norm."),
+    (r"\.activation\.conv\.", ".feed_forward.mix."),
+    (r"\.linear2\.", ".feed_forward.shrink."),
+    (r"^decoder\.conv_in\.gn\.", "decoder.conv_in.norm."),
+    (r"^decoder\.(conv|adapter)_16x\.", r"decoder.\1_coarse."),
+    (r"^decoder\.(conv|adapter)_8x\.", r"decoder.\1_middle."),
+    (r"^decoder\.(conv|adapter)_4x\.", r"decoder.\1_fine."),
+    (r"^decoder\.(\w+)\.gn\.", r"decoder.\1.norm."),
+)
+RESNET = ((r"^encoder\.(?=conv1|bn1|layer)", "encoder.body."),)
+SWIN = (
+    (r"^encoder\.norm(\d)\.", r"encoder.norms.\1."),
+    (r"^encoder\.layers\.0\.downsample\.", "encoder.body.layers.1.downsample."),  # timm: where the next stage begins
+    (r"^encoder\.layers\.1\.downsample\.", "encoder.body.layers.2.downsample."),
+    (r"^encoder\.(?=patch_embed|layers)", "encoder.body."),
+)
+AOT_UNUSED = r"^LSTT\.mask_token$|\.num_batches_tracked$|\.relative_position_index$|\.attn_mask$"
+
+
+def _mobilenet() -> tuple[tuple[str, str], ...]:
+    """torchvision numbers the blocks in one row, timm by stage; within a block only the names differ."""
+    rules = [
+        (r"^encoder\.features\.0\.0\.", "encoder.body.conv_stem."),
+        (r"^encoder\.features\.0\.1\.", "encoder.body.bn1."),
+    ]
+    rules += [
+        (r"^encoder\.features\.18\.0\.", "encoder.body.conv_head."),
+        (r"^encoder\.features\.18\.1\.", "encoder.body.bn2."),
+    ]
+    number = 1
+    for stage, blocks in enumerate((1, 2, 3, 4, 3, 3, 1)):
+        for block in range(blocks):
+            old, new = rf"^encoder\.features\.{number}\.conv\.", f"encoder.body.blocks.{stage}.{block}."
+            parts = {"0.0": "conv_pw", "0.1": "bn1", "1.0": "conv_dw", "1.1": "bn2", "2": "conv_pwl", "3": "bn3"}
+            if number == 1:  # the first block does not expand
+                parts = {"0.0": "conv_dw", "0.1": "bn1", "1": "conv_pw", "2": "bn2"}
+            rules += [(old + re.escape(part) + r"\.(?=[a-z])", f"{new}{name}.") for part, name in parts.items()]
+            number += 1
+    return tuple(rules)
+
+
+ENCODER_RULES = {"mobilenet_v2": _mobilenet(), "resnet50": RESNET, "swin_b": SWIN}
+
+
+def load_official(model: VOSNetwork, source: str | Path | Mapping[str, Tensor]) -> VOSNetwork:
+    """Load a released checkpoint into a network of the same variant, and return the network.
+
+    `source` is the path of a `.pth` file, or the state dict itself; one that lies under "state_dict" or "model", and
+    names that begin with "module.", are understood. Knows AOT's checkpoints (aot_t to swinb_aot_l). Raises InputError
+    when the file is missing, corrupt or holds more than tensors, and for a checkpoint of another variant; the network
+    is left unchanged then.
+    """
+    if not isinstance(model, AOT) or model.config.encoder not in ENCODER_RULES:
+        raise InputError(f"There is no released checkpoint for this {type(model).__name__}: create aot_t, say.")
+    name = "the state dict" if isinstance(source, Mapping) else str(source)
+    released = source if isinstance(source, Mapping) else read_tensors(Path(source))
+    renamed = {}
+    for key, value in released.items():
+        key = key.removeprefix("module.")
+        if not re.search(AOT_UNUSED, key):
+            for pattern, ours in (*AOT_LSTT, *ENCODER_RULES[model.config.encoder]):
+                key = re.sub(pattern, ours, key)
+            renamed[key] = torch.as_tensor(value)
+    load_tensors(model, renamed, name)
+    return model

@@ -1,4 +1,4 @@
-"""Frames per second of the networks, at a short side of 128 and of 480 pixels, on this machine.
+"""Frames per second of the small networks, at a short side of 128 and of 480 pixels, on this machine.
 
     python benchmarks/network_speed.py
 
@@ -12,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from minivos import Tracker, create_model, list_models
+from minivos.models import has_weights
 from minivos.video.synthetic import render
 
 WARM_UP, TIMED = 3, 12
@@ -33,6 +34,6 @@ def seconds_per_frame(name: str, side: int) -> float:
 if __name__ == "__main__":
     print(f"{torch.get_num_threads()} CPU threads, 3 objects, median of {TIMED} frames")
     print(f"{'network':12} {'size':>10} {'frames per second':>20}")
-    for name in tqdm(list_models(), disable=None):
+    for name in tqdm(filter(has_weights, list_models()), disable=None):
         for side in (128, 480):
             print(f"{name:12} {f'{side * 16 // 9}x{side}':>10} {1 / seconds_per_frame(name, side):20.1f}")

@@ -91,7 +91,7 @@ def load_weights(network: VOSNetwork, path: str | Path) -> None:
 
     Raises InputError when the file is missing, corrupt, holds more than tensors, or fits another network.
     """
-    load_tensors(network, read_tensors(Path(path)), str(path))
+    load_tensors(network, only_tensors(read_file(Path(path)), str(path)), str(path))
 
 
 def load_tensors(network: VOSNetwork, found: Mapping[str, Tensor], path: str) -> None:
@@ -112,15 +112,23 @@ def load_tensors(network: VOSNetwork, found: Mapping[str, Tensor], path: str) ->
     network.load_state_dict(found)
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors in a `.safetensors` or `.pt` file, without running any code that a pickle may hold."""
+def only_tensors(found: Any, path: str) -> Mapping[str, Tensor]:
+    """What came from `path`, when it is a plain state dict; InputError otherwise."""
+    plain = isinstance(found, Mapping) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items())
+    if not plain:
+        raise InputError(f"{path} holds no plain state dict of tensors. Save `model.state_dict()` and nothing else.")
+    return found
+
+
+def read_file(path: Path) -> Any:
+    """What a `.safetensors` or `.pt` file holds, without running any code that a pickle may hold."""
     if not path.is_file():
         raise InputError(f"There is no weights file {path}. Give the path of a .safetensors or .pt file.")
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
                 return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, it is no dict
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{path} holds more than tensors, or is no weights file; loading it could run code, so it was refused. "
@@ -128,9 +136,6 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ) from error
     except Exception as error:  # on bytes that are no pickle the unpickler may raise anything
         raise InputError(f"{path} is corrupt or no weights file ({error}). Fetch or train it again.") from error
-    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
-        raise InputError(f"{path} holds no plain state dict of tensors. Save `model.state_dict()` and nothing else.")
-    return tensors
 
 
 def read_facts(name: str) -> dict[str, Any]:

@@ -6,12 +6,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from minivos.aot import AOT
 from minivos.errors import InputError
-from minivos.models import load_tensors, read_tensors
+from minivos.models import load_tensors, only_tensors, read_file
 from minivos.nn.network import VOSNetwork
 
 # Pattern of a released key -> our key. A later rule sees what the earlier ones made of a key.
@@ -85,13 +84,22 @@ def load_official(model: VOSNetwork, source: str | Path | Mapping[str, Tensor]) 
     if not isinstance(model, AOT) or model.config.encoder not in ENCODER_RULES:
         raise InputError(f"There is no released checkpoint for this {type(model).__name__}: create aot_t, say.")
     name = "the state dict" if isinstance(source, Mapping) else str(source)
-    released = source if isinstance(source, Mapping) else read_tensors(Path(source))
+    found = source if isinstance(source, Mapping) else read_file(Path(source))
     renamed = {}
-    for key, value in released.items():
+    for key, value in only_tensors(_unwrapped(found), name).items():
         key = key.removeprefix("module.")
         if not re.search(AOT_UNUSED, key):
             for pattern, ours in (*AOT_LSTT, *ENCODER_RULES[model.config.encoder]):
                 key = re.sub(pattern, ours, key)
-            renamed[key] = torch.as_tensor(value)
+            renamed[key] = value
     load_tensors(model, renamed, name)
     return model
+
+
+def _unwrapped(found: object) -> object:
+    """The state dict inside a training checkpoint; anything else as it is."""
+    if isinstance(found, Mapping):
+        for name in ("state_dict", "model"):
+            if isinstance(found.get(name), Mapping):
+                return found[name]
+    return found

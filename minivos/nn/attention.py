@@ -186,28 +186,41 @@ def attend_window(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, value_bias: Ten
     """softmax(q k^T / sqrt(d) + bias) (v + value_bias) over a window around each query, without a window per query.
 
     q, k, v (B, heads, H*W, d) on one grid; bias (B, heads, H*W, window^2), -inf outside the grid; value_bias
-    (heads, d, window^2) -> (B, heads, H*W, d). The queries of an image row share the rows of keys around it: one
-    matrix product per row, out of which each query takes its window. i, j count the window's rows and columns.
+    (heads, d, window^2) -> (B, heads, H*W, d). The queries of an image row share the rows of keys around it: one small
+    dense attention per row, out of which each query takes its window. i, j count the window's rows and columns.
     """
     height, width = grid
     window = math.isqrt(bias.shape[-1])
     r = window // 2
+    k, v = (F.pad(rearrange(x, "b h (y x) d -> b h y x d", y=height), (0, 0, r, r)) for x in (k, v))
+    q = rearrange(q * q.shape[-1] ** -0.5, "b h (y x) d -> b h y x d", y=height)
+    bias = rearrange(bias, "b h (y x) (i j) -> b h y x i j", y=height, i=window)
+    value_bias = rearrange(value_bias, "h d (i j) -> h i j d", i=window)
 
-    def rows_around(x: Tensor) -> Tensor:
-        x = rearrange(x, "b h (y x) d -> b h y x d", y=height)
-        x = F.pad(x, (0, 0, r, r, r, r)).unfold(2, window, 1)
-        return rearrange(x, "b h y w d i -> b h y (i w) d")  # w = W + 2r columns of the padded grid
+    rows = []
+    for y in range(height):
+        top, bottom = max(0, y - r), min(height, y + r + 1)
+        inside = slice(top - y + r, bottom - y + r)  # the window's rows that lie in the grid
+        keys, values = (rearrange(x[:, :, top:bottom], "b h i w d -> b h (i w) d") for x in (k, v))
+        scores = shift_left(q[:, :, y] @ keys.mT)  # (B, h, W, i * w): the window of each query begins in column 0
+        scores = rearrange(scores, "b h x (i w) -> b h x i w", w=width + 2 * r)[..., :window] + bias[:, :, y, :, inside]
+        weights = rearrange(scores, "b h x i j -> b h x (i j)").softmax(dim=-1)
+        learned = weights @ rearrange(value_bias[:, inside], "h i j d -> h (i j) d")
+        weights = F.pad(rearrange(weights, "b h x (i j) -> b h x i j", j=window), (0, width + 2 * r - window))
+        rows.append(shift_right(rearrange(weights, "b h x i w -> b h x (i w)")) @ values + learned)
+    return torch.cat(rows, dim=2)
 
-    queries = rearrange(q * q.shape[-1] ** -0.5, "b h (y x) d -> b h y x d", y=height)
-    scores = rearrange(queries @ rows_around(k).mT, "b h y x (i w) -> b h y x i w", i=window)
-    columns = torch.arange(width, device=q.device)[:, None] + torch.arange(window, device=q.device)
-    columns = columns[:, None].expand(*scores.shape[:4], window, window)  # column w of (i, j), for each x
-    scores = rearrange(scores.gather(-1, columns), "b h y x i j -> b h (y x) (i j)") + bias
-    weights = scores.softmax(dim=-1)
-    spread = weights.new_zeros(*columns.shape[:5], width + 2 * r)
-    spread = spread.scatter(-1, columns, rearrange(weights, "b h (y x) (i j) -> b h y x i j", y=height, i=window))
-    out = rearrange(spread, "b h y x i w -> b h y x (i w)") @ rows_around(v)
-    return rearrange(out, "b h y x d -> b h (y x) d") + weights @ value_bias.mT
+
+def shift_left(x: Tensor) -> Tensor:
+    """Row n of the last two dimensions, moved n places to the left; the next row fills up its end."""
+    rows, length = x.shape[-2:]
+    return F.pad(x.flatten(-2), (0, rows)).unflatten(-1, (rows, length + 1))[..., :-1]
+
+
+def shift_right(x: Tensor) -> Tensor:
+    """Row n of the last two dimensions, moved n places to the right; its end overwrites the next row's beginning."""
+    rows, length = x.shape[-2:]
+    return F.pad(x, (0, 1)).flatten(-2)[..., : rows * length].unflatten(-1, (rows, length))
 
 
 def window_index(grid: tuple[int, int], window: int) -> Tensor:

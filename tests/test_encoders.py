@@ -1,0 +1,263 @@
+"""The encoders are the published ones: Swin against a slow loop, MobileNet's dilations, frozen norms, no network."""
+
+import re
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from timm.layers import DropPath, FrozenBatchNormAct2d
+from torch import Tensor, nn
+from torchvision.ops import FrozenBatchNorm2d
+
+from minivos.errors import InputError
+from minivos.models import create_model
+from minivos.nn.encoders import MobileNetV2, PadThenShift, ResNet50, SwinB
+from minivos.official import SWIN
+
+WINDOW = 7
+Weights = dict[str, Tensor]
+
+
+# Swin, slowly: one image (H, W, C), one window at a time, weights under their released names
+
+
+def window_attention(x: Tensor, w: Weights, name: str, heads: int, shift: int) -> Tensor:
+    """Pad to whole windows, shift around the border, attend within each window, shift back, crop."""
+    height, width, _ = x.shape
+    x = F.pad(x, (0, 0, 0, -width % WINDOW, 0, -height % WINDOW))
+    tall, wide = x.shape[:2]
+    x = x.roll((-shift, -shift), dims=(0, 1))
+    regions = 3 * part(tall, shift)[:, None] + part(wide, shift)  # cells that were no neighbours have other numbers
+    out = torch.empty_like(x)
+    for top in range(0, tall, WINDOW):
+        for left in range(0, wide, WINDOW):
+            here = (slice(top, top + WINDOW), slice(left, left + WINDOW))
+            region = regions[here].flatten()
+            apart = (region[:, None] != region).float() if shift else 0.0
+            out[here] = one_window(x[here].flatten(0, 1), w, name, heads, -100.0 * apart).unflatten(0, (WINDOW, WINDOW))
+    return out.roll((shift, shift), dims=(0, 1))[:height, :width]
+
+
+def part(length: int, shift: int) -> Tensor:
+    """0 for cells before the last window, 1 inside it, 2 for those that the shift has brought there."""
+    cell = torch.arange(length)
+    return (cell >= length - WINDOW).long() + (cell >= length - shift).long()
+
+
+def one_window(x: Tensor, w: Weights, name: str, heads: int, mask: Tensor | float) -> Tensor:
+    """Attention with a bias per offset among the cells of a window: (N, C) -> (N, C)."""
+    cell = torch.arange(WINDOW**2)
+    y, x_ = cell // WINDOW, cell % WINDOW
+    row = (y[:, None] - y + WINDOW - 1) * (2 * WINDOW - 1) + (x_[:, None] - x_ + WINDOW - 1)
+    q, k, v = F.linear(x, w[f"{name}.qkv.weight"], w[f"{name}.qkv.bias"]).chunk(3, dim=1)
+    channels, out = x.shape[1] // heads, []
+    for head in range(heads):
+        own = slice(head * channels, (head + 1) * channels)
+        bias = w[f"{name}.relative_position_bias_table"][row, head]
+        scores = q[:, own] @ k[:, own].T / channels**0.5 + bias + mask
+        out.append(scores.softmax(dim=1) @ v[:, own])
+    return F.linear(torch.cat(out, dim=1), w[f"{name}.proj.weight"], w[f"{name}.proj.bias"])
+
+
+def norm(x: Tensor, w: Weights, name: str) -> Tensor:
+    return F.layer_norm(x, x.shape[-1:], w[f"{name}.weight"], w[f"{name}.bias"], eps=1e-5)
+
+
+def block(x: Tensor, w: Weights, name: str, heads: int, shift: int) -> Tensor:
+    """The padding comes after the norm, so that it is zero."""
+    x = x + window_attention(norm(x, w, f"{name}norm1"), w, f"{name}attn", heads, shift)
+    y = F.linear(norm(x, w, f"{name}norm2"), w[f"{name}mlp.fc1.weight"], w[f"{name}mlp.fc1.bias"])
+    return x + F.linear(F.gelu(y), w[f"{name}mlp.fc2.weight"], w[f"{name}mlp.fc2.bias"])
+
+
+def merge(x: Tensor, w: Weights, name: str) -> Tensor:
+    """Four neighbours become one cell; an odd side gets a row of zeros."""
+    x = F.pad(x, (0, 0, 0, x.shape[1] % 2, 0, x.shape[0] % 2))
+    x = torch.cat([x[dy::2, dx::2] for dx in (0, 1) for dy in (0, 1)], dim=2)
+    return F.linear(norm(x, w, f"{name}.norm"), w[f"{name}.reduction.weight"])
+
+
+def swin(image: Tensor, w: Weights, depths: tuple[int, ...], heads: tuple[int, ...]) -> list[Tensor]:
+    """Features (C, H, W) of an image (3, H, W), each normed."""
+    x = F.conv2d(image, w["encoder.patch_embed.proj.weight"], w["encoder.patch_embed.proj.bias"], stride=4)
+    x = norm(x.movedim(0, 2), w, "encoder.patch_embed.norm")
+    features = []
+    for stage, (depth, h) in enumerate(zip(depths, heads, strict=True)):
+        for i in range(depth):
+            x = block(x, w, f"encoder.layers.{stage}.blocks.{i}.", h, shift=WINDOW // 2 * (i % 2))
+        features.append(norm(x, w, f"encoder.norm{stage}").movedim(2, 0))
+        if stage < len(depths) - 1:
+            x = merge(x, w, f"encoder.layers.{stage}.downsample")
+    return features
+
+
+def roused(module: nn.Module) -> nn.Module:
+    """Every weight drawn anew, so that nothing is at rest: biases count and attention is peaked."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, weight in module.named_parameters():
+            spread = 1.5 * weight[0].numel() ** -0.5 if weight.dim() > 1 else 0.3
+            weight.normal_(float(name.endswith("norm.weight") or "norms" in name), spread)
+            if name.endswith("bias_table"):
+                weight.normal_()
+    return module.eval()
+
+
+@pytest.mark.parametrize("grid", [(9, 13), (7, 7), (5, 20), (14, 14), (3, 2)], ids=str)
+@pytest.mark.parametrize("shift", [0, 3])
+@torch.no_grad()
+def test_a_swin_block_pads_then_shifts(grid, shift):
+    layer = PadThenShift(
+        16, (7, 7), num_heads=2, window_size=WINDOW, shift_size=shift, always_partition=True, dynamic_mask=True
+    )
+    w = roused(layer).state_dict()
+    x = torch.randn(2, *grid, 16)
+    found = layer(x)
+    for i in range(2):
+        assert torch.allclose(found[i], block(x[i], w, "", heads=2, shift=shift), atol=1e-4)
+
+
+class SmallSwin(SwinB):
+    """The same with fewer channels and blocks."""
+
+    timm_settings = SwinB.timm_settings | {"embed_dim": 16, "depths": (2, 2, 4, 2), "num_heads": (1, 2, 4, 8)}
+    channels = (16, 32, 64)
+
+
+@pytest.mark.parametrize("size", [(36, 52), (64, 112), (56, 56)], ids=str)
+@torch.no_grad()
+def test_swin_is_the_published_one_under_its_released_names(size):
+    encoder = roused(SmallSwin())
+    w = {released_name(key): value for key, value in encoder.state_dict().items()}
+    image = torch.randn(2, 3, *size)
+    found = encoder(image)
+    for i in range(2):
+        wanted = swin(image[i], w, depths=(2, 2, 4), heads=(1, 2, 4))
+        assert [f.shape[1:] for f in found] == [f.shape for f in wanted]
+        for ours, theirs in zip(found, wanted, strict=True):
+            assert torch.allclose(ours[i], theirs, atol=1e-4)
+
+
+def released_name(key: str) -> str:
+    """The name under which a weight of our Swin is released; the rules must turn it into ours."""
+    name = re.sub(r"body\.layers\.(\d)\.downsample", lambda m: f"layers.{int(m[1]) - 1}.downsample", key)
+    name = "encoder." + re.sub(r"norms\.(\d)", r"norm\1", name.removeprefix("body."))
+    ours = name
+    for pattern, replacement in SWIN:
+        ours = re.sub(pattern, replacement, ours)
+    assert ours == f"encoder.{key}"
+    return name
+
+
+def test_swin_has_the_published_sizes():
+    with torch.device("meta"):
+        encoder = SwinB()
+    blocks = [list(stage.blocks) for stage in encoder.body.layers]
+    assert [len(stage) for stage in blocks] == [2, 2, 18]
+    assert [(stage[0].dim, stage[0].attn.num_heads) for stage in blocks] == [(128, 4), (256, 8), (512, 16)]
+    for stage in blocks:
+        for i, one in enumerate(stage):
+            assert isinstance(one, PadThenShift) and one.dynamic_mask
+            assert (one.window_size, one.shift_size) == ((7, 7), (3 * (i % 2),) * 2)
+    rates = [getattr(one.drop_path1, "drop_prob", 0.0) for stage in blocks for one in stage]
+    assert torch.allclose(torch.tensor(rates), torch.linspace(0, 0.3, 24)[:22])  # the last stage is cut off
+
+
+# The convolutional encoders
+
+
+def depthwise(blocks: nn.Sequential) -> list[tuple[int, int, int]]:
+    """(stride, dilation, padding) of the depth-wise convolutions."""
+    return [(b.conv_dw.stride[0], b.conv_dw.dilation[0], b.conv_dw.padding[0]) for b in blocks]
+
+
+def test_mobilenet_goes_on_at_stride_16_with_dilation():
+    body = MobileNetV2().body
+    strides = [one[0] for stage in body.blocks for one in depthwise(stage)]
+    assert [i for i, stride in enumerate(strides) if stride == 2] == [1, 3, 6]
+    assert depthwise(body.blocks[5]) == [(1, 1, 1), (1, 2, 2), (1, 2, 2)]  # the 160s: the first is not dilated
+    assert depthwise(body.blocks[6]) == [(1, 2, 2)]
+    assert [tuple(p.shape) for p in (body.conv_head.weight, body.blocks[5][0].conv_pwl.weight)] == [
+        (1280, 320, 1, 1),
+        (160, 576, 1, 1),
+    ]
+    activations = {type(m) for m in body.modules() if isinstance(m, (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish))}
+    assert activations == {nn.ReLU6}
+
+
+def test_resnet_strides_in_its_3x3_convolutions_and_has_no_last_stage():
+    body = ResNet50().body
+    strides = {name: m.stride[0] for name, m in body.named_modules() if isinstance(m, nn.Conv2d) and m.stride[0] > 1}
+    in_the_middle = ["layer2.0.conv2", "layer2.0.downsample.0", "layer3.0.conv2", "layer3.0.downsample.0"]
+    assert strides == dict.fromkeys(["conv1", *in_the_middle], 2)
+    assert not list(body.layer4.parameters())
+
+
+@pytest.mark.parametrize("make", [MobileNetV2, ResNet50])
+def test_batch_norms_are_frozen(make):
+    encoder = make()
+    norms = [m for m in encoder.modules() if isinstance(m, FrozenBatchNorm2d | FrozenBatchNormAct2d)]
+    assert norms and {m.eps for m in norms} == {1e-5}
+    assert not [m for m in encoder.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert not [p for m in norms for p in m.parameters()]  # scale and shift are no parameters either
+    torch.manual_seed(0)
+    for m in norms:
+        m.running_mean.normal_(std=0.1)
+    before = {key: value.clone() for key, value in encoder.state_dict().items()}
+    images = 3 + torch.randn(2, 3, 33, 33)
+    still = encoder.eval()(images)
+    for ours, theirs in zip(encoder.train()(images), still, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-5)
+        ours.sum().backward(retain_graph=True)
+    assert all(torch.equal(value, before[key]) for key, value in encoder.state_dict().items())
+
+
+@pytest.mark.parametrize(("make", "size"), [(MobileNetV2, (65, 81)), (ResNet50, (65, 81)), (SmallSwin, (64, 80))])
+def test_features_lie_at_strides_4_8_and_16(make, size):
+    encoder = make().eval()
+    features = encoder(torch.randn(1, 3, *size))
+    assert tuple(f.shape[1] for f in features) == encoder.channels
+    sides = [tuple(-(-side // stride) for side in size) for stride in (*encoder.strides, 16)]
+    assert [tuple(f.shape[2:]) for f in features] == sides[: len(features)]
+
+
+# Pretrained weights
+
+
+def test_pretrained_weights_that_cannot_be_fetched_are_an_error_that_says_so(monkeypatch):
+    real = timm.create_model
+
+    def offline(name: str, pretrained: bool, **settings) -> nn.Module:
+        if pretrained:
+            raise OSError("no route to host")
+        return real(name, pretrained=False, **settings)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(InputError, match=r"mobilenetv2_100 could not be fetched \(OSError: no route.*Connect"):
+        create_model("aot_t", weights="imagenet")
+    encoder = MobileNetV2()
+    before = {key: value.clone() for key, value in encoder.state_dict().items()}
+    with pytest.raises(InputError):
+        encoder.load_imagenet()
+    assert all(torch.equal(value, before[key]) for key, value in encoder.state_dict().items())
+    with pytest.raises(InputError, match="has no ImageNet weights"):
+        create_model("aot_mini", weights="imagenet")
+
+
+@pytest.mark.parametrize("make", [MobileNetV2, ResNet50, SmallSwin])
+def test_pretrained_weights_reach_the_encoder(make, monkeypatch):
+    real, fetched = timm.create_model, []
+
+    def online(name: str, pretrained: bool, **settings) -> nn.Module:
+        network = real(name, pretrained=False, **settings)
+        fetched.append({key: value.clone() for key, value in network.state_dict().items()})
+        return network
+
+    encoder = make()
+    monkeypatch.setattr(timm, "create_model", online)
+    encoder.load_imagenet()
+    (wanted,) = fetched
+    found = encoder.body.state_dict()
+    assert found and all(torch.equal(value, wanted[key]) for key, value in found.items())
+    assert not [m for m in encoder.modules() if isinstance(m, DropPath) and not 0 < m.drop_prob <= 0.3]

@@ -367,6 +367,9 @@ class AOTEntry(Entry):
 class AOT(VOSNetwork):
     """The whole network: encoder, identity bank, LSTT, decoder."""
 
+    no_decay = ("*.relative_value", "*.relative_position_bias_table", "decoder.conv_out.weight")
+    frozen_late = ("identity_bank.*",)
+
     def __init__(self, config: AOTConfig) -> None:
         super().__init__()
         self.config = config

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from minivos.errors import InputError
 from minivos.lab.evaluate import evaluate_folders, score_samples
 from minivos.lab.report import build_cards, write_report
-from minivos.lab.train import Recipe, synthetic_clips, train
+from minivos.lab.train import Recipe, clips_for, fit_side, train
 from minivos.models import PRESETS, create_model, has_weights, list_models, read_facts, save_weights
 from minivos.tracker import Tracker, pick_device
 from minivos.video.clip import (
@@ -62,6 +62,7 @@ def plain_errors(command: Callable) -> Callable:
 Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu")]
 Model = Annotated[str, typer.Option(help="model name, see `minivos models`")]
 Weights = Annotated[str, typer.Option(help="'mini' (shipped with the package) or a .safetensors / .pt file")]
+RECIPES = {"small": Recipe, "stills": Recipe.aot_stills, "video": Recipe.aot_video}
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="write into a folder that holds results already")]
 
 
@@ -116,25 +117,41 @@ def segment(
 def train_command(
     model: Model = "aot_mini",
     out: Annotated[
-        Path | None, typer.Option(help="folder for weights, log and checkpoint, from which it goes on; runs/MODEL")
+        Path | None,
+        typer.Option(help="folder for weights, log and checkpoint, from which it goes on; runs/MODEL[-RECIPE]"),
     ] = None,
+    recipe_name: Annotated[
+        str, typer.Option("--recipe", help="small (for a laptop), stills or video (the two stages of the AOT paper)")
+    ] = "small",
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="folder of DAVIS, YouTube-VOS, or (stills) of JPEGImages/ and Annotations/; repeatable"),
+    ] = None,
+    start: Annotated[str | None, typer.Option(help="weights to begin with: 'mini', 'imagenet' or a file")] = None,
     minutes: Annotated[float, typer.Option(help="train this long; 0: for --steps")] = 0,
-    steps: Annotated[int, typer.Option(help="optimiser steps")] = Recipe.steps,
+    steps: Annotated[int | None, typer.Option(help="optimiser steps; the recipe's own if not given")] = None,
     seed: Annotated[int, typer.Option(help="of weights and clips")] = 0,
     settings: Annotated[list[str] | None, typer.Option("--set", help="field=value of the recipe, repeatable")] = None,
     photos: Annotated[Path | None, typer.Option(help="folder of photographs to use as textures")] = None,
+    workers: Annotated[int, typer.Option(help="processes that prepare stills or video ahead of time")] = 0,
     device: Device = "auto",
 ) -> None:
-    """Train a small network on synthetic clips, and score it on the validation split of data_samples."""
-    recipe = change(Recipe(minutes=minutes, steps=steps, seed=seed), settings or [])
+    """Train a network, by default a small one on synthetic clips; score it on the validation split of data_samples."""
+    if recipe_name not in RECIPES:
+        raise InputError(f"There is no recipe {recipe_name!r}. Known recipes: {', '.join(RECIPES)}.")
+    recipe = RECIPES[recipe_name]()
+    recipe = dataclasses.replace(recipe, minutes=minutes, steps=steps or recipe.steps, seed=seed)
+    recipe = change(recipe, settings or [])
     where, main_process = pick_device(device), int(os.environ.get("RANK", 0)) == 0
     if "RANK" in os.environ:
         torch.distributed.init_process_group("nccl" if where.type == "cuda" else "gloo")
         if where.type == "cuda":
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     torch.manual_seed(seed)
-    network, out = create_model(model), out or Path("runs") / model
-    history = train(network, recipe, out, where, make_clip=synthetic_clips(recipe, photos))
+    network = create_model(model, start)
+    recipe = fit_side(network, recipe)
+    out = out or Path("runs") / (model if recipe_name == "small" else f"{model}-{recipe_name}")
+    history = train(network, recipe, out, where, clips_for(recipe, data or (), photos), workers=workers)
     if main_process:
         facts = {"model": model, "recipe": dataclasses.asdict(recipe), "steps": len(history), "device": str(where)}
         facts["minutes"] = round(sum(row["seconds"] for row in history) / 60, 1)

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import minivos
 from minivos.cli import app
 from minivos.models import save_weights
 from minivos.video.clip import OverlayWriter, read_mask, write_mask
+from minivos.video.datasets import samples_root
 
 SHARED_CLIPS = Path(__file__).parents[2] / "shared" / "clips"
 SIZE = (36, 52)
@@ -204,6 +206,37 @@ def test_train_writes_weights_with_their_facts(tmp_path: Path, monkeypatch: pyte
     facts = json.loads((tmp_path / "aot_mini.json").read_text())
     assert facts["steps"] == 2 and facts["recipe"]["side"] == 32 and len(facts["log"]) == 2
     minivos.create_model("aot_mini", tmp_path / "aot_mini.safetensors")
+
+
+def test_train_by_a_recipe_of_the_paper_starts_from_weights_and_reads_data(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("minivos.cli.score_samples", lambda network: {"val": {"J": 0.1, "F": 0.3, "J&F": 0.2}})
+    monkeypatch.chdir(clip)
+    small = [word for field in ("batch=1", "side=33", "frames=2", "warm_up=0.9") for word in ("--set", field)]
+    small += ["--steps", 1, "--device", "cpu", "--set", "final_learning_rate=0"]  # a first step of size 0
+    command = ["train", "--recipe", "video", "--data", samples_root(), "--start", clip / "tiny.safetensors", *small]
+    status, printed = run(*command)
+    assert status == 0, printed
+    facts = json.loads((clip / "runs/aot_mini-video/aot_mini.json").read_text())["recipe"]
+    assert (facts["footage"], facts["side"], facts["weight_decay"]) == ("video", 32, 0.07)
+    trained = load_file(clip / "runs/aot_mini-video/aot_mini.safetensors")
+    begun = load_file(clip / "tiny.safetensors")
+    assert all(torch.equal(trained[name], begun[name]) for name in begun)
+
+
+def test_train_names_recipes_data_and_weights_that_it_cannot_use(clip: Path) -> None:
+    def refused(*words: object) -> str:
+        status, printed = run("train", "--out", clip / "run", "--device", "cpu", *words)
+        assert status == 2 and not (clip / "run").exists(), printed
+        return printed
+
+    assert "small, stills, video" in refused("--recipe", "film")
+    assert "needs data" in refused("--recipe", "video")
+    assert "expected ImageSets/2017/train.txt" in refused("--recipe", "video", "--data", clip)
+    assert "holds no stills" in refused("--recipe", "stills", "--data", clip)
+    assert "choose a recipe for stills or video" in refused("--data", clip)
+    assert "none.pt" in refused("--start", clip / "none.pt")
 
 
 def test_models_and_doctor_answer() -> None:

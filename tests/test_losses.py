@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from minivos.lab.losses import bootstrapped_cross_entropy, segmentation_loss, soft_jaccard
+from minivos.lab.train import Recipe, hardest_share
 
 
 def logits_and_labels(batch: int = 3, classes: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
@@ -33,6 +34,16 @@ def test_a_share_takes_the_pixels_of_largest_loss():
     found = bootstrapped_cross_entropy(logits, labels, hardest=0.1)  # 3 of 30 pixels
     assert found[1].item() == pytest.approx(sum(each[-3:]) / 3, rel=1e-5)
     assert bootstrapped_cross_entropy(logits, labels, hardest=1e-9)[1].item() == pytest.approx(each[-1], rel=1e-5)
+
+
+def test_the_share_of_hard_pixels_goes_from_all_to_15_percent():
+    p = torch.linspace(0.02, 0.98, 40)  # of the right class, so that the first pixels are the hardest
+    logits = torch.stack([1 - p, p]).log()[None, :, None]  # (1, 2, 1, 40)
+    labels = torch.ones(1, 1, 40, dtype=torch.long)
+    for progress, pixels in ((0, 40), (0.25, 23), (0.5, 6), (0.75, 6), (1, 6)):
+        wanted = -p[:pixels].log().mean()
+        found = bootstrapped_cross_entropy(logits, labels, hardest_share(Recipe.aot_video(), progress))
+        assert found.item() == pytest.approx(wanted.item(), rel=1e-5)
 
 
 def test_soft_jaccard_by_hand():

@@ -1,6 +1,7 @@
 """The training loop: schedules, resuming after a stop and after a kill, checkpoints, several processes."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -11,10 +12,26 @@ from pathlib import Path
 import pytest
 import torch
 
+import minivos
 from minivos.errors import InputError
-from minivos.lab.train import Recipe, hardest_share, learning_rate, mean_j, moving_average, train, weight_groups
-from minivos.nn.network import VOSNetwork
-from tiny import squares, tiny_aot
+from minivos.lab.losses import segmentation_loss
+from minivos.lab.train import (
+    Recipe,
+    Unroll,
+    clips_for,
+    fit_side,
+    group_rate,
+    hardest_share,
+    learning_rate,
+    mean_j,
+    moving_average,
+    train,
+    weight_groups,
+)
+from minivos.nn.network import Schedule, Sizing, VOSNetwork
+from minivos.video.datasets import samples_root
+from minivos.video.masks import one_hot, resize
+from tiny import EveryFrameCounts, squares, tiny_aot
 
 TESTS = Path(__file__).parent
 RECIPE = Recipe(steps=6, batch=2, frames=3, side=32, objects=2, pool=2)
@@ -132,11 +149,50 @@ def test_minutes_end_a_run_with_the_step_that_exceeds_them():
 
 
 def test_the_learning_rate_rises_then_falls():
-    recipe = Recipe(learning_rate=1e-3, final_learning_rate=1e-4, warm_up=0.2)
-    wanted = {0: 1e-4, 0.1: 5.5e-4, 0.2: 1e-3, 0.6: 1e-4 + 9e-4 * 0.5**0.9, 1: 1e-4}
+    recipe = Recipe(steps=100, learning_rate=1e-3, final_learning_rate=1e-4, warm_up=0.2)
+    wanted = {0: 1e-4, 0.1: 5.5e-4, 0.2: 1e-3, 0.6: 1e-4 + 9e-4 * (41 / 81) ** 0.9}  # 40 of 80 steps after warm-up
     for progress, rate in wanted.items():
         assert learning_rate(recipe, progress) == pytest.approx(rate)
     assert learning_rate(replace(recipe, warm_up=0.0), 0) == pytest.approx(1e-3)
+
+
+ENCODER, REST, BANK = ({"encoder": i == 0, "frozen_late": i == 2} for i in range(3))
+RELEASED_RATES = {  # learning rates of the released code: step -> (encoder, rest, identity bank)
+    "aot_stills": {
+        0: (2e-5, 2e-5, 2e-5),
+        100: (2.076e-05, 2.76e-05, 2.76e-05),
+        5000: (5.8e-05, 0.0004, 0.0004),
+        5001: (5.799964000359996e-05, 0.0003999964000359996, 0.0003999964000359996),
+        20000: (5.2554731034920964e-05, 0.0003455473103492096, 0.0003455473103492096),
+        99999: (2.000234830895159e-05, 2.0023483089515867e-05, 2.0023483089515867e-05),  # the bank never freezes here
+    },
+    "aot_video": {
+        0: (2e-5, 2e-5, 2e-5),
+        5001: (3.799982947538946e-05, 0.00019999829475389456, 0.00019999829475389456),
+        49999: (3.0101963248393e-05, 0.00012101963248392998, 0.00012101963248392998),
+        50000: (3.010178142014583e-05, 0.00012101781420145829, 0),
+        99999: (2.0001112356871806e-05, 2.001112356871804e-05, 0),
+    },
+}
+
+
+@pytest.mark.parametrize("stage", RELEASED_RATES)
+def test_learning_rates_are_those_of_the_released_code(stage):
+    recipe = getattr(Recipe, stage)()
+    for step, rates in RELEASED_RATES[stage].items():
+        found = [group_rate(recipe, step / recipe.steps, group) for group in (ENCODER, REST, BANK)]
+        assert found == pytest.approx(rates, rel=1e-9), step
+
+
+def test_the_stages_of_aot_have_the_numbers_of_the_paper():
+    stills, video = Recipe.aot_stills(), Recipe.aot_video()
+    for recipe in (stills, video):
+        size = (recipe.steps, recipe.batch, recipe.frames, recipe.side, recipe.objects)
+        assert size == (100_000, 16, 5, 465, 10)
+        assert (recipe.warm_up, recipe.hardest, recipe.clip_norm, recipe.encoder_rate) == (0.05, 0.15, 5, 0.1)
+    assert (stills.weight_decay, stills.auxiliary, stills.feed_predictions_from) == (0.03, 0.1, 1)
+    assert (video.weight_decay, video.auxiliary, video.feed_predictions_from) == (0.07, 1, 0.5)
+    assert (stills.footage, video.footage) == ("stills", "video")
 
 
 def test_the_share_of_hard_pixels_shrinks_over_the_first_half():
@@ -153,11 +209,166 @@ def test_the_moving_average_starts_fast():
         assert torch.allclose(averaged[0], wanted, atol=1e-6)
 
 
-def test_only_matrices_and_kernels_decay():
-    decays, free = weight_groups(network(), 0.03)
-    assert (decays["weight_decay"], free["weight_decay"]) == (0.03, 0.0)
-    assert {p.dim() > 1 for p in decays["params"]} == {True} and {p.dim() > 1 for p in free["params"]} == {False}
-    assert len(decays["params"]) + len(free["params"]) == len(list(network().parameters()))
+def roles(trained: VOSNetwork) -> dict[str, tuple[float, bool, bool]]:
+    """Name of each weight that trains -> (weight decay, of the encoder, frozen late)."""
+    name_of = {weight: name for name, weight in trained.named_parameters()}
+    groups = weight_groups(trained, 0.03)
+    return {name_of[p]: (g["weight_decay"], g["encoder"], g["frozen_late"]) for g in groups for p in g["params"]}
+
+
+def test_every_weight_has_one_role():
+    trained = network()
+    found, weights = roles(trained), dict(trained.named_parameters())
+    assert found.keys() == weights.keys()
+    spared = {name for name, (decay, _, _) in found.items() if decay == 0}
+    assert {name for name in spared if weights[name].dim() > 1} == {
+        "decoder.conv_out.weight", "lstt.blocks.0.short_term.relative_value",
+    }  # fmt: skip
+    assert all(name in spared for name in weights if weights[name].dim() == 1)
+    assert all(encoder == name.startswith("encoder.") for name, (_, encoder, _) in found.items())
+    late = [name for name, (_, _, frozen_late) in found.items() if frozen_late]
+    assert late == ["identity_bank.embed.weight", "identity_bank.embed.bias"]
+
+
+def test_as_many_weights_decay_as_in_the_released_code():
+    trained = minivos.create_model("aot_t")
+    decays = [decay > 0 for decay, _, _ in roles(trained).values()]
+    frozen = sum(not weight.requires_grad for weight in trained.parameters())
+    unused = 1  # LSTT.mask_token
+    assert (decays.count(True), decays.count(False), frozen) == (65 - unused, 41, 9)
+
+
+GOLDEN = TESTS.parents[1] / "shared" / "golden" / "aot"
+
+
+@pytest.mark.skipif(not GOLDEN.exists(), reason="the values of the released code are not here")
+@pytest.mark.parametrize("name", ["aot_t", "r50_aot_l", pytest.param("swinb_aot_l", marks=pytest.mark.slow)])
+def test_the_same_weights_decay_as_in_the_released_code(name):
+    """Each released tensor is filled with its role, so that the weights it is loaded into tell what they should be."""
+    table = json.loads((GOLDEN / "tables.json").read_text())["weight_decay"][name]
+    shapes = json.loads((GOLDEN / f"{name}.shapes.json").read_text())
+    role = dict.fromkeys(table["no_decay"], 1) | dict.fromkeys(table["frozen"], 2)
+    trained = minivos.create_model(name)
+    minivos.load_official(trained, {key: torch.full(shape, role.get(key, 0)) for key, shape in shapes.items()})
+    found = roles(trained)
+    for key, weight in trained.named_parameters():
+        ours = 2 if key not in found else int(found[key][0] == 0)
+        assert ours == weight.flatten()[0], key
+
+
+@pytest.mark.parametrize(("freeze_late_from", "moves"), [(0.0, False), (1.0, True)])
+def test_the_identity_bank_can_be_frozen(freeze_late_from, moves):
+    trained, before = network(), dict(network().named_parameters())
+    train(trained, replace(RECIPE, steps=2, freeze_late_from=freeze_late_from), make_clip=squares)
+    moved = {name for name, weight in trained.named_parameters() if not torch.equal(weight, before[name])}
+    assert ("identity_bank.embed.weight" in moved) == moves and "lstt.blocks.0.value.weight" in moved
+
+
+class KeepsMasks(EveryFrameCounts):
+    """Answers background for every pixel, at a quarter of the size, and keeps the masks that it is fed."""
+
+    sizing = Sizing(8, short_side=32, align_corners=True)
+
+    def __init__(self) -> None:
+        super().__init__(max_objects=4, schedule=Schedule())
+        self.schedule_in_training, self.fed = self.schedule, []
+
+    def read(self, seen, memory):
+        ramp = torch.linspace(1, 3, 8)
+        logits = torch.zeros(seen.shape[0], memory.previous.masks.shape[1], 8, 8)
+        logits[:, 0] = ramp * ramp[:, None]
+        return logits + 0 * self.weight, seen
+
+    def memorize(self, seen, masks):
+        self.fed.append(masks)
+        return super().memorize(seen, masks)
+
+
+def unrolled(recipe: Recipe, progress: float) -> tuple[float, KeepsMasks, torch.Tensor]:
+    """The loss on a batch of one clip, the network, and the labels."""
+    _, labels = squares(frames=3, size=(32, 32))
+    labels = torch.from_numpy(labels)[None].long()
+    fed = KeepsMasks()
+    loss, _ = Unroll(fed)(torch.zeros(1, 3, 3, 32, 32), labels, recipe, progress)
+    return loss.item(), fed, labels
+
+
+@pytest.mark.parametrize(("progress", "predicted"), [(0.49, False), (0.5, True)])
+def test_the_memory_gets_predictions_from_their_share_on(progress, predicted):
+    _, fed, labels = unrolled(Recipe.aot_video(), progress)
+    truths = [one_hot(labels[:, t], 2) for t in range(3)]
+    nothing = one_hot(torch.zeros_like(labels[:, 0]), 2)
+    wanted = [truths[0], nothing, nothing] if predicted else truths
+    assert all(torch.equal(a, b) for a, b in zip(fed.fed, wanted, strict=True))
+
+
+def test_the_loss_is_a_mean_over_frames_at_full_size_plus_a_fading_one_on_the_given_frame():
+    recipe = Recipe(auxiliary=0.5, hardest=1.0, feed_predictions_from=1.0)
+    _, _, labels = unrolled(recipe, 0)
+    ramp = torch.linspace(1, 3, 8)
+    logits = torch.zeros(1, 3, 8, 8)
+    logits[:, 0] = ramp * ramp[:, None]
+    logits = resize(logits, (32, 32), align_corners=True)
+    of = [segmentation_loss(logits, labels[:, t], torch.ones(1, 3) > 0, 1.0).item() for t in range(3)]
+    for progress, weight in ((0, 1), (0.25, 0.5), (0.5, 0), (0.9, 0)):
+        assert unrolled(recipe, progress)[0] == pytest.approx((of[1] + of[2]) / 2 + weight * of[0], rel=1e-5)
+
+
+def test_frames_must_suit_the_network():
+    aligned = tiny_aot(layers=1, align_corners=True)  # wants 8n + 1
+    with pytest.raises(InputError, match="Frames of 32 pixels do not suit this network: use side=33"):
+        train(aligned, RECIPE, make_clip=squares)
+    assert fit_side(aligned, RECIPE).side == 33 and fit_side(network(), RECIPE) == RECIPE
+    assert fit_side(minivos.create_model("aot_t"), Recipe.aot_stills()).side == 465
+
+
+@pytest.mark.parametrize("stage", ["aot_stills", "aot_video"])
+def test_aot_t_trains_by_the_recipes_of_the_paper(stage):
+    recipe = replace(getattr(Recipe, stage)(), steps=2, batch=1, side=65)
+    torch.manual_seed(0)
+    trained = minivos.create_model("aot_t")
+    before = {name: weight.clone() for name, weight in trained.state_dict().items()}
+    history = train(trained, recipe, make_clip=clips_for(recipe, [samples_root()]))
+    assert [row["learning_rate"] for row in history] == [learning_rate(recipe, progress) for progress in (0, 0.5)]
+    assert all(0 < row["loss"] < 10 for row in history)
+    moved = {name for name, weight in trained.state_dict().items() if not torch.equal(weight, before[name])}
+    still = before.keys() - moved
+    assert {"project.weight", "identity_bank.embed.weight", "decoder.conv_out.weight"} <= moved
+    assert {"encoder.body.conv_stem.weight", "encoder.body.blocks.3.0.bn1.weight"} <= still
+
+
+def test_a_run_on_finished_samples_goes_on_exactly(tmp_path):
+    recipe, calls = replace(RECIPE, steps=4, pool=0), []
+
+    def finished(number: int):
+        return squares(number, frames=3, size=(32, 32))
+
+    def fails_late(number: int):
+        calls.append(number)
+        if number == 5:  # the second clip of step 2
+            raise KeyboardInterrupt
+        return finished(number)
+
+    whole, resumed = network(), network()
+    history = train(whole, recipe, make_clip=finished)
+    with pytest.raises(KeyboardInterrupt):
+        train(resumed, recipe, tmp_path, make_clip=fails_late, save_every=1)
+    assert calls == [0, 1, 2, 3, 4, 5]
+    assert numbers(train(resumed, recipe, tmp_path, make_clip=finished, workers=1)) == numbers(history)
+    assert same_weights(resumed, whole)
+
+
+def test_recipes_and_data_that_do_not_go_together_are_refused(tmp_path):
+    with pytest.raises(InputError, match="Training on video needs data"):
+        clips_for(Recipe.aot_video())
+    with pytest.raises(InputError, match="came with a recipe for rendered pictures"):
+        clips_for(Recipe(), [tmp_path])
+    with pytest.raises(InputError, match="came with photos for rendered pictures"):
+        clips_for(Recipe.aot_stills(), [tmp_path], photos=tmp_path)
+    with pytest.raises(InputError, match="no footage 'film'. Choose one of synthetic, stills, video"):
+        Recipe(footage="film")
+    with pytest.raises(InputError, match="the least values are steps 1"):
+        Recipe(frames=1)
 
 
 def test_mean_j_by_hand():

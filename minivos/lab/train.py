@@ -6,8 +6,11 @@ import csv
 import logging
 import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatch
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -21,44 +24,72 @@ from minivos.errors import InputError
 from minivos.lab.losses import ABSENT, segmentation_loss
 from minivos.nn.network import Memory, VOSNetwork
 from minivos.video.files import whole_file
+from minivos.video.footage import video_clips
 from minivos.video.masks import VOID, one_hot, resize
-from minivos.video.pool import ClipPool, Footage
+from minivos.video.pool import Batch, ClipPool, Footage, WholeClips
+from minivos.video.stills import rendered_stills, still_clips, stills_in
 from minivos.video.synthetic import render
 
 log = logging.getLogger(__name__)
+FOOTAGE = ("synthetic", "stills", "video")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train. Shares are of the whole run; the paper's values are AOT's (Sec. 5 and released code)."""
+    """How to train. Shares are of the whole run; the paper's values are AOT's (Sec. A.1.2 and released code)."""
 
-    steps: int = 4000  # optimiser steps (paper: 100,000)
-    minutes: float = 0  # stop after this long instead; `steps` is then the number expected; 0: after `steps`
+    steps: int = 6000  # optimiser steps (paper: 100,000)
+    minutes: float = 0.0  # stop after this long instead; `steps` is then the number expected; 0: after `steps`
     batch: int = 8  # clips per step, over all processes (paper: 16)
     frames: int = 4  # frames per clip, the first with its masks given (paper: 5)
-    side: int = 128  # pixels (paper: 465)
+    side: int = 128  # pixels of a sample (paper: 465)
+    clip_side: float = 1.25  # side of the rendered clips over that of the samples, which are cut out of them
     objects: int = 4  # at most so many per clip (paper: 10)
-    learning_rate: float = 1e-3  # highest (paper: 4e-4, then 2e-4)
-    final_learning_rate: float = 2e-5  # lowest (paper: 2e-5)
+    learning_rate: float = 2e-3  # highest (paper: 4e-4, then 2e-4)
+    final_learning_rate: float = 2e-5  # lowest (paper: 2e-5; code: 1e-5 for R50-L and SwinB-L on video)
+    encoder_rate: float = 1.0  # how far the encoder's rate rises above the lowest, over the others' (paper: 0.1)
     weight_decay: float = 0.03  # (paper: 0.03, then 0.07)
     warm_up: float = 0.05  # share with rising learning rate (paper: 0.05)
     easy: float = 0.2  # share over which clips grow from easy to hard
     auxiliary: float = 0.1  # share over which the loss on the given frame fades (paper: 0.1, then 1)
-    feed_predictions_from: float = 0.35  # from here on the memory gets predicted masks (paper: 0.5)
+    feed_predictions_from: float = 0.35  # from here on the memory gets predicted masks (code: 1, then 0.5)
+    freeze_late_from: float = 1.0  # from here on the network's `frozen_late` weights stay (code: 1, then 0.5)
     hardest: float = 0.4  # share of the pixels in the cross-entropy from the middle of the run on (paper: 0.15)
     clip_norm: float = 5.0  # of gradients (paper: 5)
-    pool: int = 32  # clips held ready
+    footage: str = "synthetic"  # what the clips are: synthetic, stills or video (paper: stills, then video)
+    pool: int = 32  # clips held ready to cut samples out of; 0: each clip is a finished sample
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch, self.side, self.objects, self.pool) < 1 or self.frames < 2 or self.minutes < 0:
-            raise InputError(f"{self}: steps, batch, side, objects and pool start at 1, frames at 2, minutes at 0.")
+        least = {"steps": 1, "batch": 1, "frames": 2, "side": 1, "clip_side": 1, "objects": 1, "minutes": 0, "pool": 0}
+        if any(getattr(self, field) < value for field, value in least.items()) or self.objects > 100:
+            limits = ", ".join(f"{field} {value}" for field, value in least.items())
+            raise InputError(f"{self}: the least values are {limits}, the most objects 100.")
+        if self.footage not in FOOTAGE:
+            raise InputError(f"There is no footage {self.footage!r}. Choose one of {', '.join(FOOTAGE)}.")
+
+    @classmethod
+    def aot_stills(cls) -> Recipe:
+        """AOT's first stage, on still pictures that move; start from an encoder that knows ImageNet."""
+        return cls(
+            steps=100_000, batch=16, frames=5, side=465, objects=10, learning_rate=4e-4, encoder_rate=0.1,
+            feed_predictions_from=1.0, hardest=0.15, footage="stills", pool=0,
+        )  # fmt: skip
+
+    @classmethod
+    def aot_video(cls) -> Recipe:
+        """AOT's second stage, on video; start from the weights of the first."""
+        return replace(
+            cls.aot_stills(), learning_rate=2e-4, weight_decay=0.07, auxiliary=1.0, feed_predictions_from=0.5,
+            freeze_late_from=0.5, footage="video",
+        )  # fmt: skip
 
     @classmethod
     def two_minutes(cls) -> Recipe:
         """A short run for a laptop: smaller frames, shorter clips, milder ones for longer."""
         return cls(
-            minutes=2, steps=300, frames=3, side=96, objects=3, easy=1.0, feed_predictions_from=0.6, hardest=0.6
+            minutes=2, steps=300, frames=3, side=96, clip_side=1.0, objects=3, easy=1.0,
+            feed_predictions_from=0.6, hardest=0.6,
         )  # fmt: skip
 
 
@@ -68,11 +99,20 @@ def hardest_share(recipe: Recipe, progress: float) -> float:
 
 
 def learning_rate(recipe: Recipe, progress: float) -> float:
-    """Linear warm-up, then polynomial decay with power 0.9 (AOT Sec. 5)."""
+    """Linear warm-up, then polynomial decay with power 0.9 (AOT Sec. A.1.2, released code)."""
     low, high = recipe.final_learning_rate, recipe.learning_rate
     if progress < recipe.warm_up:
         return low + (high - low) * progress / recipe.warm_up
-    return low + (high - low) * (1 - (progress - recipe.warm_up) / (1 - recipe.warm_up)) ** 0.9
+    step, steps = (recipe.steps * (share - recipe.warm_up) for share in (progress, 1))  # since the warm-up
+    return low + (high - low) * (1 - step / (steps + 1)) ** 0.9
+
+
+def group_rate(recipe: Recipe, progress: float, group: dict) -> float:
+    """The learning rate of one of the `weight_groups`."""
+    if group["frozen_late"] and progress >= recipe.freeze_late_from:
+        return 0.0
+    low, rate = recipe.final_learning_rate, learning_rate(recipe, progress)
+    return low + recipe.encoder_rate * (rate - low) if group["encoder"] else rate
 
 
 class Unroll(nn.Module):
@@ -95,7 +135,7 @@ class Unroll(nn.Module):
 
         def predict(seen: object) -> tuple[Tensor, object]:
             logits, seen = network.read(seen, memory)
-            return resize(logits.float(), labels.shape[-2:]), seen
+            return resize(logits.float(), labels.shape[-2:], network.sizing.align_corners), seen
 
         def loss_at(t: int, logits: Tensor) -> Tensor:
             return segmentation_loss(logits, labels[:, t], present, hardest_share(recipe, progress)).mean()
@@ -127,47 +167,52 @@ def train(
     device: torch.device | str = "cpu",
     make_clip: Callable[[int], Footage] | None = None,
     save_every: int = 200,
+    workers: int = 0,
 ) -> list[dict[str, float]]:
     """Train the network in place, leave it with the averaged weights, and return the log, one row per step.
 
     With `out`, writes `log.csv` and `checkpoint.pt` there every `save_every` steps and at the end, and goes on exactly
     where a checkpoint there left off (with `minutes` the schedules follow the clock). Under torchrun, once a process
     group is initialised, every process takes its share of each batch. `make_clip(number)` gives frames and labels;
-    synthetic clips if None. Raises InputError when the batch does not divide among the processes or the checkpoint is
-    damaged or of another recipe or network.
+    `clips_for(recipe)` if None. Where the recipe has no pool, `workers` processes make clips ahead of time.
+
+    Raises InputError when the batch does not divide among the processes, the side does not suit the network, or the
+    checkpoint is damaged or of another recipe or network.
     """
     device, rank, world = torch.device(device), int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if recipe.batch % world:
         raise InputError(f"A batch of {recipe.batch} does not divide among {world} processes: choose a multiple.")
+    if (side := fit_side(network, recipe).side) != recipe.side:
+        raise InputError(f"Frames of {recipe.side} pixels do not suit this network: use side={side}.")
     rows = range(rank * recipe.batch // world, (rank + 1) * recipe.batch // world)
     unroll: nn.Module = Unroll(network.to(device).train())
     if world > 1:
         unroll = DistributedDataParallel(unroll)
-    averaged = AveragedModel(network, multi_avg_fn=moving_average(decay=1 - 1 / (0.1 * recipe.steps + 1)))
+    averaged = AveragedModel(network, multi_avg_fn=moving_average(decay=1 - 1 / max(2, 0.1 * recipe.steps)))
     optimiser = torch.optim.AdamW(weight_groups(network, recipe.weight_decay))
-    pool = ClipPool(make_clip or synthetic_clips(recipe), recipe.pool, recipe.seed)
     state = {"network": network, "averaged": averaged, "optimiser": optimiser}
     history = load_checkpoint(out, recipe, state) if out else []
+    batches = draw_batches(make_clip or clips_for(recipe), recipe, len(history), rows, workers)
 
     with tqdm(total=recipe.steps, initial=len(history), unit="step", disable=rank > 0 or None) as bar:
         while (progress := how_far(recipe, history, device)) < 1:
             began, step = time.perf_counter(), len(history)
-            torch.manual_seed(1_000_003 * recipe.seed + step)  # all chance is a function of (seed, step)
-            batch = pool.batch(step, rows, recipe.frames, recipe.side, recipe.objects)
+            batch = next(batches)
             rendered = time.perf_counter()
 
-            rate = learning_rate(recipe, progress)
+            torch.manual_seed(1_000_003 * recipe.seed + step)  # all chance is a function of (seed, step)
             for group in optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = group_rate(recipe, progress, group)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 loss, j = unroll(batch.frames.to(device), batch.labels.to(device), recipe, progress)
             optimiser.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
+            learning = [weight for group in optimiser.param_groups if group["lr"] > 0 for weight in group["params"]]
+            nn.utils.clip_grad_norm_(learning, recipe.clip_norm)
             optimiser.step()
             averaged.update_parameters(network)
 
-            row = {"step": step, "loss": loss.item(), "J": j.item(), "learning_rate": rate}
+            row = {"step": step, "loss": loss.item(), "J": j.item(), "learning_rate": learning_rate(recipe, progress)}
             seconds = time.perf_counter() - began
             history.append(row | {"seconds": seconds, "data_seconds": rendered - began})
             bar.update()
@@ -191,23 +236,72 @@ def how_far(recipe: Recipe, history: list[dict[str, float]], device: torch.devic
     return min(1.0, spent.item() / recipe.minutes)
 
 
+def fit_side(network: VOSNetwork, recipe: Recipe) -> Recipe:
+    """The recipe with frames of the nearest size that the network takes."""
+    return replace(recipe, side=network.sizing((recipe.side, recipe.side), recipe.side)[0])
+
+
+def clips_for(recipe: Recipe, data: Sequence[Path] = (), photos: Path | None = None) -> Callable[[int], Footage]:
+    """`make_clip` for `train`, as the recipe's `footage` says: clips of the data sets in the folders `data`, rendered
+    ones where there are none (`photos` as in `render`).
+
+    Raises InputError for video without data, and for data where everything is rendered.
+    """
+    sample = recipe.frames, recipe.side, recipe.objects, recipe.seed
+    if data and (photos or recipe.footage == "synthetic"):
+        raise InputError(
+            f"Data in {data[0]} came with {'photos' if photos else 'a recipe'} for rendered pictures: leave one out, "
+            "or choose a recipe for stills or video."
+        )
+    if recipe.footage == "video":
+        if not data:
+            raise InputError("Training on video needs data: name the folder of DAVIS or YouTube-VOS.")
+        return video_clips(data, *sample)
+    if recipe.footage == "stills":
+        return still_clips(stills_in(data) if data else rendered_stills(recipe.side, photos), *sample)
+    return synthetic_clips(recipe, photos)
+
+
+def draw_batches(
+    make_clip: Callable[[int], Footage], recipe: Recipe, first: int, rows: range, workers: int
+) -> Iterator[Batch]:
+    """The given rows of the batches from step `first` on, without end; what they hold depends on the step alone."""
+    sample = recipe.frames, recipe.side, recipe.objects
+    if recipe.pool:
+        pool = ClipPool(make_clip, recipe.pool, recipe.seed)
+        return (pool.batch(step, rows, *sample) for step in count(first))
+    numbers = ([step * recipe.batch + row for row in rows] for step in count(first))
+    return WholeClips(make_clip, *sample).batches(numbers, workers)
+
+
 def synthetic_clips(recipe: Recipe, photos: Path | None = None) -> Callable[[int], Footage]:
     """Clips that grow from easy to hard over the first `easy` share of the steps; `photos` as in `render`."""
+    side = round(recipe.clip_side * recipe.side)
 
     def make_clip(number: int) -> Footage:
         difficulty = min(1.0, 0.2 + 0.8 * number / max(1.0, recipe.easy * recipe.steps))
         number += 1_000_003 * (recipe.seed + 1)  # far from the seeds of the sample clips
-        clip = render(number, size=(recipe.side, recipe.side), difficulty=difficulty, photos=photos)
+        clip = render(number, size=(side, side), difficulty=difficulty, photos=photos)
         return clip.frames, clip.masks
 
     return make_clip
 
 
-def weight_groups(network: nn.Module, weight_decay: float) -> list[dict]:
-    """Parameters for the optimiser: matrices and kernels decay, biases and norms do not."""
-    decays = [p for p in network.parameters() if p.dim() > 1]
-    free = [p for p in network.parameters() if p.dim() <= 1]
-    return [{"params": decays, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+def weight_groups(network: VOSNetwork, weight_decay: float) -> list[dict]:
+    """The weights that train, for the optimiser, in groups that share their decay and their learning rate.
+
+    Matrices and kernels decay; biases, norms and what the network says does not (`no_decay`) do not.
+    """
+    groups: dict[tuple[bool, bool, bool], list[nn.Parameter]] = defaultdict(list)
+    for name, weight in network.named_parameters():
+        if weight.requires_grad:
+            decays = weight.dim() > 1 and not any(fnmatch(name, spared) for spared in network.no_decay)
+            late = any(fnmatch(name, pattern) for pattern in network.frozen_late)
+            groups[decays, name.startswith("encoder."), late].append(weight)
+    return [
+        {"params": weights, "weight_decay": weight_decay if decays else 0.0, "encoder": encoder, "frozen_late": late}
+        for (decays, encoder, late), weights in groups.items()
+    ]
 
 
 def moving_average(decay: float) -> Callable:

@@ -18,12 +18,15 @@ class VOSNetwork(nn.Module):
     entry = memorize(seen, masks)            what we keep of it
 
     A frame that is memorized without having been read is a reference frame: its masks were given, not predicted.
+    The image encoder is called `encoder`: training may move it more slowly than the rest.
     """
 
     sizing: Sizing  # at which size it works
     schedule: Schedule  # which frames it wants remembered
     schedule_in_training: Schedule
     max_objects: int | None = None  # how many objects one memory can tell apart; None: any number
+    no_decay: tuple[str, ...] = ()  # names (with wildcards) of weights, beside biases and norms, that never decay
+    frozen_late: tuple[str, ...] = ()  # ... of weights that a recipe may stop training midway
 
     def encode(self, frame: Tensor) -> Any:
         """Features of one frame: (B, 3, H, W), RGB in [0, 1] -> seen."""

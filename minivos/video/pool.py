@@ -1,4 +1,4 @@
-"""Training samples: short, augmented pieces of the clips in a rolling pool.
+"""Training samples: short, augmented pieces of the clips in a rolling pool, or clips as they are, each used once.
 
 Rendering a clip costs more than cutting a sample out of it, so a pool of clips is kept and each training step
 replaces one. Which clip and which piece is a function of (seed, step, row) alone, so a run that stops and resumes
@@ -7,14 +7,16 @@ sees what an uninterrupted run would have seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from minivos.errors import InputError
+from minivos.video.masks import VOID, is_object
 
 Footage = tuple[np.ndarray, np.ndarray]  # frames uint8 (T, H, W, 3) and labels uint8 (T, H, W)
 
@@ -61,8 +63,54 @@ class ClipPool:
                     f"expected at least {frames} of {side}x{side}: train on smaller samples or give larger clips"
                 )
             samples.append(_sample(rng, pictures, labels, frames, side, objects))
-        pictures, labels = (torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True))
-        return Batch(pictures.movedim(-1, 2).float() / 255, labels.long())
+        return _batch(*(torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True)))
+
+
+class WholeClips(Dataset):
+    """Clips by number, as they are, for a `make_clip` that draws and augments samples itself.
+
+    InputError for a clip of another length or size than asked for, or with more objects.
+    """
+
+    def __init__(self, make_clip: Callable[[int], Footage], frames: int, side: int, objects: int) -> None:
+        self.make_clip, self.shape, self.objects = make_clip, (frames, side, side), objects
+
+    def __getitem__(self, number: int) -> Footage:
+        pictures, labels = self.make_clip(number)
+        ids = np.unique(labels[is_object(labels)])
+        if pictures.shape[:3] != self.shape or ids.max(initial=0) > self.objects:
+            raise InputError(
+                f"a clip of shape {pictures.shape[:3]} with the objects {ids.tolist()} came; expected a finished "
+                f"sample of shape {self.shape} with ids up to {self.objects}: let a pool cut samples out of such clips "
+                "(`pool` of the recipe above 0)"
+            )
+        return pictures, labels
+
+    def batches(self, numbers: Iterable[list[int]], workers: int = 0) -> Iterator[Batch]:
+        """One batch for each list of numbers; `workers` processes make them ahead of time (0: none; not on Windows)."""
+        fork = "fork" if workers else None
+        for pictures, labels in DataLoader(
+            self, batch_sampler=numbers, num_workers=workers, multiprocessing_context=fork
+        ):
+            yield _batch(pictures, labels)
+
+
+def shown_objects(labels: np.ndarray, least: float) -> np.ndarray:
+    """The ids that cover more than `least` pixels of labels (H,W), in ascending order."""
+    ids, sizes = np.unique(labels, return_counts=True)
+    return ids[is_object(ids) & (sizes > least)]
+
+
+def renumber(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Labels where the given ids are 1, 2, ... and all others background; void stays."""
+    new_id = np.zeros(256, np.uint8)
+    new_id[VOID] = VOID
+    new_id[ids] = np.arange(1, 1 + len(ids))
+    return new_id[labels]
+
+
+def _batch(pictures: Tensor, labels: Tensor) -> Batch:
+    return Batch(pictures.movedim(-1, 2).float() / 255, labels.long())
 
 
 def _sample(
@@ -75,14 +123,10 @@ def _sample(
         top, left = (int(rng.integers(0, full - side + 1)) for full in pictures.shape[1:3])
         crop = np.s_[:, top : top + side, left : left + side]
         piece = labels[times][crop]
-        ids, sizes = np.unique(piece[0], return_counts=True)
-        ids = ids[(ids > 0) & (ids < 255) & (sizes > side * side // 400)]
+        ids = shown_objects(piece[0], least=side * side // 400)
         if len(ids):
             break
-    new_id = np.zeros(256, np.uint8)
-    new_id[255] = 255
-    new_id[rng.permutation(ids)[:objects]] = np.arange(1, 1 + min(objects, len(ids)))
-    pictures, piece = pictures[times][crop], new_id[piece]
+    pictures, piece = pictures[times][crop], renumber(piece, rng.permutation(ids)[:objects])
     if rng.random() < 0.5:
         pictures, piece = pictures[:, :, ::-1], piece[:, :, ::-1]
     if rng.random() < 0.5:

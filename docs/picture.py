@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from minivos import Clip, Tracker, create_model, record_attention
-from minivos.lab.plots import attention_figure, png_bytes, show_masks
+from minivos.lab.plots import attention, png_bytes, show_masks
 from minivos.lab.report import middle_of_largest_object
 from minivos.video.datasets import samples_root
 
@@ -26,7 +26,7 @@ def pictures(clip: Clip) -> list[bytes]:
     cell = tuple(at * cells // side for at, cells, side in zip(pixel, maps[0].query_grid, labels[0].shape, strict=True))
     titles = ["frame 0: masks given", *(f"frame {t}: found" for t in SHOWN[1:])]
     strip = show_masks(clip.frames[list(SHOWN)], np.stack([labels[t] for t in SHOWN]), titles=titles)
-    return [png_bytes(strip), png_bytes(attention_figure(clip.frames, maps[0], cell, mask=labels[LOOKING]))]
+    return [png_bytes(strip), png_bytes(attention(maps[0], cell, clip.frames, mask=labels[LOOKING]))]
 
 
 def stacked(parts: list[bytes]) -> Image.Image:

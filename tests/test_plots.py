@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,8 +14,9 @@ from PIL import Image
 from minivos.errors import InputError
 from minivos.lab import plots
 from minivos.nn.attention import AttentionMap
-from minivos.video.masks import overlay
+from minivos.video.masks import OKABE_ITO, overlay
 from minivos.video.metrics import boundary_map, contour_accuracy
+from tiny import tiny_aot
 
 HEIGHT, WIDTH = 16, 24
 GRID = (4, 6)
@@ -83,7 +85,7 @@ def test_film_strip_of_unequal_lengths_is_refused(frames, labels, cut):
 
 
 def test_attention_shows_the_head_mean_over_each_memory_frame(frames, look):
-    query, *memory, _ = plots.attention_figure(frames, look, (2, 4)).axes
+    query, *memory, _ = plots.attention(look, (2, 4), frames).axes
     weights = look.look_from(2, 4).mean(0).numpy()
     assert np.array_equal(picture(query), frames[4])
     for axes, frame, share in zip(memory, (0, 3), weights, strict=True):
@@ -95,7 +97,7 @@ def test_attention_shows_the_head_mean_over_each_memory_frame(frames, look):
 
 
 def test_attention_titles_give_frames_and_shares(frames, look):
-    figure = plots.attention_figure(frames, look, (0, 0))
+    figure = plots.attention(look, (0, 0), frames)
     shares = look.look_from(0, 0).mean(0).sum(dim=(1, 2))
     query, first, second, bar = figure.axes
     assert query.get_title() == "frame 4 asks"
@@ -107,23 +109,170 @@ def test_attention_titles_give_frames_and_shares(frames, look):
 
 
 def test_cross_lies_amid_the_query_cell(frames, look):
-    query = plots.attention_figure(frames, look, (2, 4)).axes[0]
+    query = plots.attention(look, (2, 4), frames).axes[0]
     (x,), (y,) = query.lines[0].get_data()
     assert (y, x) == (2 * 4 + 1.5, 4 * 4 + 1.5)  # cells of 4x4 pixels, whose middle lies between pixels 1 and 2
 
 
 def test_mask_is_drawn_on_the_query_frame(frames, labels, look):
-    query = plots.attention_figure(frames, look, (2, 4), mask=labels[4]).axes[0]
+    query = plots.attention(look, (2, 4), frames, mask=labels[4]).axes[0]
     assert np.array_equal(picture(query), overlay(frames[4], labels[4]))
 
 
 def test_attention_at_what_is_not_there_is_refused(frames, look):
     with pytest.raises(InputError, match="outside the query grid"):
-        plots.attention_figure(frames, look, (4, 0))
+        plots.attention(look, (4, 0), frames)
     with pytest.raises(InputError, match="outside the query grid"):
-        plots.attention_figure(frames, look, (0, -1))
+        plots.attention(look, (0, -1), frames)
     with pytest.raises(InputError, match="4 frames came, the map is about frame 4"):
-        plots.attention_figure(frames[:4], look, (0, 0))
+        plots.attention(look, (0, 0), frames[:4])
+
+
+def test_attention_without_frames_is_drawn_on_grey(frames, look):
+    query, *memory, _ = plots.attention(look, (2, 4)).axes
+    assert (picture(query) == plots.GREY).all()
+    (x,), (y,) = query.lines[0].get_data()
+    assert (y, x) == (2, 4)  # a pixel is a cell
+    with_frames = plots.attention(look, (2, 4), frames).axes[1:-1]
+    for plain, drawn in zip(memory, with_frames, strict=True):
+        assert np.array_equal(picture(plain, 1), picture(drawn, 1))
+
+
+def test_grid_that_shares_corner_centres_is_drawn_half_a_cell_beyond_the_frame(frames, look):
+    query, memory, *_ = plots.attention(look, (3, 5), frames, align_corners=True).axes
+    (x,), (y,) = query.lines[0].get_data()
+    assert (y, x) == pytest.approx((HEIGHT - 1, WIDTH - 1))
+    assert memory.images[1].get_extent() == pytest.approx([-2.3, WIDTH + 1.3, HEIGHT + 1.5, -2.5])
+    assert memory.get_xlim() == (-0.5, WIDTH - 0.5) and memory.get_ylim() == (HEIGHT - 0.5, -0.5)
+
+
+# Object flow
+
+
+@pytest.fixture
+def maps(look):
+    """The long-term map, and a short-term map of frame 4 that looks at the cell itself in frame 3."""
+    return [look, AttentionMap("block2/short_term", torch.eye(24)[None, None], GRID, (1, *GRID), (3,), query_frame=4)]
+
+
+def test_object_flow_carries_the_masks_of_the_memory(frames, labels, maps):
+    figure = plots.object_flow(maps, frames, labels)
+    rows = [axes for axes in figure.axes if axes.images and axes.images[0].get_cmap().name == plots.HEAT]
+    assert [axes.get_title() for axes in rows] == ["object 1", "object 2"] * 2
+    for number, axes in enumerate(rows):
+        seen, k = maps[number // 2], 1 + number % 2
+        covered = (labels[list(seen.key_frames)] == k).reshape(-1, 4, 4, 6, 4).mean((2, 4))  # cells of 4 x 4 pixels
+        for y in range(4):
+            for x in range(6):
+                carried = (seen.look_from(y, x).mean(0).numpy() * covered).sum()
+                assert picture(axes)[y, x] == pytest.approx(carried, abs=1e-6)
+        assert (axes.images[0].norm.vmin, axes.images[0].norm.vmax) == (0, 1)
+
+
+def test_object_flow_shows_the_answer_and_the_frame_that_gives_most(frames, labels, maps):
+    labels[0] = 0  # nothing comes from frame 0
+    truth = np.roll(labels, 1, axis=1)
+    titled = {axes.get_title(): axes for axes in plots.object_flow(maps, frames, labels, truth=truth).axes}
+    assert np.array_equal(picture(titled["frame 4: found"]), overlay(frames[4], labels[4]))
+    assert np.array_equal(picture(titled["frame 4: truth"]), overlay(frames[4], truth[4]))
+    for title in ("block2/long_term\nmost from frame 3", "block2/short_term\nfrom frame 3"):
+        assert np.array_equal(picture(titled[title]), overlay(frames[3], labels[3]))
+
+
+def test_object_flow_outlines_the_objects_asked_for(frames, labels, maps):
+    titled = {a.get_title(): a for a in plots.object_flow(maps[1:], frames, labels, objects=[2]).axes if a.get_title()}
+    assert list(titled) == ["frame 4: found", "block2/short_term\nfrom frame 3", "object 2"]
+    (outline,) = titled["object 2"].collections
+    corners = np.concatenate([path.vertices for path in outline.get_paths()])
+    assert np.array_equal([corners.min(0), corners.max(0)], [(9.5, 7.5), (15.5, 13.5)])  # columns 10..15, rows 8..13
+    assert np.allclose(outline.get_edgecolor()[0, :3], OKABE_ITO[2] / 255)
+
+
+def test_object_flow_of_what_is_not_there_is_refused(frames, labels, maps, look):
+    with pytest.raises(InputError, match="maps of one frame"):
+        plots.object_flow([], frames, labels)
+    with pytest.raises(InputError, match="maps of frames .3, 4. came"):
+        plots.object_flow([look, replace(look, query_frame=3)], frames, labels)
+    with pytest.raises(InputError, match="4 frames, the maps are about frame 4"):
+        plots.object_flow(maps, frames, labels[:4])
+    with pytest.raises(InputError, match="no object to follow"):
+        plots.object_flow(maps, frames, np.zeros_like(labels))
+
+
+# Identities
+
+
+def test_identities_are_compared_by_cosine():
+    vectors = torch.tensor([[1.0, 0, 0], [0, 2, 0], [0, 3, 3]])
+    half = 2**-0.5
+    expected = [[1, 0, 0], [0, 1, half], [0, half, 1]]
+    assert np.allclose(plots.identity_similarities(vectors), expected)
+    axes = plots.identity_similarity(vectors).axes[0]
+    assert np.allclose(picture(axes), expected)
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["bg", "1", "2"]
+    assert axes.texts[5].get_text() == "0.71" and len(axes.texts) == 9
+    assert axes.get_title() == "two objects: 0.71 on average, 0.71 to 0.71"
+
+
+def test_identities_of_a_network_are_those_of_its_bank():
+    network = tiny_aot()
+    vectors = network.identity_bank.embed.weight.sum((2, 3)).T.detach()  # a patch covered by one identity, no bias
+    similarities = plots.identity_similarities(network)
+    assert similarities.shape == (6, 6)
+    assert np.allclose(similarities, torch.cosine_similarity(vectors[:, None], vectors[None], dim=-1), atol=1e-6)
+
+
+def test_many_identities_are_not_written_out():
+    axes = plots.identity_similarity(torch.randn(31, 64, generator=torch.Generator().manual_seed(0))).axes[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["bg", "5", "10", "15", "20", "25", "30"]
+    assert not axes.texts
+
+
+def test_a_network_without_identities_is_refused():
+    with pytest.raises(InputError, match="Linear has no identity bank"):
+        plots.identity_similarity(torch.nn.Linear(2, 2))
+
+
+# One frame, and failures
+
+
+def test_overlay_names_the_objects(frames, labels):
+    figure = plots.overlay(frames[0], labels[0])
+    assert np.array_equal(picture(figure.axes[0]), overlay(frames[0], labels[0]))
+    assert [text.get_text() for text in figure.legends[0].texts] == ["object 1", "object 2"]
+    assert not plots.overlay(frames[0], np.zeros_like(labels[0])).legends
+
+
+def test_failures_come_worst_first(frames, labels):
+    pred = labels.copy()
+    pred[2][labels[2] == 2] = 0  # J = 0
+    pred[3, :6][labels[3, :6] == 1] = 0  # object 1 loses 3 of its 6 rows
+    left, right, *rest = (axes for axes in plots.failures(frames, labels, pred, n=2).axes if axes.images)
+    assert left.get_title() == "frame 2, object 2: truth" and right.get_title() == "frame 2, object 2: found, J = 0.00"
+    assert np.array_equal(picture(left), overlay(frames[2], np.where(labels[2] == 2, 2, 0)))
+    assert np.array_equal(picture(right), frames[2])
+    j = ((pred[3] == 1) & (labels[3] == 1)).sum() / (labels[3] == 1).sum()
+    assert [axes.get_title() for axes in rest] == ["frame 3, object 1: truth", f"frame 3, object 1: found, J = {j:.2f}"]
+
+
+def test_void_and_absent_objects_are_no_failures(frames):
+    gt, pred = np.zeros((2, *frames.shape[:3]), np.uint8)
+    gt[0, :4, :4], gt[0, 4:8, :4], pred[0, :8, :4] = 1, 255, 1  # right, and something under void
+    pred[1, 0, 0] = 3  # found where nothing is
+    figure = plots.failures(frames, gt, pred, n=9)
+    titles = [axes.get_title() for axes in figure.axes if axes.images]
+    assert [title for title in titles if "J =" in title] == [
+        "frame 1, object 3: found, J = 0.00", "frame 0, object 1: found, J = 1.00",
+    ]  # fmt: skip
+
+
+def test_failures_that_cannot_be_shown_are_refused(frames, labels):
+    with pytest.raises(InputError, match="of the same sizes"):
+        plots.failures(frames, labels, labels[:3])
+    with pytest.raises(InputError, match="n from 1 up"):
+        plots.failures(frames, labels, labels, n=0)
+    with pytest.raises(InputError, match="neither gt nor pred"):
+        plots.failures(frames, np.zeros_like(labels), np.zeros_like(labels))
 
 
 # J and F
@@ -191,7 +340,11 @@ def test_curve_of_nothing_is_refused():
 def all_figures(frames: np.ndarray, labels: np.ndarray, look: AttentionMap) -> list[Figure]:
     return [
         plots.show_masks(frames, labels),
-        plots.attention_figure(frames, look, (2, 4)),
+        plots.attention(look, (2, 4), frames),
+        plots.object_flow([look], frames, labels),
+        plots.identity_similarity(torch.eye(4)),
+        plots.overlay(frames[0], labels[0]),
+        plots.failures(frames, labels, np.roll(labels, 1, axis=0)),
         plots.regions_figure(square(6), square(5)),
         plots.boundary_figure(square(6), square(5)),
         plots.curve_figure([{"step": 0, "loss": 1.0, "J": 0.5}]),

@@ -10,21 +10,24 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
+import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
+from torch import Tensor, nn
 
 from minivos.errors import InputError
+from minivos.lab.attention_scores import Cells, carried_masks, head_mean
 from minivos.nn.attention import AttentionMap
-from minivos.video.masks import OKABE_ITO, overlay
+from minivos.video import masks
 from minivos.video.metrics import boundary_map, contour_accuracy, region_similarity
 
 PANEL = 2.2  # inches, width of one picture
 GREY, BAND = (150, 150, 150), (225, 225, 225)
-BLACK, BLUE, RED = (tuple(int(value) for value in OKABE_ITO[row]) for row in (0, 5, 6))  # RED is vermilion
+BLACK, BLUE, RED = (tuple(int(value) for value in masks.OKABE_ITO[row]) for row in (0, 5, 6))  # RED is vermilion
 HEAT = "inferno"  # perceptually uniform
 
 
@@ -60,45 +63,209 @@ def show_masks(
         )
     figure, panels = _panels(len(frames), columns, frames[0].shape)
     for axes, frame, mask, title in zip(panels, frames, labels, titles, strict=True):
-        axes.imshow(overlay(frame, mask))
+        axes.imshow(masks.overlay(frame, mask))
         axes.set_title(title, fontsize="small")
     return figure
 
 
-def attention_figure(
-    frames: np.ndarray, maps_entry: AttentionMap, cell: tuple[int, int], *, mask: np.ndarray | None = None
+def overlay(frame: np.ndarray, labels: np.ndarray) -> Figure:
+    """One frame uint8 (H,W,3) under its labels uint8 (H,W), and which colour is which object; see `masks.overlay`."""
+    figure, (axes,) = _panels(1, 1, frame.shape, width=1.7 * PANEL)
+    axes.imshow(masks.overlay(frame, labels))
+    if ids := _object_ids(labels):
+        _legend(figure, {f"object {k}": masks.object_colour(k) for k in ids})
+    return figure
+
+
+def failures(frames: np.ndarray, gt: np.ndarray, pred: np.ndarray, n: int = 4) -> Figure:
+    """The n masks of one object in one frame with the lowest J, worst first: the true one beside the predicted one.
+
+    `frames` uint8 (T,H,W,3), `gt` and `pred` labels (T,H,W); pixels that are void in `gt` do not count, and an object
+    that a frame neither shows nor is said to show is left out. Raises InputError when the shapes differ, for n below 1
+    and when there is no object.
+    """
+    if not frames.shape[:3] == gt.shape == pred.shape or n < 1:
+        raise InputError(
+            f"frames {frames.shape}, gt {gt.shape} and pred {pred.shape} came, n = {n}; expected (T,H,W,3) and twice "
+            "(T,H,W) of the same sizes, and n from 1 up"
+        )
+    found = []
+    for k in _object_ids(gt, pred):
+        true, said = gt == k, (pred == k) & (gt != masks.VOID)
+        present = (true | said).any(axis=(1, 2))
+        found += [(j, t, k) for t, j in enumerate(region_similarity(true, said).tolist()) if present[t]]
+    if not found:
+        raise InputError("neither gt nor pred has an object; expected labels from 1 up in at least one frame")
+    worst = sorted(found)[:n]
+    figure, panels = _panels(2 * len(worst), 4 if len(worst) > 1 else 2, frames[0].shape)
+    for (j, t, k), true, said in zip(worst, panels[::2], panels[1::2], strict=True):
+        for axes, labels, title in ((true, gt[t], "truth"), (said, pred[t], f"found, J = {j:.2f}")):
+            axes.imshow(masks.overlay(frames[t], np.where(labels == k, k, 0)))
+            axes.set_title(f"frame {t}, object {k}: {title}", fontsize="small")
+    return figure
+
+
+# Attention ------------------------------------------------------------------------------------------------------------
+
+
+def attention(
+    look: AttentionMap,
+    query: tuple[int, int],
+    frames: np.ndarray | None = None,
+    *,
+    mask: np.ndarray | None = None,
+    align_corners: bool = False,
 ) -> Figure:
     """Where query cell (y, x) looks: its own frame with a cross, then each memory frame under its weights (head mean).
 
-    `frames` uint8 (T,H,W,3) are those of the whole clip, `mask` uint8 (H,W) is drawn on the query frame. A title gives
-    the share of the weight that falls on that memory frame. Raises InputError for a cell or frame that is not there.
+    `frames` uint8 (T,H,W,3) are those of the whole clip (plain grey if not given), `mask` uint8 (H,W) is drawn on the
+    query frame; `align_corners` as in the `sizing` of the network. A title gives the share of the weight that falls on
+    that memory frame. Raises InputError for a cell or frame that is not there.
     """
-    now, past, grid = maps_entry.query_frame, maps_entry.key_frames, maps_entry.query_grid
-    if missing := [t for t in (now, *past) if not 0 <= t < len(frames)]:
+    now, past, grid = look.query_frame, look.key_frames, look.query_grid
+    if frames is None:
+        size = [max(sides) for sides in zip(grid, look.key_grid[1:], strict=True)]
+        frames = dict.fromkeys((now, *past), np.full((*size, 3), GREY, np.uint8))
+    elif missing := [t for t in (now, *past) if not 0 <= t < len(frames)]:
         raise InputError(f"{len(frames)} frames came, the map is about frame {missing[0]}; give all frames of the clip")
-    if not all(0 <= at < cells for at, cells in zip(cell, grid, strict=True)):
-        raise InputError(f"cell {cell} is outside the query grid {grid}; count from 0, y before x")
-    weights = maps_entry.look_from(*cell).mean(0).numpy()  # (heads,T,H,W) -> (T,H,W)
-    height, width = frames.shape[1:3]
-    figure, (query, *memory) = _panels(1 + len(past), 4, frames[0].shape, width=1.3 * PANEL)
+    if not all(0 <= at < cells for at, cells in zip(query, grid, strict=True)):
+        raise InputError(f"cell {query} is outside the query grid {grid}; count from 0, y before x")
+    weights = look.look_from(*query).mean(0).numpy()  # (heads,T,H,W) -> (T,H,W)
+    size = frames[now].shape[:2]
+    figure, (asking, *memory) = _panels(1 + len(past), 4, size, width=1.3 * PANEL)
 
-    query.imshow(frames[now] if mask is None else overlay(frames[now], mask))
-    query.set_title(f"frame {now} asks", fontsize="small")
-    y, x = ((at + 0.5) * size / cells - 0.5 for at, size, cells in zip(cell, (height, width), grid, strict=True))
+    asking.imshow(frames[now] if mask is None else masks.overlay(frames[now], mask))
+    asking.set_title(f"frame {now} asks", fontsize="small")
+    y, x = Cells(grid, size, align_corners).centres()[query]
     halo = withStroke(linewidth=4, foreground="black")
-    query.plot(x, y, "+", color="white", markersize=12, markeredgewidth=2, path_effects=[halo])
+    asking.plot(x, y, "+", color="white", markersize=12, markeredgewidth=2, path_effects=[halo])
 
     scale = Normalize(0, weights.max())
+    cells = Cells(look.key_grid[1:], size, align_corners)
     for axes, frame, looks in zip(memory, past, weights, strict=True):
-        extent = (-0.5, width - 0.5, height - 0.5, -0.5)  # as imshow places a whole frame
-        axes.imshow(frames[frame].mean(-1), cmap="gray", vmin=0, vmax=255, extent=extent)
-        axes.imshow(looks, HEAT, norm=scale, alpha=0.6, interpolation="nearest", extent=extent)
+        axes.imshow(frames[frame].mean(-1), cmap="gray", vmin=0, vmax=255)
+        _heat(axes, looks, cells, scale, alpha=0.6)
         axes.set_title(f"frame {frame}: {looks.sum():.0%} of the weight", fontsize="small")
     bar = figure.colorbar(ScalarMappable(scale, HEAT), ax=memory, shrink=0.9, ticks=[0, scale.vmax])
     bar.ax.set_yticklabels(["0", f"{scale.vmax:.2g}"])
     bar.set_label("weight of a cell", fontsize="small", labelpad=-8)
-    figure.suptitle(f"{maps_entry.name}, mean of {maps_entry.weights.shape[1]} heads", fontsize="medium")
+    figure.suptitle(f"{look.name}, mean of {look.weights.shape[1]} heads", fontsize="medium")
     return figure
+
+
+def object_flow(
+    maps: Sequence[AttentionMap],
+    frames: np.ndarray,
+    labels: np.ndarray,
+    *,
+    truth: np.ndarray | None = None,
+    objects: Sequence[int] | None = None,
+    align_corners: bool = False,
+) -> Figure:
+    """Masks of the memory frames, carried to the current frame by attention (AOT Fig. 6 and 7): one row for each map.
+
+    A row begins with the memory frame from which most of the masks comes. Then, for each of `objects` (all if not
+    given), it shows how much of its mask reaches each cell, in [0,1], under the outline of its mask in this frame.
+    `maps` look from one frame; `frames` uint8 (T,H,W,3) are those of the whole clip, `labels` uint8 (T,H,W) what was
+    found or given up to the current frame, `truth` uint8 (T,H,W) what is right; `align_corners` as in the `sizing` of
+    the network. Raises InputError for maps of several frames or none, frames that are not there, and no object.
+    """
+    now, objects = _one_query_frame(maps), _object_ids(labels) if objects is None else list(objects)
+    answers = {"found": labels} if truth is None else {"found": labels, "truth": truth}
+    length = min(map(len, (frames, *answers.values())))
+    if missing := [t for look in maps for t in (now, *look.key_frames) if not 0 <= t < length]:
+        raise InputError(
+            f"frames and labels came for {length} frames, the maps are about frame {missing[0]}; give all frames of "
+            "the clip, and labels up to the current one"
+        )
+    if not objects:
+        raise InputError("no object to follow: the labels hold none and `objects` names none")
+    size, columns = frames.shape[1:3], 1 + max(len(objects), len(answers) - 1)
+    figure, panels = _panels((1 + len(maps)) * columns, columns, size, width=0.9 * PANEL)
+    top, *rows = (panels[i : i + columns] for i in range(0, len(panels), columns))
+    for axes, (name, answer) in zip(top, answers.items(), strict=False):
+        axes.imshow(masks.overlay(frames[now], answer[now]))
+        axes.set_title(f"frame {now}: {name}", fontsize="small")
+
+    outlines = list(answers.values())[-1][now]
+    for look, (memory, *heats) in zip(maps, rows, strict=True):
+        query, keys = (Cells(grid, size, align_corners) for grid in (look.query_grid, look.key_grid[1:]))
+        covered = keys.mean(np.stack([labels[list(look.key_frames)] == k for k in objects], axis=1))  # (T,K,h,w)
+        _show_source(memory, look, covered, frames, labels)
+        for axes, k, carried in zip(heats, objects, carried_masks(look, covered).numpy(), strict=False):
+            _heat(axes, carried, query, Normalize(0, 1))
+            _outline(axes, outlines == k, masks.object_colour(k))
+            axes.set_title(f"object {k}", fontsize="small")
+    bar = figure.colorbar(ScalarMappable(Normalize(0, 1), HEAT), ax=panels, shrink=0.5, ticks=[0, 0.5, 1])
+    bar.set_label("share of the weight that lies on the object", fontsize="small")
+    return figure
+
+
+def _one_query_frame(maps: Sequence[AttentionMap]) -> int:
+    if len(moments := sorted({look.query_frame for look in maps})) != 1:
+        raise InputError(f"maps of frames {moments} came; expected maps of one frame: record one step of the tracker")
+    return moments[0]
+
+
+def _show_source(axes: Axes, look: AttentionMap, covered: np.ndarray, frames: np.ndarray, labels: np.ndarray) -> None:
+    """The key frame from which most of the masks (T,K,h,w) comes, and what the memory holds of it."""
+    received = head_mean(look).sum(0).numpy().reshape(look.key_grid)  # by each key cell, from all queries
+    frame = look.key_frames[int((received * covered.sum(1)).sum((1, 2)).argmax())]
+    axes.imshow(masks.overlay(frames[frame], labels[frame]))
+    source = f"most from frame {frame}" if len(look.key_frames) > 1 else f"from frame {frame}"
+    axes.set_title(f"{look.name}\n{source}", fontsize="small")
+
+
+def _heat(axes: Axes, values: np.ndarray, cells: Cells, scale: Normalize, alpha: float = 1.0) -> None:
+    """Values (h,w) of the cells of a frame, at their place on it."""
+    axes.imshow(values, HEAT, norm=scale, alpha=alpha, interpolation="nearest", extent=cells.extent())
+    axes.set(xlim=(-0.5, cells.frame[1] - 0.5), ylim=(cells.frame[0] - 0.5, -0.5))
+
+
+def _outline(axes: Axes, mask: np.ndarray, colour: tuple[int, int, int]) -> None:
+    if mask.any() and not mask.all():
+        axes.contour(mask, levels=[0.5], colors=[np.divide(colour, 255)], linewidths=1.2)
+
+
+# Identities -----------------------------------------------------------------------------------------------------------
+
+
+def identity_similarities(model: nn.Module | Tensor) -> np.ndarray:
+    """Cosine similarity in [-1,1] of every two identity vectors of an AOT, background first: (1+M,1+M).
+
+    Takes the vectors (1+M,C) themselves as well. Raises InputError for a network without identity bank.
+    """
+    if not isinstance(model, Tensor) and not hasattr(model, "identity_bank"):
+        raise InputError(f"{type(model).__name__} has no identity bank; expected an AOT, or its vectors (1+M,C)")
+    vectors = model if isinstance(model, Tensor) else model.identity_bank.vectors()
+    vectors = F.normalize(vectors.detach().float(), dim=1)
+    return (vectors @ vectors.T).cpu().numpy()
+
+
+def identity_similarity(model: nn.Module | Tensor) -> Figure:
+    """The matrix of `identity_similarities`, drawn (AOT Fig. 4); its title sums up the pairs of different objects."""
+    similarities = identity_similarities(model)
+    names = ["bg", *range(1, len(similarities))]
+    figure = Picture(figsize=(4.6, 4))
+    axes = figure.subplots()
+    drawn = axes.imshow(similarities, "PuOr", vmin=-1, vmax=1)  # white: at right angles
+    figure.colorbar(drawn, ax=axes, label="cosine similarity", ticks=[-1, 0, 1])
+    shown = range(0, len(names), 1 if len(names) <= 16 else 5)
+    axes.set(xticks=shown, yticks=shown, xticklabels=(labels := [names[i] for i in shown]), yticklabels=labels)
+    axes.tick_params(length=0, labelsize="small")
+    if len(names) <= 11:
+        for row, column in product(range(len(names)), repeat=2):
+            value = similarities[row, column]
+            colour = "white" if abs(value) > 0.7 else "black"
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=6)
+    pairs = similarities[1:, 1:][np.triu_indices(len(names) - 1, 1)]
+    if pairs.size:
+        mean, least, most = np.round([pairs.mean(), pairs.min(), pairs.max()], 2) + 0.0  # no -0.00
+        axes.set_title(f"two objects: {mean:.2f} on average, {least:.2f} to {most:.2f}", fontsize="small")
+    return figure
+
+
+# Scores and training --------------------------------------------------------------------------------------------------
 
 
 def regions_figure(gt: np.ndarray, pred: np.ndarray) -> Figure:
@@ -150,6 +317,11 @@ def curve_figure(history: Sequence[Mapping[str, float]]) -> Figure:
         axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     return figure
+
+
+def _object_ids(*labels: np.ndarray) -> list[int]:
+    """Ids of all objects in label maps, in order."""
+    return sorted({int(k) for part in labels for k in np.unique(part[masks.is_object(part)])})
 
 
 def _panels(count: int, columns: int, shape: tuple[int, ...], width: float = PANEL) -> tuple[Figure, list[Axes]]:

@@ -16,8 +16,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from minivos.errors import InputError
+from minivos.lab import plots
 from minivos.lab.evaluate import Evaluation, every_mask
-from minivos.lab.plots import attention_figure, png_bytes
 from minivos.nn.attention import AttentionMap, record_attention
 from minivos.nn.network import VOSNetwork
 from minivos.tracker import Tracker, propagate
@@ -136,7 +136,7 @@ def look_at_attention(
             f"{now}. It looks for itself in {reach}; the brighter a cell, the more it counts. "
             f"{hit:.0%} of the weight lies on the same object."
         )
-        looks[sentence] = attention_figure(frames, seen, cell, mask=labels)
+        looks[sentence] = plots.attention(seen, cell, frames, mask=labels)
     return looks
 
 
@@ -236,7 +236,7 @@ def _section(card: Card) -> str:
 def _look(clip: str, sentence: str, figure: Figure) -> str:
     titles = "; ".join(axes.get_title() for axes in figure.axes if axes.get_title())
     alt = escape(f"Attention of one pixel in the clip {clip}, panels: {titles}.")
-    picture = _data_url("png", png_bytes(figure))
+    picture = _data_url("png", plots.png_bytes(figure))
     return f'<figure class="look"><img src="{picture}" alt="{alt}"><figcaption>{escape(sentence)}</figcaption></figure>'
 
 

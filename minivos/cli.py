@@ -27,6 +27,7 @@ from minivos.lab.evaluate import evaluate_folders, score_samples
 from minivos.lab.report import build_cards, write_report
 from minivos.lab.train import Recipe, clips_for, fit_side, train
 from minivos.models import PRESETS, create_model, has_weights, list_models, read_facts, save_weights
+from minivos.official import load_official
 from minivos.tracker import Tracker, pick_device
 from minivos.video.clip import (
     OverlayWriter,
@@ -80,6 +81,9 @@ def segment(
     model: Model = "aot_mini",
     out: Annotated[Path, typer.Option(help="folder for masks and overlay.mp4")] = Path("out/segment"),
     weights: Weights = "mini",
+    released: Annotated[
+        Path | None, typer.Option(help="checkpoint as the network's authors released it, instead of --weights")
+    ] = None,
     max_side: Annotated[int, typer.Option(help="shrink frames whose long side is longer, in pixels")] = 480,
     side: Annotated[int, typer.Option(help="short side in pixels at which the network works; 0: its own")] = 0,
     stride: Annotated[int, typer.Option(help="take every n-th frame")] = 1,
@@ -91,10 +95,11 @@ def segment(
     first_mask = read_binary_masks(mask, report=print) if mask.is_dir() else read_mask(mask, report=print)
     check_mask(first_mask, source.full_size, str(mask))
     first_mask = shrink_labels(first_mask, source.size)
-    network = create_model(model, weights).to(pick_device(device))
-    tracker = Tracker(network, side=side or None)
+    network = load_official(create_model(model), released) if released else create_model(model, weights)
+    tracker = Tracker(network.to(pick_device(device)), side=side or None)
     print(f"{video}: {source.size[1]}x{source.size[0]} pixels, {describe_mask(first_mask)}")
-    print(f"{model} on {tracker.device}, working at a short side of {tracker.side} pixels")
+    height, width = network.sizing(source.size, tracker.side)
+    print(f"{model} on {tracker.device}, working at {width}x{height} pixels")
 
     out = prepare_output(out, overwrite)
     masks_folder, overlay_file = out / "masks", out / "overlay.mp4"

@@ -20,6 +20,7 @@ from minivos.cli import app
 from minivos.models import save_weights
 from minivos.video.clip import OverlayWriter, read_mask, write_mask
 from minivos.video.datasets import samples_root
+from reference_weights import state_dict
 
 SHARED_CLIPS = Path(__file__).parents[2] / "shared" / "clips"
 SIZE = (36, 52)
@@ -69,7 +70,7 @@ def test_segment_writes_a_mask_per_frame_and_an_overlay(clip: Path) -> None:
     status, printed = segment(clip)
     assert status == 0, printed
     assert results(clip) == ["00000.png", "00001.png", "00002.png", "00003.png", "masks", "overlay.mp4"]
-    assert "frames per second" in printed and "1 object" in printed
+    assert "frames per second" in printed and "1 object" in printed and "working at 48x32 pixels" in printed
     np.testing.assert_array_equal(read_mask(clip / "out/masks/00000.png"), square(0)[1])
     assert len(minivos.Clip.load(clip / "out/overlay.mp4").frames) == 4
 
@@ -152,6 +153,19 @@ def test_segment_refuses_weights_it_cannot_trust(clip: Path) -> None:
         )
         assert status == 2 and said in printed, printed
     assert not planted.exists() and results(clip) == []
+
+
+def test_segment_takes_a_checkpoint_as_it_was_released(clip: Path) -> None:
+    torch.save(state_dict("aot_t"), clip / "released.pth")
+    status, printed = segment(clip, "--model", "aot_t", "--released", clip / "released.pth")
+    assert status == 0 and "working at 49x33 pixels" in printed, printed
+    network = minivos.load_official(minivos.create_model("aot_t"), state_dict("aot_t"))
+    frames = np.stack([square(t)[0] for t in range(4)])
+    wanted = minivos.propagate(network, minivos.Clip(frames, {0: square(0)[1]}), side=32)
+    np.testing.assert_array_equal(read_mask(clip / "out/masks/00003.png"), wanted[3])
+
+    status, printed = segment(clip, "--model", "aot_s", "--released", clip / "released.pth", "--overwrite")
+    assert status == 2 and "another network" in printed
 
 
 def test_unknown_model_and_missing_device_are_named(clip: Path) -> None:

@@ -41,6 +41,7 @@ class TinyEncoder(nn.Module):
 
     strides = (2, 4, 8)
     channels = (16, 48, 96)
+    blocks = (1, 2, 2)  # residual blocks per stage
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,9 +50,9 @@ class TinyEncoder(nn.Module):
                 nn.Conv2d(below, width, 3, stride=2, padding=1, bias=False),
                 nn.GroupNorm(8, width),
                 nn.ReLU(),
-                ResidualBlock(width),
+                *(ResidualBlock(width) for _ in range(blocks)),
             )
-            for below, width in zip((3, *self.channels), self.channels, strict=False)
+            for below, width, blocks in zip((3, *self.channels), self.channels, self.blocks, strict=False)
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:

@@ -159,6 +159,8 @@ def train_command(
     history = train(network, recipe, out, where, clips_for(recipe, data or (), photos), workers=workers)
     if main_process:
         facts = {"model": model, "recipe": dataclasses.asdict(recipe), "steps": len(history), "device": str(where)}
+        if start:
+            facts["start"] = origin(start)
         facts["minutes"] = round(sum(row["seconds"] for row in history) / 60, 1)
         facts["share of time spent on data"] = round(
             sum(row["data_seconds"] for row in history) / sum(row["seconds"] for row in history), 3
@@ -171,6 +173,12 @@ def train_command(
         print(f"{out / model}.safetensors and .json: J&F {facts['scores']['val']['J&F']:.3f} on the validation split")
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+
+
+def origin(start: str) -> dict:
+    """The weights that a training began with, and how they came about where a JSON beside them says so."""
+    about = Path(start).with_suffix(".json")
+    return {"weights": start} | (json.loads(about.read_text()) | {"log": None} if about.is_file() else {})
 
 
 def change(recipe: Recipe, settings: list[str]) -> Recipe:

@@ -104,8 +104,9 @@ class Tracker:
         logits, reads = zip(*(self.model.read(seen, group.memory) for group in self.groups), strict=True)
         aligned = self.model.sizing.align_corners
         scores = [resize(part.float(), self.size, aligned) for part in logits]  # each (1, 1+K, H, W)
-        merged = scores[0] if len(scores) == 1 else merge_groups([part.softmax(dim=1) for part in scores])
-        best = merged.max(dim=1).indices[0].cpu().numpy()  # on a CPU max is many times faster than argmax
+        if len(scores) > 1:  # AOT Eq. 1, a pass per group where the equation has one per object
+            scores = [merge_groups([part.softmax(dim=1) for part in scores])]
+        best = scores[0].max(dim=1).indices[0].cpu().numpy()  # on a CPU max is many times faster than argmax
         return np.array([0, *self.ids], np.uint8)[best], list(reads)
 
     def _merge(self, labels: np.ndarray, mask: np.ndarray) -> np.ndarray:

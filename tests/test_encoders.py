@@ -1,18 +1,28 @@
 """The encoders are the published ones: Swin against a slow loop, MobileNet's dilations, frozen norms, no network."""
 
 import re
+from copy import deepcopy
 
 import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, FrozenBatchNormAct2d
+from timm.layers import BatchNormAct2d, DropPath, FrozenBatchNormAct2d
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from minivos.errors import InputError
 from minivos.models import create_model
-from minivos.nn.encoders import MobileNetV2, PadThenShift, ResNet50, SwinB
+from minivos.nn.encoders import (
+    FoldedConv,
+    FoldedNorm,
+    FoldedNormAct,
+    MobileNetV2,
+    PadThenShift,
+    ResNet50,
+    SwinB,
+    freeze_batch_norm,
+)
 from minivos.official import SWIN
 
 WINDOW = 7
@@ -211,6 +221,26 @@ def test_batch_norms_are_frozen(make):
         assert torch.allclose(ours, theirs, atol=1e-5)
         ours.sum().backward(retain_graph=True)
     assert all(torch.equal(value, before[key]) for key, value in encoder.state_dict().items())
+
+
+def test_folding_a_frozen_batch_norm_into_its_convolution_changes_no_value_and_no_gradient():
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Conv2d(4, 5, 1, bias=False), BatchNormAct2d(5)
+    apart = nn.Sequential(*layers).eval()
+    for norm in (layers[1], layers[3]):
+        for values in (norm.weight, norm.bias, norm.running_mean):
+            nn.init.normal_(values)
+        nn.init.uniform_(norm.running_var, 0.5, 2)
+    folded = freeze_batch_norm(deepcopy(apart))
+    assert [type(layer) for layer in folded] == [FoldedConv, FoldedNorm, FoldedConv, FoldedNormAct]
+
+    image = torch.randn(2, 3, 8, 8)
+    answers = [network(image) for network in (apart, folded)]
+    assert torch.allclose(*answers, atol=1e-5)
+    for answer in answers:
+        answer.square().sum().backward()
+    for i in (0, 2):
+        assert torch.allclose(apart[i].weight.grad, folded[i].weight.grad, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("make", "size"), [(MobileNetV2, (65, 81)), (ResNet50, (65, 81)), (SmallSwin, (64, 80))])

@@ -9,8 +9,15 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 # equation: file, test file, what stands at the marked line or the one above, test
-ATTENTION, AOT = ("minivos/nn/attention.py", "test_attention.py"), ("minivos/aot.py", "test_aot.py")
+TRACKER = "minivos/tracker.py", "test_tracker.py"
+ATTENTION = "minivos/nn/attention.py", "test_attention.py"
+AOT = "minivos/aot.py", "test_aot.py"
 EQUATIONS = {
+    "AOT Eq. 1": (
+        *TRACKER,
+        "if len(scores) > 1",
+        "test_groups_of_one_object_are_a_pass_per_object_merged_by_soft_aggregation",
+    ),
     "AOT Eq. 2": (*ATTENTION, "def attend", "test_attention_is_the_weighted_mean_of_the_values"),
     "AOT Eq. 3": (*AOT, "self.embed", "test_the_identity_embedding_is_masks_times_assignment_times_bank"),
     "AOT Eq. 4": (*AOT, "def values_of", "test_values_carry_the_identities_of_their_cells"),

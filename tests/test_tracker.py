@@ -11,6 +11,7 @@ from minivos.nn.attention import record_attention
 from minivos.nn.network import Schedule
 from minivos.tracker import Tracker, pick_device, propagate, track
 from minivos.video.clip import Clip
+from minivos.video.masks import resize, soft_aggregate
 from tiny import EveryFrameCounts, squares, tiny_aot
 
 
@@ -102,6 +103,28 @@ def test_thirteen_objects_go_in_groups_and_each_frame_is_encoded_once():
         found = tracker.step(frame)
     assert network.calls == {"encode": 5, "read": 3 * 4, "memorize": 3 * 5}
     assert (found == mask).mean() > 0.9 and set(np.unique(found)) == set(range(14))
+
+
+def test_groups_of_one_object_are_a_pass_per_object_merged_by_soft_aggregation():
+    pictures, labels = squares(frames=2, ids=(1, 2, 3))
+    network = tiny_aot(identities=1)
+    found = list(track(network, pictures, {0: labels[0]}))[1]
+
+    def probability(object_id: int) -> torch.Tensor:
+        tracker = Tracker(network)
+        tracker.step(pictures[0], (labels[0] == object_id).astype(np.uint8))
+        seen = network.encode(tracker._to_network(pictures[1]))
+        logits, _ = network.read(seen, tracker.groups[0].memory)
+        return resize(logits, labels[0].shape).softmax(dim=1)[:, 1:]
+
+    with torch.inference_mode():
+        merged = soft_aggregate(torch.cat([probability(object_id) for object_id in (1, 2, 3)], dim=1))
+    assert np.array_equal(found, merged.max(dim=1).indices[0].numpy()) and set(np.unique(found)) == {0, 1, 2, 3}
+
+
+def test_a_network_in_half_precision_is_refused():
+    with pytest.raises(InputError, match=r"float16.*model.float\(\).*autocast"):
+        Tracker(tiny_aot().half())
 
 
 def test_groups_with_the_real_network_answer_for_every_object_and_fill_up():

@@ -176,9 +176,11 @@ def train_command(
 
 
 def origin(start: str) -> dict:
-    """The weights that a training began with, and how they came about where a JSON beside them says so."""
+    """The weights that a training began with, and how they were trained where a JSON beside them says so."""
     about = Path(start).with_suffix(".json")
-    return {"weights": start} | (json.loads(about.read_text()) | {"log": None} if about.is_file() else {})
+    facts = json.loads(about.read_text()) if about.is_file() else {}
+    facts.pop("log", None)
+    return {"weights": start} | facts
 
 
 def change(recipe: Recipe, settings: list[str]) -> Recipe:

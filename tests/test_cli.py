@@ -229,11 +229,13 @@ def test_train_by_a_recipe_of_the_paper_starts_from_weights_and_reads_data(
     monkeypatch.chdir(clip)
     small = [word for field in ("batch=1", "side=33", "frames=2", "warm_up=0.9") for word in ("--set", field)]
     small += ["--steps", 1, "--device", "cpu", "--set", "final_learning_rate=0"]  # a first step of size 0
-    command = ["train", "--recipe", "video", "--data", samples_root(), "--start", clip / "tiny.safetensors", *small]
-    status, printed = run(*command)
+    (clip / "tiny.json").write_text(json.dumps({"minutes": 85, "log": [{"loss": 0.5}]}))
+    status, printed = run("train", "--recipe", "video", "--data", samples_root(), "--start", "tiny.safetensors", *small)
     assert status == 0, printed
-    facts = json.loads((clip / "runs/aot_mini-video/aot_mini.json").read_text())["recipe"]
-    assert (facts["footage"], facts["side"], facts["weight_decay"]) == ("video", 32, 0.07)
+    facts = json.loads((clip / "runs/aot_mini-video/aot_mini.json").read_text())
+    assert facts["start"] == {"weights": "tiny.safetensors", "minutes": 85}
+    recipe = facts["recipe"]
+    assert (recipe["footage"], recipe["side"], recipe["weight_decay"]) == ("video", 32, 0.07)
     trained = load_file(clip / "runs/aot_mini-video/aot_mini.safetensors")
     begun = load_file(clip / "tiny.safetensors")
     assert all(torch.equal(trained[name], begun[name]) for name in begun)

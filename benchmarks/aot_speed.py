@@ -6,8 +6,9 @@
 
 A frame is timed from pixels at the network's size to masks at the video's size and back into memory; reading and
 resizing pictures and the given frame are not. Weights are random: they do not change the time. The L variants hold five
-frames in memory, the others one. Each row is measured in a process of its own, and its peak memory is that of the whole
-process. "explicit" is the same network with every attention written out, as it runs while attention is recorded.
+frames in memory, the others one. Each variant and form is measured in a process of its own, frame by frame in turn for
+each number of objects; "times" is over the first number, and the peak memory is that of the whole process. "explicit"
+is the same network with every attention written out, as it runs while attention is recorded.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from collections import defaultdict
 from statistics import median
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from minivos import create_model, list_models
 from minivos.aot import AOT, FeedForward, LongTermAttention, SelfAttention, ShortTermAttention
@@ -36,8 +37,11 @@ KINDS = {SelfAttention: "self", LongTermAttention: "long", ShortTermAttention: "
 class Stopwatch:
     """Adds up the seconds spent in the parts of a network, frame by frame."""
 
-    def __init__(self, network: AOT, device: str) -> None:
+    def __init__(self, device: str) -> None:
         self.device, self.spent, self.began = device, defaultdict(float), {}
+
+    def watch_parts(self, network: AOT) -> None:
+        """Count the forward passes of the network's parts."""
         for module in network.modules():
             if type(module) in KINDS:
                 self.watch(module, KINDS[type(module)])
@@ -65,54 +69,67 @@ class Stopwatch:
         self.spent[part] += self.now() - self.began[part]
 
 
+class Follower:
+    """A network that follows so many objects through frames; it notes the seconds of each frame and of its parts."""
+
+    def __init__(self, network: AOT, objects: int, first: Tensor, labels: Tensor, kept: int) -> None:
+        self.network, self.objects = network, objects
+        self.memory = Memory(Schedule(every=1 if kept > 1 else 0, at_most=kept))
+        self.seconds, self.parts = [], defaultdict(list)
+        masks = one_hot(labels.where(labels <= objects, 0), objects)
+        self.memory.add(network.memorize(network.encode(first), masks), 0, reference=True)
+        self.kept = kept
+
+    def step(self, frame: Tensor, t: int, video_size: tuple[int, int], watch: Stopwatch) -> None:
+        """Read one frame (1, 3, H, W), already at the network's size, and put it into memory."""
+        if t == self.kept:
+            self.memory.schedule = Schedule(at_most=self.kept)  # it is full: keep what is there
+        network, began = self.network, watch.now()
+        logits, seen = network.read(network.encode(frame), self.memory)
+        found = resize(logits.float(), video_size, network.sizing.align_corners).max(1).indices
+        watch.start("memorize")
+        self.memory.add(network.memorize(seen, one_hot(resize(found, frame.shape[-2:]), self.objects)), t)
+        watch.stop("memorize")
+        self.seconds.append(watch.now() - began)
+        for part in PARTS:
+            self.parts[part].append(watch.spent.pop(part, 0.0))
+
+
 @torch.inference_mode()
-def measure(row: dict) -> dict[str, float]:
-    """Median seconds per frame and per part, and peak memory in MiB, of one row of the table."""
-    device, (height, width) = row["device"], row["size"]
+def measure(row: dict) -> dict[int, dict[str, float]]:
+    """For each number of objects the median seconds per frame and per part, and peak memory in MiB."""
+    device, video_size = row["device"], row["size"]
     torch.manual_seed(0)
     network = create_model(row["variant"]).to(device)
-    watch = None if row["compile"] else Stopwatch(network, device)
-    read = torch.compile(network.read) if row["compile"] else network.read
-    encode = torch.compile(network.encode) if row["compile"] else network.encode
-    frozen_after = LONG_MEMORY - 1 if network.schedule.every else 0  # frames that join the given one in memory
-    warm_up = max(WARM_UP, frozen_after)
-    size = network.sizing((height, width))
-    clip = render(0, frames=1 + warm_up + TIMED, size=size, objects=row["objects"])
+    kept = LONG_MEMORY if network.schedule.every else 1
+    warm_up = max(WARM_UP, kept - 1)
+    size = network.sizing(video_size)
+    clip = render(0, frames=1 + warm_up + TIMED, size=size, objects=max(row["objects"]))
     frames = torch.from_numpy(clip.frames).to(device).movedim(-1, 1).float() / 255  # (T, 3, H, W)
     labels = torch.from_numpy(clip.masks[:1]).long().to(device)
-    memory = Memory(Schedule(every=1 if frozen_after else 0, at_most=LONG_MEMORY))
-    memory.add(network.memorize(network.encode(frames[:1]), one_hot(labels, row["objects"])), 0, reference=True)
+    watch = Stopwatch(device)
+    if row["compile"]:
+        network.encode, network.read = torch.compile(network.encode), torch.compile(network.read)
+    else:
+        watch.watch_parts(network)
 
-    seconds, parts = [], defaultdict(list)
+    followers = [Follower(network, objects, frames[:1], labels, kept) for objects in row["objects"]]
     forms = explicit_attention() if row["explicit"] else contextlib.nullcontext()
-    kind = torch.device(device).type
     dtype = getattr(torch, row["autocast"] or "bfloat16")
-    with forms, torch.autocast(kind, dtype, enabled=bool(row["autocast"])):
+    with forms, torch.autocast(torch.device(device).type, dtype, enabled=bool(row["autocast"])):
         for t in range(1, len(frames)):
-            if t == frozen_after + 1:
-                memory.schedule = Schedule(at_most=LONG_MEMORY)  # keep what is there
-            if device == "cuda":
-                torch.cuda.synchronize()
-            began = time.perf_counter()
-            logits, seen = read(encode(frames[t : t + 1]), memory)
-            found = resize(logits.float(), (height, width), network.sizing.align_corners).max(1).indices
-            if watch:
-                watch.start("memorize")
-            entry = network.memorize(seen, one_hot(resize(found, size), row["objects"]))
-            memory.add(entry, t)
-            if watch:
-                watch.stop("memorize")
-            found.cpu()
-            seconds.append(time.perf_counter() - began)
-            for part in PARTS if watch else ():
-                parts[part].append(watch.spent[part])
-            if watch:
-                watch.spent.clear()
-    assert len(memory.kept) == (LONG_MEMORY if frozen_after else 1)
-    result = {part: median(parts[part][warm_up:]) for part in parts} | {"total": median(seconds[warm_up:])}
+            for follower in followers:  # in turn, so that what disturbs the machine disturbs all alike
+                follower.step(frames[t : t + 1], t, video_size, watch)
+    assert all(len(follower.memory.kept) == kept for follower in followers)
     if device == "cuda":
-        return result | {"MiB": torch.cuda.max_memory_allocated() / 2**20}
-    return result | {"MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+        peak = torch.cuda.max_memory_allocated() / 2**20
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {
+        follower.objects: {part: median(spent[warm_up:]) for part, spent in follower.parts.items()}
+        | {"total": median(follower.seconds[warm_up:]), "MiB": peak}
+        for follower in followers
+    }
 
 
 def main() -> None:
@@ -124,7 +141,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=[480, 854], metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--autocast", choices=["bfloat16", "float16"])
-    parser.add_argument("--compile", action="store_true", help="torch.compile; gives no parts")
+    parser.add_argument("--compile", action="store_true", help="torch.compile; of the parts only memorize is timed")
     parser.add_argument("--no-explicit", action="store_true", help="leave the explicit forms out")
     settings = parser.parse_args()
 
@@ -133,20 +150,21 @@ def main() -> None:
     print(
         f"{width}x{height}, {torch.get_num_threads()} CPU threads, {settings.device}, {settings.autocast or 'float32'}"
     )
-    print(f"{'variant':12} {'objects':>7} {'form':>8} {'s/frame':>8} {'MiB':>6}  " + " ".join(f"{p:>8}" for p in PARTS))
+    print(
+        f"{'variant':12} {'objects':>7} {'form':>8} {'s/frame':>8} {'times':>6} {'MiB':>6}  "
+        + " ".join(f"{part:>8}" for part in PARTS)
+    )
     for variant in settings.variants:
-        for objects in settings.objects:
-            for explicit in (False,) if settings.no_explicit else (False, True):
-                row = {"variant": variant, "objects": objects, "explicit": explicit, "size": (height, width)}
-                row |= {"device": settings.device, "autocast": settings.autocast, "compile": settings.compile}
-                with context.Pool(1) as pool:
-                    result = pool.apply(measure, (row,))
-                form = "explicit" if explicit else "fast"
-                spent = " ".join(f"{result[part]:8.3f}" if part in result else f"{'-':>8}" for part in PARTS)
-                print(
-                    f"{variant:12} {objects:7} {form:>8} {result['total']:8.3f} {result['MiB']:6.0f}  {spent}",
-                    flush=True,
-                )
+        for explicit in (False,) if settings.no_explicit else (False, True):
+            row = {"variant": variant, "objects": settings.objects, "explicit": explicit, "size": (height, width)}
+            row |= {"device": settings.device, "autocast": settings.autocast, "compile": settings.compile}
+            with context.Pool(1) as pool:
+                results = pool.apply(measure, (row,))
+            form, least = "explicit" if explicit else "fast", results[settings.objects[0]]["total"]
+            for objects, result in results.items():
+                spent = " ".join(f"{result[part]:8.3f}" for part in PARTS)
+                times = f"{result['total']:8.3f} {result['total'] / least:6.2f}"
+                print(f"{variant:12} {objects:7} {form:>8} {times} {result['MiB']:6.0f}  {spent}", flush=True)
 
 
 if __name__ == "__main__":

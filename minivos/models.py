@@ -19,6 +19,7 @@ from torch import Tensor
 from minivos.aot import AOT, AOTConfig
 from minivos.errors import InputError
 from minivos.nn.network import VOSNetwork
+from minivos.sst import SST, SSTConfig
 from minivos.video.files import whole_file
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -42,6 +43,8 @@ PRESETS = {
     "aot_l": Preset(AOT, partial(AOTConfig.published, "l"), "AOT-L: AOT-B that keeps every fifth frame", 8.3),
     "r50_aot_l": Preset(AOT, partial(AOTConfig.published, "r50_l"), "R50-AOT-L: ResNet-50, 3 LSTT blocks", 14.9),
     "swinb_aot_l": Preset(AOT, partial(AOTConfig.published, "swinb_l"), "SwinB-AOT-L: Swin-B, 3 LSTT blocks", 65.4),
+    "sst_mini": Preset(SST, SSTConfig.mini, "SST with 2 local layers of 96 channels; learns on a laptop"),
+    "sst": Preset(SST, SSTConfig, "SST: ResNet-101, 2 layers; pattern= local, strided, local_strided, grid or dense"),
 }
 
 

@@ -12,6 +12,8 @@ ROOT = Path(__file__).parent.parent
 TRACKER = "minivos/tracker.py", "test_tracker.py"
 ATTENTION = "minivos/nn/attention.py", "test_attention.py"
 AOT = "minivos/aot.py", "test_aot.py"
+SST = "minivos/sst.py", "test_sst.py"
+SPARSE = "minivos/nn/sparse.py", "test_sparse.py"
 EQUATIONS = {
     "AOT Eq. 1": (
         *TRACKER,
@@ -24,6 +26,28 @@ EQUATIONS = {
     "AOT Eq. 5": (*AOT, "einsum(assignment, logits", "test_read_selects_the_logits_of_the_assigned_identities"),
     "AOT Eq. 6": (*AOT, "attend(q, k, v", "test_long_term_attention_reads_all_kept_frames"),
     "AOT Eq. 7": (*AOT, "softmax", "test_short_term_attention_equals_a_loop_over_cells_and_offsets"),
+    "SST Eq. 1": (*SST, "self.encoder(", "test_the_network_adds_positions_to_the_cells_of_the_buffer"),
+    "SST Eq. 2": (*SST, "self.place(", "test_the_network_adds_positions_to_the_cells_of_the_buffer"),
+    "SST Eq. 3": (
+        *SST,
+        "for layer in self.layers",
+        "test_a_layer_is_attention_then_feed_forward_each_normalised_after_its_shortcut",
+    ),
+    "SST Eq. 4": (*SPARSE, "def strongest", "test_affinity_is_the_strongest_link_to_an_object_s_earlier_cells"),
+    "SST Eq. 5": (*SPARSE, "scaled_dot_product", "test_values_and_gradients_are_those_of_dense_attention_under_a_mask"),
+    "SST Eq. 6": (*SPARSE, "scaled_dot_product", "test_values_and_gradients_are_those_of_dense_attention_under_a_mask"),
+    "SST Eq. 7": (
+        *SPARSE,
+        "for _ in range(steps)",
+        "test_a_cell_that_differs_in_all_coordinates_is_reached_by_six_routes",
+    ),
+    "SST Eq. 8": (*SPARSE, "carry(lines", "test_one_step_of_a_route_is_attention_without_softmax"),
+    "SST Eq. 9": (*SPARSE, "carry(lines", "test_one_step_of_a_route_is_attention_without_softmax"),
+    "SST Eq. 10": (
+        *SPARSE,
+        "for _ in range(steps)",
+        "test_a_cell_that_differs_in_all_coordinates_is_reached_by_six_routes",
+    ),
 }
 
 

@@ -102,3 +102,21 @@ def test_a_perfect_answer_costs_nothing_and_an_undecided_one_log_of_the_classes(
     present = torch.ones(1, 2, dtype=torch.bool)
     assert segmentation_loss(sure, labels, present, 1.0).item() == pytest.approx(0, abs=1e-5)
     assert bootstrapped_cross_entropy(0 * sure, labels, 1.0).item() == pytest.approx(math.log(2))
+
+
+def test_independent_maps_have_a_sigmoid_each():
+    labels = torch.tensor([[[1, 255, 0]]])
+    p = torch.tensor([0.3, 0.6, 0.5]), torch.tensor([0.8, 0.9, 0.1])  # of background and object
+    logits = torch.stack([x.logit() for x in p])[None, :, None]  # (1, 2, 1, 3)
+    cross_entropy = -(math.log(0.7) + math.log(0.8) + math.log(0.5) + math.log(0.9)) / 3  # void counts as a pixel
+    assert bootstrapped_cross_entropy(logits, labels, 1.0, independent=True).item() == pytest.approx(cross_entropy)
+    jaccard = ((1 - 0.8 / (1 + 0.1)) + (1 - 0.5 / (1 + 0.3))) / 2
+    assert soft_jaccard(logits, labels, independent=True).item() == pytest.approx(jaccard, abs=1e-5)
+
+
+def test_absent_objects_take_no_part_in_independent_maps():
+    logits, labels = logits_and_labels(batch=1)
+    labels = labels.clamp(max=2)
+    present = torch.tensor([[True, True, True, False]])
+    found = segmentation_loss(logits, labels, present, 0.5, independent=True)
+    assert torch.allclose(found, segmentation_loss(logits[:, :3], labels, present[:, :3], 0.5, independent=True))

@@ -115,8 +115,8 @@ def equal_weights(look: AttentionMap) -> AttentionMap:
 class Shares(NamedTuple):
     """Shares of attention weight, each in [0, 1]; nan where there was nothing to score."""
 
-    right_object: float  # on key cells of the query's object, by how much of the cell the object covers
-    within_1: float  # at most one cell from the true point (3 x 3 cells), of the weight on frames that show the point
+    right_object: float  # on cells of the query's object, by how much of the cell it covers, of that on other frames
+    within_1: float  # at most one cell from the true point (3 x 3 cells), of that on other frames that show the point
     within_2: float  # at most two cells from it (5 x 5 cells)
 
 
@@ -208,7 +208,7 @@ def _reads(
         for frame in clip.frames[1:]:
             with record_attention() as maps:
                 tracker.step(frame)
-            yield from ((look, truth) for look in maps if look.query_frame not in look.key_frames)
+            yield from ((look, truth) for look in maps if set(look.key_frames) != {look.query_frame})
 
 
 def _pool(looks: Iterable[tuple[AttentionMap, _Truth]]) -> list[AttentionScore]:
@@ -226,27 +226,30 @@ def _pool(looks: Iterable[tuple[AttentionMap, _Truth]]) -> list[AttentionScore]:
 
 
 def _tally(look: AttentionMap, truth: _Truth) -> np.ndarray:
-    """Asked cells; weight on the right object; weight on frames that show the point; within one, two cells of it."""
+    """Asked cells; weight on other frames: all, on the right object, where the point shows, within 1, 2 cells of it."""
     objects = truth.objects(look.query_frame, look.query_grid)
     asked = np.flatnonzero(objects)
-    frames, grid = list(look.key_frames), look.key_grid[1:]
-    carried = carried_masks(look, truth.coverage(grid)[frames]).flatten(1).numpy()  # (1+K, Nq)
+    frames, grid = look.key_frames, look.key_grid[1:]
     weights = rearrange(head_mean(look), "n (t h w) -> n t h w", t=len(frames), h=grid[0]).numpy()[asked]
 
-    shown = within_1 = within_2 = 0.0
+    spent = right = shown = within_1 = within_2 = 0.0
     for t, frame in enumerate(frames):
+        if frame == look.query_frame:
+            continue
+        spent += weights[:, t].sum()
+        right += (weights[:, t] * truth.coverage(grid)[frame][objects[asked]]).sum()
         points, shows = truth.points(look.query_frame, frame, look.query_grid, grid)
         looks, points = weights[:, t][shows[asked]], points[asked][shows[asked]]
         distance = np.abs(np.indices(grid) - points[:, :, None, None]).max(axis=1)  # (n, h, w), along the worse axis
         shown += looks.sum()
         within_1 += looks[distance <= 1].sum()
         within_2 += looks[distance <= 2].sum()
-    return np.array([len(asked), carried[objects[asked], asked].sum(), shown, within_1, within_2])
+    return np.array([len(asked), spent, right, shown, within_1, within_2])
 
 
 def _row(name: str, tally: np.ndarray) -> AttentionScore:
-    asked, right, shown, within_1, within_2 = tally.T  # each of the network and of equal weights
+    asked, spent, right, shown, within_1, within_2 = tally.T  # each of the network and of equal weights
     with np.errstate(invalid="ignore"):
-        shares = np.stack([right / asked, within_1 / shown, within_2 / shown], axis=1)
+        shares = np.stack([right / spent, within_1 / shown, within_2 / shown], axis=1)
     ours, chance = (Shares(*row) for row in shares.clip(0, 1).tolist())
     return AttentionScore(name, int(asked[0]), ours, chance)

@@ -6,12 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minivos.video.masks import VOID
+from minivos.video.masks import VOID, one_hot
 
 ABSENT = -1e4  # logit of an object that the clip does not have
 
 
-def segmentation_loss(logits: Tensor, labels: Tensor, present: Tensor, hardest: float) -> Tensor:
+def segmentation_loss(
+    logits: Tensor, labels: Tensor, present: Tensor, hardest: float, independent: bool = False
+) -> Tensor:
     """0.5 bootstrapped cross-entropy + 0.5 soft Jaccard, one value per sample (B,).
 
     Args:
@@ -19,23 +21,31 @@ def segmentation_loss(logits: Tensor, labels: Tensor, present: Tensor, hardest: 
         labels: (B, H, W) integers in 0..K; void (255) is left out.
         present: (B, 1+K) bool, which channels exist in the clip of each sample (background always).
         hardest: share of the pixels, those with the largest loss, that cross-entropy averages over, in (0, 1].
+        independent: each map has a sigmoid of its own (`VOSNetwork.independent_maps`), not a softmax with the others.
     """
     logits = logits.float().masked_fill(~present[:, :, None, None], ABSENT)
-    return 0.5 * bootstrapped_cross_entropy(logits, labels, hardest) + 0.5 * soft_jaccard(logits, labels)
+    cross_entropy = bootstrapped_cross_entropy(logits, labels, hardest, independent)
+    return 0.5 * cross_entropy + 0.5 * soft_jaccard(logits, labels, independent)
 
 
-def bootstrapped_cross_entropy(logits: Tensor, labels: Tensor, hardest: float) -> Tensor:
-    """Mean cross-entropy of the hardest pixels of each sample: (B, 1+K, H, W), (B, H, W) -> (B,)."""
-    loss = F.cross_entropy(logits, labels, ignore_index=VOID, reduction="none").flatten(1)
+def bootstrapped_cross_entropy(logits: Tensor, labels: Tensor, hardest: float, independent: bool = False) -> Tensor:
+    """Mean cross-entropy of the hardest pixels of each sample: (B, 1+K, H, W), (B, H, W) -> (B,).
+
+    That of independent maps is the sum over the maps, in which an absent one counts 0.
+    """
+    if independent:
+        loss = F.binary_cross_entropy_with_logits(logits, one_hot(labels, logits.shape[1] - 1), reduction="none")
+        loss = (loss.sum(dim=1) * (labels != VOID)).flatten(1)
+    else:
+        loss = F.cross_entropy(logits, labels, ignore_index=VOID, reduction="none").flatten(1)
     return loss.topk(max(1, round(hardest * loss.shape[1])), dim=1).values.mean(dim=1)
 
 
-def soft_jaccard(logits: Tensor, labels: Tensor) -> Tensor:
+def soft_jaccard(logits: Tensor, labels: Tensor, independent: bool = False) -> Tensor:
     """1 - intersection over union of probabilities, mean over the classes in the labels: -> (B,)."""
-    known = (labels != VOID)[:, None]
-    p = logits.softmax(dim=1) * known
-    truth = F.one_hot(labels.where(labels != VOID, 0), logits.shape[1]).movedim(-1, 1) * known
-    both = (p * truth).sum(dim=(2, 3))
-    either = (p + truth - p * truth).sum(dim=(2, 3))
-    in_labels = truth.amax(dim=(2, 3)) > 0  # (B, 1+K)
+    p = (logits.sigmoid() if independent else logits.softmax(dim=1)) * (labels != VOID)[:, None]
+    target = one_hot(labels, logits.shape[1] - 1)
+    both = (p * target).sum(dim=(2, 3))
+    either = (p + target - p * target).sum(dim=(2, 3))
+    in_labels = target.amax(dim=(2, 3)) > 0  # (B, 1+K)
     return torch.where(in_labels, 1 - both / (either + 1e-6), 0).sum(1) / in_labels.sum(1).clamp(min=1)

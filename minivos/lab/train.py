@@ -138,7 +138,8 @@ class Unroll(nn.Module):
             return resize(logits.float(), labels.shape[-2:], network.sizing.align_corners), seen
 
         def loss_at(t: int, logits: Tensor) -> Tensor:
-            return segmentation_loss(logits, labels[:, t], present, hardest_share(recipe, progress)).mean()
+            hardest = hardest_share(recipe, progress)
+            return segmentation_loss(logits, labels[:, t], present, hardest, network.independent_maps).mean()
 
         auxiliary = max(0.0, 1 - progress / recipe.auxiliary) if recipe.auxiliary else 0.0
         loss = auxiliary * loss_at(0, predict(first)[0]) if auxiliary else 0.0

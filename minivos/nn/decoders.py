@@ -75,14 +75,18 @@ class FPNDecoder(nn.Module):
             self.conv_out.bias.zero_()
 
     def forward(self, x: Tensor, shortcuts: Sequence[Tensor]) -> Tensor:
-        """x (B, channels_in, h, w) at the coarse scale, image features, finest first -> logits at the finest scale."""
-        fine, middle, coarse = shortcuts
+        """x (B*n, channels_in, h, w) at the coarse scale, image features (B, C, H, W), finest first, that the n maps of
+        a sample share -> logits (B*n, channels_out, H, W) at the finest scale."""
+        n = len(x) // len(shortcuts[0])
+        adapters = self.adapter_fine, self.adapter_middle, self.adapter_coarse
+        fine, middle, coarse = (
+            adapter(features).repeat_interleave(n, dim=0) if n > 1 else adapter(features)
+            for adapter, features in zip(adapters, shortcuts, strict=True)
+        )
         x = self.conv_in(x).relu()
-        x = self.conv_coarse(x + self.adapter_coarse(coarse)).relu()
-        x = self._grow(x, middle)
-        x = self.conv_middle(x + self.adapter_middle(middle)).relu()
-        x = self._grow(x, fine)
-        x = self.conv_fine(x + self.adapter_fine(fine)).relu()
+        x = self.conv_coarse(x + coarse).relu()
+        x = self.conv_middle(self._grow(x, middle) + middle).relu()
+        x = self.conv_fine(self._grow(x, fine) + fine).relu()
         return self.conv_out(x)
 
     def _grow(self, x: Tensor, like: Tensor) -> Tensor:

@@ -203,6 +203,22 @@ class ResNet50(TimmEncoder):
         return [fine, middle, self.body.layer3(middle)]
 
 
+class ResNet101(ResNet50):
+    """ResNet-101 at stride 16: features of 256, 512 and 1024 channels, and the last 2048, which share their grid."""
+
+    timm_name, timm_settings = "resnet101", {"output_stride": 16}
+    channels = (256, 512, 1024, 2048)
+
+    def cut(self, body: nn.Module) -> nn.Module:
+        """Keep all stages."""
+        return body
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """At strides 4, 8, 16 and 16."""
+        features = super().features(x)
+        return [*features, self.body.layer4(features[-1])]
+
+
 class PadThenShift(SwinTransformerBlock):
     """timm's Swin block, but a grid is padded to whole windows before it is shifted, as in the published code.
 
@@ -247,4 +263,10 @@ class SwinB(TimmEncoder):
         return features
 
 
-ENCODERS = {"tiny": TinyEncoder, "mobilenet_v2": MobileNetV2, "resnet50": ResNet50, "swin_b": SwinB}
+ENCODERS = {
+    "tiny": TinyEncoder,
+    "mobilenet_v2": MobileNetV2,
+    "resnet50": ResNet50,
+    "resnet101": ResNet101,
+    "swin_b": SwinB,
+}

@@ -25,6 +25,9 @@ class VOSNetwork(nn.Module):
     schedule: Schedule  # which frames it wants remembered
     schedule_in_training: Schedule
     max_objects: int | None = None  # how many objects one memory can tell apart; None: any number
+    independent_maps: bool = (
+        False  # each logit goes through a sigmoid of its own, not through a softmax with the others
+    )
     no_decay: tuple[str, ...] = ()  # names (with wildcards) of weights, beside biases and norms, that never decay
     frozen_late: tuple[str, ...] = ()  # ... of weights that a recipe may stop training midway
 

@@ -1,0 +1,383 @@
+"""Sparse attention: each cell of a video looks at a set I_p of others, which depends on its place only.
+
+Duke et al., "SSTVOS", CVPR 2021, Sec. 3.2; `minivos/sst.py` builds a network of it.
+
+    Pattern, Local, Strided, Grid     who looks at whom; attention; object affinity       Eq. 4 to 6
+    connectivity                      the set I_p of one cell
+    sparse_attention, ...             attention by the name of the pattern, one head
+    object_affinity                   the strongest link to the earlier cells of each object
+
+A map of all pairs of cells soon fits into no memory: for 16 x 64 x 64 cells it has 4 billion weights. `Pattern.weights`
+is the definition, written out for few queries; `attend` and `affinity` are the fast forms, which build no such map.
+
+Letters: B batch (heads are folded into it), C channels, T frames, H x W grid, S = T*H*W cells, O objects with the
+background. A cell is p = (t, y, x).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+from minivos.errors import InputError
+
+Cell = tuple[int, int, int]
+Box = tuple[range, range, range]  # the t, y and x of its cells
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Which cells I_p each cell p looks at, and attention over them. This one is dense: all look at all.
+
+    Queries, keys and values are (B, C, T, H, W); queries may be of the last frames only. Attention goes through the
+    video in boxes of cells that look at each other, so that no larger map is ever built.
+    """
+
+    h: int = 1  # side of the window, or stride, in cells
+    scale: bool = False  # divide scores by sqrt(C)
+    temporal: str = "same"  # h counts along t as along y and x, or "dense": it does not, all frames are connected
+    local_window: str = "open"  # see Local
+
+    def __post_init__(self) -> None:
+        if self.h < 1:
+            raise InputError(f"h={self.h} came for a window or a stride; give 1 cell or more")
+        for field, choices in (("temporal", ("same", "dense")), ("local_window", ("open", "cube"))):
+            if getattr(self, field) not in choices:
+                raise InputError(f"{field}={getattr(self, field)!r} is unknown; choose one of {', '.join(choices)}")
+
+    def near(self, offset: Tensor) -> Tensor:
+        """Whether a cell looks as far as this along one axis, from signed numbers of cells: bool."""
+        return torch.ones_like(offset, dtype=torch.bool)
+
+    def connected(self, offset: Tensor) -> Tensor:
+        """Whether p looks at p + offset, from offsets (..., 3) along t, y and x: bool (...)."""
+        return self.near(offset[..., 1:] if self.temporal == "dense" else offset).all(dim=-1)
+
+    def stretches(self, length: int) -> list[tuple[range, range]]:
+        """The queries and keys, along one axis, that boxes are made of; each query occurs once."""
+        return [(range(length), range(length))]
+
+    def boxes(self, shape: Cell, queried: int) -> Iterator[tuple[Box, Box]]:
+        """Queries and keys of all boxes in a video of shape (T, H, W), with queries in its last `queried` frames."""
+        frames, height, width = shape
+        over_time = [(range(frames), range(frames))] if self.temporal == "dense" else self.stretches(frames)
+        for (qt, kt), (qy, ky), (qx, kx) in product(over_time, self.stretches(height), self.stretches(width)):
+            qt = qt[sum(t < frames - queried for t in qt) :]
+            if qt:
+                yield (qt, qy, qx), (kt, ky, kx)
+
+    def seen(self, queries: Box, keys: Box, device: torch.device) -> Tensor | None:
+        """Which keys of a box its queries look at, bool (queries, keys); None: all."""
+        t, y, x = (self.near(_offsets(q, k, device)) for q, k in zip(queries, keys, strict=True))
+        if self.temporal == "dense":
+            t = torch.ones_like(t)
+        if t.all() and y.all() and x.all():
+            return None
+        pairs = t[:, None, None, :, None, None] & y[:, None, None, :, None] & x[:, None, None, :]
+        return pairs.flatten(3).flatten(0, 2)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Softmax over the connected cells, and the mean of their values: (B, Cv, Tq, H, W)."""
+        out = q.new_zeros(q.shape[0], v.shape[1], *q.shape[2:])
+        for queries, keys in self.boxes(tuple(k.shape[2:]), q.shape[2]):
+            here, there = _at(queries, q.shape[2] - k.shape[2]), _at(keys)
+            mine, theirs, values = (rearrange(x, "b c t y x -> b 1 (t y x) c") for x in (q[here], k[there], v[there]))
+            mask = self.seen(queries, keys, q.device)
+            found = F.scaled_dot_product_attention(mine, theirs, values, mask, scale=self.factor(q))  # SST Eq. 5, 6
+            out[here] = rearrange(found, "b 1 n c -> b c n").unflatten(2, [len(axis) for axis in queries])
+        return out
+
+    def affinity(self, q: Tensor, k: Tensor, labels: Tensor, objects: int, kind: str) -> Tensor:
+        """The strongest link from each query to the earlier cells of each object (Eq. 4): (B, O, Tq, H, W).
+
+        Labels (B, T, H, W) of the keys are in 0..O-1, or -1 where nobody knows. 0 where an object has no such cell.
+        """
+        out = q.new_zeros(q.shape[0], objects, *q.shape[2:])
+        for queries, keys in self.boxes(tuple(k.shape[2:]), q.shape[2]):
+            here, there = _at(queries, q.shape[2] - k.shape[2]), _at(keys)
+            mine, theirs = (rearrange(x, "b c t y x -> b (t y x) c") for x in (q[here], k[there]))
+            allowed = (
+                _cells(keys, q.device)[:, 0] < _cells(queries, q.device)[:, :1]
+            )  # (queries, keys), strictly earlier
+            scores = mine @ theirs.mT
+            if (mask := self.seen(queries, keys, q.device)) is not None:
+                allowed, scores = allowed & mask, scores.masked_fill(~mask, -torch.inf)
+            if kind == "distance":
+                links = nearness(scores, mine.square().sum(-1)[:, :, None], theirs.square().sum(-1)[:, None])
+            else:
+                links = scores * self.factor(q)
+                links = links.softmax(dim=-1) if kind == "softmax" else links
+            found = strongest(links, allowed, labels[there].flatten(1)[:, None], objects)  # (B, O, queries)
+            out[here] = found.unflatten(2, [len(axis) for axis in queries])
+        return out
+
+    def weights(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """The definition written out: weights (B, N, I) of N queries, and the cell (N, I) that each is on, -1 none.
+
+        Slow, and large: for pictures of one frame, and for tests.
+        """
+        cells = _cells(tuple(map(range, k.shape[2:])), q.device)
+        mine, theirs = (rearrange(x, "b c t y x -> b (t y x) c") for x in (q, k))
+        seen = self.connected(cells - cells[-mine.shape[1] :, None])  # (N, S)
+        scores = (mine @ theirs.mT * self.factor(q)).masked_fill(~seen, -torch.inf)
+        index = seen.int().argsort(dim=1, descending=True, stable=True)[:, : seen.sum(dim=1).max()]
+        weights = scores.softmax(dim=-1).gather(2, index.expand(len(q), -1, -1))
+        return weights, index.where(seen.gather(1, index), -1)
+
+    def factor(self, q: Tensor) -> float:
+        """What scores are multiplied by: 1, as in the paper, or 1/sqrt(C)."""
+        return q.shape[1] ** -0.5 if self.scale else 1.0
+
+
+class Local(Pattern):
+    """Each cell looks at those fewer than h cells away along every axis (I^1 of Sec. 3.2).
+
+    With `local_window="cube"` at a centred cube of side h: cheaper, but a strided layer then leaves gaps at the border.
+    """
+
+    def reach(self) -> tuple[int, int]:
+        """The lowest and the highest offset along an axis."""
+        return (1 - self.h, self.h - 1) if self.local_window == "open" else (-(self.h // 2), (self.h - 1) // 2)
+
+    def near(self, offset: Tensor) -> Tensor:
+        """Within reach."""
+        low, high = self.reach()
+        return (offset >= low) & (offset <= high)
+
+    def stretches(self, length: int) -> list[tuple[range, range]]:
+        """h queries in a row, and all that they reach."""
+        (low, high), starts = self.reach(), range(0, length, self.h)
+        ends = [min(start + self.h, length) for start in starts]
+        return [(range(a, b), range(max(0, a + low), min(length, b + high))) for a, b in zip(starts, ends, strict=True)]
+
+
+class Strided(Pattern):
+    """Each cell looks at those in steps of h along every axis (I^2 of Sec. 3.2), and never at any other."""
+
+    def near(self, offset: Tensor) -> Tensor:
+        """A multiple of h."""
+        return offset % self.h == 0
+
+    def stretches(self, length: int) -> list[tuple[range, range]]:
+        """Every h-th cell."""
+        return [(range(start, length, self.h),) * 2 for start in range(min(self.h, length))]
+
+
+class Grid(Pattern):
+    """Each cell looks along the three lines through it, parallel to the axes: T + H + W - 2 cells (Sec. 3.2)."""
+
+    def connected(self, offset: Tensor) -> Tensor:
+        """Two of the three offsets are zero."""
+        return (offset == 0).sum(dim=-1) >= 2
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """As in `Pattern`; the scores of the three lines share one softmax."""
+        lines = self.scores(q, k)
+        weights = torch.cat(lines, dim=-1).softmax(dim=-1)
+        return self.carry(weights.split([line.shape[-1] for line in lines], dim=-1), v)
+
+    def carry(self, weights: Sequence[Tensor], v: Tensor) -> Tensor:
+        """Sums of values (B, C, T, H, W) with weights along x, y and t, as `scores` has them: (B, C, Tq, H, W)."""
+        along_x, along_y, along_t = weights
+        now = v[:, :, -along_x.shape[1] :]
+        return (
+            torch.einsum("btyxi,bctyi->bctyx", along_x, now)
+            + torch.einsum("btyxj,bctjx->bctyx", along_y, now)
+            + torch.einsum("btyxk,bckyx->bctyx", along_t, v)
+        )
+
+    def affinity(self, q: Tensor, k: Tensor, labels: Tensor, objects: int, kind: str) -> Tensor:
+        """As in `Pattern`; the only earlier cells are those at the same place."""
+        lines = self.scores(q, k)
+        links = lines[2]  # (B, Tq, H, W, T)
+        if kind == "softmax":
+            links = torch.cat(lines, dim=-1).softmax(dim=-1)[..., -k.shape[2] :]
+        elif kind == "distance":
+            square_q, square_k = q.square().sum(1)[..., None], rearrange(k.square().sum(1), "b t y x -> b 1 y x t")
+            links = nearness(links / self.factor(q), square_q, square_k)
+        times = torch.arange(k.shape[2], device=q.device)
+        earlier = times < times[-q.shape[2] :, None, None, None]  # (Tq, 1, 1, T)
+        return strongest(links, earlier, rearrange(labels, "b t y x -> b 1 y x t"), objects)
+
+    def scores(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Dot products along x, y and t: (B, Tq, H, W, W), (..., H) and (..., T).
+
+        A cell stands on all three lines; it counts along x, and is -inf along y and t.
+        """
+        frames, height = k.shape[2:4]
+        q, now = q * self.factor(q), k[:, :, -q.shape[2] :]
+        along_x = torch.einsum("bctyx,bctyi->btyxi", q, now)
+        along_y = torch.einsum("bctyx,bctjx->btyxj", q, now)
+        along_t = torch.einsum("bctyx,bckyx->btyxk", q, k)
+        same_y = torch.eye(height, dtype=torch.bool, device=q.device)[:, None]  # (H, 1, H)
+        same_t = torch.eye(frames, dtype=torch.bool, device=q.device)[-q.shape[2] :, None, None]  # (Tq, 1, 1, T)
+        return along_x, along_y.masked_fill(same_y, -torch.inf), along_t.masked_fill(same_t, -torch.inf)
+
+
+PATTERNS = {"dense": Pattern, "grid": Grid, "local": Local, "strided": Strided}
+AFFINITIES = ("softmax", "score", "distance")
+
+
+def nearness(dots: Tensor, square_q: Tensor, square_k: Tensor) -> Tensor:
+    """2 / (1 + exp(|q - k|^2)), from 1 for equal vectors to 0, by dot products and squared lengths."""
+    distance = (square_q + square_k - 2 * dots).clamp(min=0)
+    return 2 * torch.sigmoid(-distance)
+
+
+def strongest(links: Tensor, allowed: Tensor, labels: Tensor, objects: int) -> Tensor:
+    """The largest link to a cell of each object, among those allowed; at least 0 (SST Eq. 4): (B, O, ...).
+
+    Links (B, ..., keys) in which `allowed` and `labels` can be broadcast.
+    """
+    mine = [links.masked_fill(~(allowed & (labels == number)), 0).amax(dim=-1) for number in range(objects)]
+    return torch.stack(mine, dim=1)
+
+
+def _offsets(queries: range, keys: range, device: torch.device) -> Tensor:
+    """Signed distance from each query to each key along one axis: (queries, keys)."""
+    return torch.tensor(keys, device=device) - torch.tensor(queries, device=device)[:, None]
+
+
+def _at(box: Box, shift: int = 0) -> tuple:
+    """The index of a box's cells in the last three dimensions, its frames shifted."""
+    t, *others = (slice(axis.start, axis.stop, axis.step) for axis in box)
+    return (..., slice(t.start + shift, t.stop + shift, t.step), *others)
+
+
+def _cells(box: Box, device: torch.device) -> Tensor:
+    """The (t, y, x) of a box's cells, in order: (cells, 3)."""
+    return torch.cartesian_prod(*(torch.tensor(axis, device=device) for axis in box))
+
+
+def find_pattern(
+    name: str, h: int | None = None, scale: bool = False, temporal: str = "same", local_window: str = "open"
+) -> Pattern:
+    """A pattern by name; InputError for an unknown name, or a local or strided one without h of 1 or more."""
+    if name not in PATTERNS:
+        raise InputError(f"there is no pattern {name!r}; choose one of {', '.join(PATTERNS)}")
+    if h is None and name in ("local", "strided"):
+        raise InputError(f"{name} attention needs h, its window or stride in cells")
+    return PATTERNS[name](1 if h is None else h, scale, temporal, local_window)
+
+
+def connectivity(
+    pattern: str, shape: Cell, cell: Cell, h: int | None = None, temporal: str = "same", local_window: str = "open"
+) -> list[Cell]:
+    """I_p (Sec. 3.2): the cells (t, y, x), in order, that `cell` looks at in a video of shape (T, H, W), itself once.
+
+    Raises InputError for a cell outside, and as `sparse_attention`.
+    """
+    found = find_pattern(pattern, h, temporal=temporal, local_window=local_window)
+    check_fit(found, shape)
+    if not all(0 <= place < size for place, size in zip(cell, shape, strict=True)):
+        raise InputError(f"the cell {cell} is outside a video of {shape} cells, which count from 0")
+    cells = _cells(tuple(map(range, shape)), torch.device("cpu"))
+    return [tuple(r) for r in cells[found.connected(cells - torch.tensor(cell))].tolist()]
+
+
+def sparse_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    pattern: str,
+    h: int | None = None,
+    scale: bool = False,
+    temporal: str = "same",
+    local_window: str = "open",
+) -> Tensor:
+    """softmax(Q_p K_I^T) V_I over the cells I_p that each cell is connected to (Eq. 6), one head.
+
+    q and k (B, C, T, H, W), v (B, Cv, T, H, W) -> (B, Cv, T, H, W). `scale` divides scores by sqrt(C). Raises
+    InputError for an unknown pattern, for h below 1 or larger than the grid, and when q, k and v do not fit together.
+    """
+    found = find_pattern(pattern, h, scale, temporal, local_window)
+    check_together(q=q, k=k, v=v)
+    check_fit(found, tuple(q.shape[2:]))
+    return found.attend(q, k, v)
+
+
+def grid_attention(q: Tensor, k: Tensor, v: Tensor, scale: bool = False) -> Tensor:
+    """`sparse_attention` along the three axes through each cell."""
+    return sparse_attention(q, k, v, "grid", scale=scale)
+
+
+def local_attention(
+    q: Tensor, k: Tensor, v: Tensor, h: int, scale: bool = False, temporal: str = "same", local_window: str = "open"
+) -> Tensor:
+    """`sparse_attention` within fewer than h cells."""
+    return sparse_attention(q, k, v, "local", h, scale, temporal, local_window)
+
+
+def strided_attention(q: Tensor, k: Tensor, v: Tensor, h: int, scale: bool = False, temporal: str = "same") -> Tensor:
+    """`sparse_attention` in steps of h cells."""
+    return sparse_attention(q, k, v, "strided", h, scale, temporal)
+
+
+def grid_routes(features: Tensor, values: Tensor, steps: int = 3) -> Tensor:
+    """Grid attention without softmax, `steps` times, with the features as queries and keys each time (Eq. 7 to 10).
+
+    Features (B, C, T, H, W), values (B, Cv, T, H, W), as returned: each value is carried along every route of so many
+    steps, one axis a step, and multiplied by the dot products of the features that meet on the way.
+    """
+    check_together(q=features, k=features, v=values)
+    lines = [line.masked_fill(line == -torch.inf, 0) for line in Grid().scores(features, features)]
+    for _ in range(steps):  # three make SST Eq. 7, 10
+        values = Grid().carry(lines, values)  # SST Eq. 8, 9
+    return values
+
+
+def object_affinity(
+    q: Tensor,
+    k: Tensor,
+    labels: Tensor,
+    objects: int,
+    pattern: str,
+    h: int | None = None,
+    scale: bool = False,
+    kind: str = "softmax",
+    temporal: str = "same",
+    local_window: str = "open",
+) -> Tensor:
+    """The strongest link of each cell to the strictly earlier cells of each object (Eq. 4), one head: (B, O, T, H, W).
+
+    q and k (B, C, T, H, W), labels (B, T, H, W) in 0..O-1, or -1 where nobody knows; `objects` is O, background
+    included. `kind`: of the attention weights ("softmax"), the scores ("score"), or 2 / (1 + exp(|q - k|^2))
+    ("distance"). 0 where an object has no earlier cell within reach. Raises InputError as `sparse_attention`, for an
+    unknown kind, and for labels of another size or beyond O-1.
+    """
+    found = find_pattern(pattern, h, scale, temporal, local_window)
+    check_together(q=q, k=k)
+    check_fit(found, tuple(q.shape[2:]))
+    if kind not in AFFINITIES:
+        raise InputError(f"there is no affinity {kind!r}; choose one of {', '.join(AFFINITIES)}")
+    if labels.shape != (len(q), *q.shape[2:]):
+        raise InputError(f"labels of shape {tuple(labels.shape)} came; expected {(len(q), *q.shape[2:])}, one per cell")
+    if labels.max() >= objects or labels.min() < -1:
+        low, high = labels.min().item(), labels.max().item()
+        raise InputError(f"labels {low} to {high} came for {objects} objects; expected -1 (unknown) to {objects - 1}")
+    return found.affinity(q, k, labels, objects, kind)
+
+
+def check_together(**inputs: Tensor) -> None:
+    """Raise InputError unless the tensors (B, C, T, H, W) agree in device and shape; v may differ in C."""
+    q = inputs["q"]
+    for name, tensor in inputs.items():
+        alike = tensor.shape if name != "v" or tensor.dim() != 5 else (tensor.shape[0], q.shape[1], *tensor.shape[2:])
+        if q.dim() != 5 or alike != q.shape:
+            shapes = ", ".join(f"{key} {tuple(value.shape)}" for key, value in inputs.items())
+            raise InputError(f"{shapes} do not fit together; expected (B, C, T, H, W), all alike but for the C of v")
+        if tensor.device != q.device:
+            raise InputError(f"q is on {q.device}, {name} on {tensor.device}; move them to one device")
+
+
+def check_fit(pattern: Pattern, shape: Cell) -> None:
+    """Raise InputError when the window or stride is larger than the grid."""
+    limit = max(shape[1:] if pattern.temporal == "dense" else shape)
+    if pattern.h > limit:
+        raise InputError(f"h={pattern.h} is larger than a video of {shape} cells (T, H, W); choose 1 to {limit}")

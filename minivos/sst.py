@@ -1,0 +1,281 @@
+"""SST: sparse spatiotemporal transformers.
+
+Duke, Ahmed, Wolf, Aarabi and Taylor, "SSTVOS: Sparse Spatiotemporal Transformers for Video Object Segmentation", CVPR
+2021.
+
+A video is a block of cells, and every cell could look at every other; but a map of all pairs soon fits into no memory.
+SST lets each cell look at a small set of others that depends on its place only, and stacks layers, so that what is far
+away arrives over several steps. What the decoder hears about an object is the *object affinity*: how strongly a cell
+looks at the most similar earlier cell of that object.
+
+    nn/sparse.py                        who looks at whom; attention; object affinity       Sec. 3.2, Eq. 4 to 6
+    SSTConfig                           sizes and presets
+    sine_position_3d, LearnedPosition   positions                                           Eq. 2
+    SSTLayer                            attention and feed-forward                          Fig. 2, Eq. 3
+    SST                                 encode, read, memorize                              Fig. 2, Eq. 1
+
+The authors never released the network. What the paper leaves open is chosen here: for each object the decoder sees its
+affinity and the largest of the other objects' (a channel per layer and head), with the same weights for every object;
+local and strided layers see all frames of the buffer, since a history of a few frames is shorter than any stride.
+`sst_mini` is the same with fewer channels on a finer grid, and an encoder that learns from scratch.
+
+Letters: B batch, C channels, T frames in the buffer, H x W grid, S = T*H*W cells, O objects with the background. A cell
+is p = (t, y, x). Heads are folded into the batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
+from torch import Tensor, nn
+
+from minivos.errors import InputError
+from minivos.nn.attention import Place, record, wants_weights
+from minivos.nn.decoders import FPNDecoder
+from minivos.nn.encoders import ENCODERS
+from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
+from minivos.nn.sparse import (
+    AFFINITIES,
+    Pattern,
+    connectivity,
+    find_pattern,
+    grid_attention,
+    local_attention,
+    object_affinity,
+    sparse_attention,
+    strided_attention,
+)
+
+__all__ = [
+    "SST",
+    "SSTConfig",
+    "SSTLayer",
+    "LearnedPosition",
+    "connectivity",
+    "grid_attention",
+    "local_attention",
+    "object_affinity",
+    "sine_position_3d",
+    "sparse_attention",
+    "strided_attention",
+]
+
+
+@dataclass(frozen=True)
+class SSTConfig:
+    """Sizes of an SST network; the defaults are those of the paper, as far as it gives them."""
+
+    encoder: str = "resnet101"  # or tiny (paper: ResNet-101)
+    pattern: str = "local"  # dense, grid, local, strided, or local_strided in turn (paper: local is best)
+    layers: int = 2  # L (paper: 1 to 3; local and strided 2)
+    width: int = 96  # C, channels of a cell (paper: not given; its config file embeds in 100)
+    heads: int = 8  # attention heads (its config file: 8)
+    feedforward: int = 192  # channels inside the feed-forward part (paper: not given)
+    h: int = 7  # side of the local window, and stride, in cells (paper: root of the grid's width)
+    temporal: str = "dense"  # local and strided layers see all frames; "same": h counts along t as well
+    local_window: str = "open"  # |offset| < h; "cube": a cube of side h around the cell
+    scale: bool = False  # divide scores by the root of their channels (paper: no)
+    affinity: str = "softmax"  # object affinity is the largest softmax weight, score or distance (paper: open)
+    position: str = "sine"  # sine, learned or none (paper: sine is best)
+    history: int = 2  # tau, earlier frames in the buffer (paper: 1 to 3)
+    keep_first: bool = False  # the frames whose masks were given stay in the buffer (paper: not said)
+    decoder_width: int = 128  # channels inside the decoder (paper: not given)
+    short_side: int | None = None  # pixels, of the frames it works on; None: of the video
+
+    def __post_init__(self) -> None:
+        rules = {
+            "width must be a multiple of heads and of 6": self.width % self.heads == 0 == self.width % 6,
+            "decoder_width must be a multiple of 16": self.decoder_width % 16 == 0,
+            "layers, heads and history (tau) start at 1": min(self.layers, self.heads, self.history) >= 1,
+            f"encoder must be one of {', '.join(ENCODERS)}": self.encoder in ENCODERS,
+            f"affinity must be one of {', '.join(AFFINITIES)}": self.affinity in AFFINITIES,
+            "position must be one of sine, learned, none": self.position in ("sine", "learned", "none"),
+        }
+        if broken := [rule for rule, kept in rules.items() if not kept]:
+            raise InputError(f"{self}: {'; '.join(broken)}.")
+        self.patterns()
+
+    @classmethod
+    def mini(cls) -> SSTConfig:
+        """A network that learns on a laptop."""
+        return cls(
+            encoder="tiny", heads=4, h=5, affinity="distance", history=3, keep_first=True, decoder_width=48,
+            short_side=192,
+        )  # fmt: skip
+
+    def patterns(self) -> list[Pattern]:
+        """The pattern of each layer."""
+        names = ["local", "strided"] if self.pattern == "local_strided" else [self.pattern]
+        names = [names[i % len(names)] for i in range(self.layers)]
+        return [find_pattern(name, self.h, self.scale, self.temporal, self.local_window) for name in names]
+
+
+def sine_position_3d(times: Tensor, height: int, width: int, channels: int, base: float = 100.0) -> Tensor:
+    """Sine position encoding P of Eq. 2: (C, T, H, W), a third of the channels for each of t, y and x.
+
+    Channels j and j+1 of a third are sine and cosine of place / base^(3 j / C); `times` (T,) are frame numbers. A base
+    of 100 suits short axes (10,000 is usual for text). `channels` must be a multiple of 6.
+    """
+    third = channels // 3
+    wave = base ** (torch.arange(0, third, 2, device=times.device) / third)
+
+    def waves(places: Tensor) -> Tensor:
+        angle = places[:, None] / wave
+        return rearrange(torch.stack([angle.sin(), angle.cos()], dim=-1), "n j two -> (j two) n")
+
+    t, y, x = (waves(p) for p in (times, *(torch.arange(n, device=times.device) for n in (height, width))))
+    shape = (third, len(times), height, width)
+    parts = t[:, :, None, None].expand(shape), y[:, None, :, None].expand(shape), x[:, None, None, :].expand(shape)
+    return torch.cat(parts)
+
+
+class LearnedPosition(nn.Module):
+    """The same with a learned vector for every place on every axis, up to `most`; the last serves beyond."""
+
+    def __init__(self, channels: int, most: int = 300) -> None:
+        super().__init__()
+        self.tables = nn.ParameterList(nn.Parameter(0.02 * torch.randn(most, channels)) for _ in range(3))
+
+    def forward(self, times: Tensor, height: int, width: int) -> Tensor:
+        """(C, T, H, W)."""
+        places = times, *(torch.arange(n, device=times.device) for n in (height, width))
+        t, y, x = (table[p.clamp(max=len(table) - 1)].T for table, p in zip(self.tables, places, strict=True))
+        return t[:, :, None, None] + y[:, None, :, None] + x[:, None, None, :]
+
+
+class SSTLayer(nn.Module):
+    """One layer g of the encoder: attention and feed-forward, each with a shortcut and then a norm (Fig. 2)."""
+
+    def __init__(self, config: SSTConfig, pattern: Pattern, name: str) -> None:
+        super().__init__()
+        self.pattern, self.name, self.heads, self.kind = pattern, name, config.heads, config.affinity
+        c = config.width
+        self.query, self.key, self.value, self.project = (nn.Linear(c, c) for _ in range(4))
+        self.norm1, self.norm2 = nn.LayerNorm(c), nn.LayerNorm(c)
+        nn.init.orthogonal_(self.query.weight, gain=0.25)  # at the start like looks at like, neither sure nor lost
+        self.key.load_state_dict(self.query.state_dict())
+        self.feed_forward = nn.Sequential(nn.Linear(c, config.feedforward), nn.ReLU(), nn.Linear(config.feedforward, c))
+
+    def forward(
+        self, x: Tensor, labels: Tensor, objects: int, frames: tuple[int, ...], asked: int
+    ) -> tuple[Tensor, Tensor]:
+        """x (B, T, H, W, C) -> the last `asked` frames of it, a layer on; affinity (B, h, O, H, W) of the last frame.
+
+        Labels (B, T, H, W), -1 in the last frame; `frames` are the numbers of the T frames.
+        """
+        now = x[:, -asked:]
+        q, k, v = (
+            rearrange(part, "b t y x (h c) -> (b h) c t y x", h=self.heads)
+            for part in (self.query(now), self.key(x), self.value(x))
+        )
+        self.look(q[:, :, -1:], k, frames)
+        found = rearrange(self.pattern.attend(q, k, v), "(b h) c t y x -> b t y x (h c)", h=self.heads)
+        now = self.norm1(now + self.project(found))
+        now = self.norm2(now + self.feed_forward(now))
+        labels = repeat(labels, "b t y x -> (b h) t y x", h=self.heads)
+        affinity = self.pattern.affinity(q[:, :, -1:], k, labels, objects, self.kind)
+        return now, rearrange(affinity, "(b h) o 1 y x -> b h o y x", h=self.heads)
+
+    def look(self, q: Tensor, k: Tensor, frames: tuple[int, ...]) -> None:
+        """Record where the last frame looks."""
+        if wants_weights():
+            weights, index = self.pattern.weights(q, k)
+            weights = rearrange(weights, "(b h) n i -> b h n i", h=self.heads)
+            record(weights, Place(self.name, tuple(k.shape[3:]), tuple(k.shape[2:]), frames, index))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What SST knows of one frame."""
+
+    features: list[Tensor]  # of the encoder, finest scale first
+    cells: Tensor  # (B, H, W, C)
+
+
+@dataclass
+class SSTEntry(Entry):
+    """What SST keeps of one frame."""
+
+    cells: Tensor  # (B, H, W, C)
+    labels: Tensor  # (B, H, W), the object that most of each cell belongs to
+    objects: int  # O
+
+
+class SST(VOSNetwork):
+    """The whole network: encoder, sparse transformer over a buffer of frames, decoder."""
+
+    independent_maps = True
+
+    def __init__(self, config: SSTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = ENCODERS[config.encoder]()
+        self.sizing = Sizing(self.encoder.strides[-1], config.short_side)
+        self.schedule = Schedule(
+            first=config.keep_first, previous=False, last=config.history, at_most=config.history + 4
+        )
+        self.schedule_in_training = self.schedule
+        self.project = nn.Conv2d(self.encoder.channels[-1], config.width, kernel_size=1)
+        self.norm = nn.LayerNorm(config.width)  # so that cells and positions are of one size
+        self.position = LearnedPosition(config.width) if config.position == "learned" else None
+        self.layers = nn.ModuleList(
+            SSTLayer(config, pattern, f"layer{i}") for i, pattern in enumerate(config.patterns(), start=1)
+        )
+        told = 2 * config.width + 2 * config.layers * config.heads
+        self.decoder = FPNDecoder(told, self.encoder.channels[:3], config.decoder_width, 1, align_corners=False)
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
+
+    def encode(self, frame: Tensor) -> Seen:
+        """RGB frames (B, 3, H, W) in [0, 1], H and W as `sizing` gives them -> seen."""
+        features = self.encoder((frame - self.mean) / self.std)  # SST Eq. 1
+        return Seen(features, self.norm(rearrange(self.project(features[-1]), "b c y x -> b y x c")))
+
+    def read(self, seen: Seen, memory: Memory) -> tuple[Tensor, Seen]:
+        """Logits (B, O, h, w) of the objects in memory, background first, each to go through a sigmoid; and seen.
+
+        h and w are those of the finest features. Raises InputError when the memory is empty.
+        """
+        if not memory.kept:
+            raise InputError(
+                "SST reads the frames before, but the memory is empty: memorize a frame with its masks first."
+            )
+        entries, objects = memory.kept, memory.kept[-1].objects
+        frames = (*(entry.frame for entry in entries), entries[-1].frame + 1)
+        cells = torch.stack([*(entry.cells for entry in entries), seen.cells], dim=1)  # (B, T, H, W, C)
+        unknown = torch.full_like(entries[-1].labels, -1)
+        labels = torch.stack([*(entry.labels for entry in entries), unknown], dim=1)  # (B, T, H, W)
+
+        x, affinities = cells + self.place(torch.tensor(frames, device=cells.device), cells), []  # SST Eq. 2
+        for layer in self.layers:  # SST Eq. 3
+            last = layer is self.layers[-1]  # nobody reads the earlier frames of its output
+            x, affinity = layer(x, labels, objects, frames, asked=1 if last else len(frames))
+            affinities.append(affinity)
+        return self.decode(seen, x[:, -1], torch.cat(affinities, dim=1)), seen
+
+    def place(self, times: Tensor, cells: Tensor) -> Tensor:
+        """The encoding P of Eq. 2 for frames with these numbers: (T, H, W, C), or 0."""
+        height, width, channels = cells.shape[2:]
+        if self.config.position == "none":
+            return torch.zeros((), device=cells.device)
+        learned = self.position is not None
+        encoding = self.position(times, height, width) if learned else sine_position_3d(times, height, width, channels)
+        return rearrange(encoding, "c t y x -> t y x c")
+
+    def decode(self, seen: Seen, context: Tensor, affinity: Tensor) -> Tensor:
+        """Logits (B, O, h, w) from context (B, H, W, C) and affinity (B, L*h, O, H, W), every object alike."""
+        objects = affinity.shape[2]
+        others = torch.stack(
+            [affinity[:, :, [o for o in range(objects) if o != own]].amax(2) for own in range(objects)], 2
+        )
+        shared = repeat(torch.cat([seen.cells, context], dim=-1), "b y x c -> b c o y x", o=objects)
+        told = rearrange(torch.cat([shared, affinity, others], dim=1), "b c o y x -> (b o) c y x")
+        return rearrange(self.decoder(told, seen.features[:3]), "(b o) 1 y x -> b o y x", o=objects)
+
+    def memorize(self, seen: Seen, masks: Tensor) -> SSTEntry:
+        """Cells and their labels, of a frame whose masks (B, O, H, W) are given or predicted; H, W as of the frame."""
+        labels = F.adaptive_avg_pool2d(masks, seen.cells.shape[1:3]).argmax(dim=1)
+        return SSTEntry(seen.cells, labels, masks.shape[1])

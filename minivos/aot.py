@@ -16,9 +16,9 @@ current frame at once.
 
 Where the released code differs from the text we follow the code: the identity embedding is added before the value
 projection (the text adds it after), the background has an identity of its own, the patches of the identity bank overlap
-by a pixel, and the relative positions stand in short-term attention only. `aot_t` to `swinb_aot_l` are the published
-networks; `aot_mini` is the same with fewer channels on a finer grid (stride 8), an encoder that learns from scratch,
-and an initialisation of our own, with which the untrained network roughly copies masks.
+by a pixel (but for SwinB-L), and the feed-forward part normalises before it convolves. `aot_t` to `swinb_aot_l` are
+the published networks; `aot_mini` is the same with fewer channels on a finer grid (stride 8), an encoder that learns
+from scratch, and an initialisation of our own, with which the untrained network roughly copies masks.
 
 Letters: B batch, N = H*W tokens of one frame, T kept frames, C width, K objects, M identities.
 """
@@ -67,14 +67,14 @@ class AOTConfig:
     decoder_width: int = 256  # channels inside the decoder (paper: 256)
     align_corners: bool = True  # grids share the centres of their corner pixels (code: all but SwinB-L)
     memory_every: int = 0  # keep a predicted frame this often, 0: never (paper: L 5, others never)
-    memory_every_in_training: int = 0  # the same while training (code: L 2, others never)
+    memory_every_in_training: int = 0  # the same while training (paper: L 2, others never)
     memory_size: int = 10_000  # keep at most so many frames (paper: no bound)
     short_side: int | None = None  # pixels, of the frames it works on; None: of the video (paper: as DAVIS, 480)
     longest: int = 1040  # limit in pixels of their long side (code: 1040)
     antialias: bool = False  # average when frames shrink (code: no)
     drop_path: float = 0.1  # share of self-attention and feed-forward branches dropped in training (code: 0.1)
     shuffle_identities: bool = True  # give objects random identities in training (paper: yes)
-    freeze_early: bool = True  # do not train the encoder up to stride 4 (code: yes); tiny trains as a whole
+    freeze_early: bool = True  # do not train the encoder up to stride 4 (paper: yes); tiny trains as a whole
     copy_at_start: bool = False  # initialise so that the untrained network copies masks (ours)
 
     def __post_init__(self) -> None:
@@ -94,10 +94,10 @@ class AOTConfig:
     @classmethod
     def published(cls, variant: str) -> AOTConfig:
         """A published network: t, s, b, l, r50_l or swinb_l (Sec. 5, and the released code)."""
-        l = {"layers": 3, "memory_every": 5, "memory_every_in_training": 2}  # noqa: E741, its name in the paper
+        large = {"layers": 3, "memory_every": 5, "memory_every_in_training": 2}
         changes = {
-            "t": {}, "s": {"layers": 2}, "b": {"layers": 3}, "l": l, "r50_l": l | {"encoder": "resnet50"},
-            "swinb_l": l | {"encoder": "swin_b", "align_corners": False},
+            "t": {}, "s": {"layers": 2}, "b": {"layers": 3}, "l": large, "r50_l": large | {"encoder": "resnet50"},
+            "swinb_l": large | {"encoder": "swin_b", "align_corners": False},
         }  # fmt: skip
         return cls(**changes[variant])
 
@@ -114,7 +114,7 @@ class AOTConfig:
 class IdentityBank(nn.Module):
     """The bank D of M identity vectors, and one for the background (Sec. 4.1).
 
-    `patch` pixels along each side fall into one token, and with `overlap` one more, on the far side of the border.
+    A token is made of `patch` x `patch` pixels; with `overlap` of a row and a column more, shared with its neighbours.
     """
 
     def __init__(self, identities: int, width: int, patch: int, overlap: bool = False) -> None:
@@ -308,9 +308,9 @@ class LSTTBlock(nn.Module):
             itself = KeysValues(trace.keys, self.values_of(y, identity))
             past = (itself, itself)
         long, short = past
-        kept = long.keys.shape[1] // x.shape[1]
+        frames_kept = long.keys.shape[1] // x.shape[1]
         x = x + self.long_term(
-            trace.keys, long.keys, long.values, Place(f"{self.name}/long_term", grid, (kept, *grid), long.frames)
+            trace.keys, long.keys, long.values, Place(f"{self.name}/long_term", grid, (frames_kept, *grid), long.frames)
         )
         x = x + self.short_term(
             trace.keys, short.keys, short.values, Place(f"{self.name}/short_term", grid, (1, *grid), short.frames)

@@ -14,7 +14,7 @@ from minivos.models import load_tensors, only_tensors, read_file
 from minivos.nn.network import VOSNetwork
 
 # Pattern of a released key -> our key. A later rule sees what the earlier ones made of a key.
-AOT_LSTT = (
+AOT_RULES = (
     (r"^encoder_projector\.", "project."),
     (r"^patch_wise_id_bank\.", "identity_bank.embed."),
     (r"^LSTT\.decoder_norms\.", "lstt.norms."),
@@ -49,12 +49,10 @@ AOT_UNUSED = r"^LSTT\.mask_token$|\.num_batches_tracked$|\.relative_position_ind
 
 
 def _mobilenet() -> tuple[tuple[str, str], ...]:
-    """torchvision numbers the blocks in one row, timm by stage; within a block only the names differ."""
+    """Rules from torchvision's names, which number the blocks in one row, to timm's, which number them by stage."""
     rules = [
         (r"^encoder\.features\.0\.0\.", "encoder.body.conv_stem."),
         (r"^encoder\.features\.0\.1\.", "encoder.body.bn1."),
-    ]
-    rules += [
         (r"^encoder\.features\.18\.0\.", "encoder.body.conv_head."),
         (r"^encoder\.features\.18\.1\.", "encoder.body.bn2."),
     ]
@@ -89,7 +87,7 @@ def load_official(model: VOSNetwork, source: str | Path | Mapping[str, Tensor]) 
     for key, value in only_tensors(_unwrapped(found), name).items():
         key = key.removeprefix("module.")
         if not re.search(AOT_UNUSED, key):
-            for pattern, ours in (*AOT_LSTT, *ENCODER_RULES[model.config.encoder]):
+            for pattern, ours in (*AOT_RULES, *ENCODER_RULES[model.config.encoder]):
                 key = re.sub(pattern, ours, key)
             renamed[key] = value
     load_tensors(model, renamed, name)

@@ -11,6 +11,8 @@ in memory it looks. What the memory holds is what the network predicted; what is
     score_table        a network, clips -> text
 """
 
+import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -163,6 +165,22 @@ def score_table(model: VOSNetwork, clips: Iterable[SyntheticClip], **settings: o
     return "\n".join(lines)
 
 
+class _Tally(NamedTuple):
+    """Cells that were asked, and sums of their weight on other frames."""
+
+    asked: float
+    spent: float  # in all
+    right: float  # on the right object
+    shown: float  # on frames that show the true point
+    within_1: float  # ... at most 1 cell from it
+    within_2: float  # ... at most 2 cells from it
+
+    def shares(self) -> Shares:
+        """The sums as shares."""
+        parts = (self.right, self.spent), (self.within_1, self.shown), (self.within_2, self.shown)
+        return Shares(*(min(1.0, part / whole) if whole else math.nan for part, whole in parts))
+
+
 class _Truth:
     """What is right in one clip, cell by cell."""
 
@@ -213,20 +231,26 @@ def _reads(
 
 def _pool(looks: Iterable[tuple[AttentionMap, _Truth]]) -> list[AttentionScore]:
     """One row for each name, over all maps of that name."""
-    tallies: dict[str, np.ndarray] = {}
+    found, chance = defaultdict(list), defaultdict(list)
     for look, truth in looks:
-        both = np.stack([_tally(look, truth), _tally(equal_weights(look), truth)])
-        tallies[look.name] = tallies.get(look.name, 0) + both
-    if not any(asked for (asked, *_), _ in tallies.values()):
+        found[look.name].append(_tally(look, truth))
+        chance[look.name].append(_tally(equal_weights(look), truth))
+    if not any(tally.asked for tallies in found.values() for tally in tallies):
         raise InputError(
             "no map looks from a cell that lies wholly on an object: nothing to score; record predicted frames, and "
             "render larger frames or larger objects"
         )
-    return [_row(name, tally) for name, tally in tallies.items()]
+    return [
+        AttentionScore(name, int(_sum(found[name]).asked), _sum(found[name]).shares(), _sum(chance[name]).shares())
+        for name in found
+    ]
 
 
-def _tally(look: AttentionMap, truth: _Truth) -> np.ndarray:
-    """Asked cells; weight on other frames: all, on the right object, where the point shows, within 1, 2 cells of it."""
+def _sum(tallies: list[_Tally]) -> _Tally:
+    return _Tally(*np.sum(tallies, axis=0).tolist())
+
+
+def _tally(look: AttentionMap, truth: _Truth) -> _Tally:
     objects = truth.objects(look.query_frame, look.query_grid)
     asked = np.flatnonzero(objects)
     frames, grid = look.key_frames, look.key_grid[1:]
@@ -244,12 +268,4 @@ def _tally(look: AttentionMap, truth: _Truth) -> np.ndarray:
         shown += looks.sum()
         within_1 += looks[distance <= 1].sum()
         within_2 += looks[distance <= 2].sum()
-    return np.array([len(asked), spent, right, shown, within_1, within_2])
-
-
-def _row(name: str, tally: np.ndarray) -> AttentionScore:
-    asked, spent, right, shown, within_1, within_2 = tally.T  # each of the network and of equal weights
-    with np.errstate(invalid="ignore"):
-        shares = np.stack([right / spent, within_1 / shown, within_2 / shown], axis=1)
-    ours, chance = (Shares(*row) for row in shares.clip(0, 1).tolist())
-    return AttentionScore(name, int(asked[0]), ours, chance)
+    return _Tally(len(asked), spent, right, shown, within_1, within_2)

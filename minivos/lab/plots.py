@@ -23,11 +23,9 @@ from minivos.errors import InputError
 from minivos.lab.attention_scores import Cells, carried_masks, head_mean
 from minivos.nn.attention import AttentionMap
 from minivos.video import masks
-from minivos.video.metrics import boundary_map, contour_accuracy, region_similarity
+from minivos.video.metrics import region_similarity
 
 PANEL = 2.2  # inches, width of one picture
-GREY, BAND = (150, 150, 150), (225, 225, 225)
-BLACK, BLUE, RED = (tuple(int(value) for value in masks.OKABE_ITO[row]) for row in (0, 5, 6))  # RED is vermilion
 HEAT = "inferno"  # perceptually uniform
 
 
@@ -125,7 +123,7 @@ def attention(
     now, past, grid = look.query_frame, look.key_frames, look.query_grid
     if frames is None:
         size = [max(sides) for sides in zip(grid, look.key_grid[1:], strict=True)]
-        frames = dict.fromkeys((now, *past), np.full((*size, 3), GREY, np.uint8))
+        frames = dict.fromkeys((now, *past), np.full((*size, 3), 150, np.uint8))  # grey
     elif missing := [t for t in (now, *past) if not 0 <= t < len(frames)]:
         raise InputError(f"{len(frames)} frames came, the map is about frame {missing[0]}; give all frames of the clip")
     if not all(0 <= at < cells for at, cells in zip(query, grid, strict=True)):
@@ -265,41 +263,7 @@ def identity_similarity(model: nn.Module | Tensor) -> Figure:
     return figure
 
 
-# Scores and training --------------------------------------------------------------------------------------------------
-
-
-def regions_figure(gt: np.ndarray, pred: np.ndarray) -> Figure:
-    """Region similarity J of two masks bool (H,W), drawn: what both cover, and what only one of them covers."""
-    j = float(region_similarity(gt, pred))
-    gt, pred = np.asarray(gt, bool), np.asarray(pred, bool)
-    parts = {"both": (gt & pred, GREY), "only truth": (gt & ~pred, BLUE), "only prediction": (pred & ~gt, RED)}
-    figure, (axes,) = _panels(1, 1, gt.shape, width=2.2 * PANEL)
-    axes.imshow(_paint(gt.shape, list(parts.values())))
-    _zoom(axes, gt | pred)
-    axes.set_title(f"J = both / any = {(gt & pred).sum()} / {(gt | pred).sum()} = {j:.2f}")
-    _legend(figure, {f"{name} {part.sum()}": colour for name, (part, colour) in parts.items()})
-    return figure
-
-
-def boundary_figure(gt: np.ndarray, pred: np.ndarray, bound_th: float = 0.008) -> Figure:
-    """Contour accuracy F of two masks bool (H,W), drawn: each boundary on the band of tolerance around the other.
-
-    `bound_th` as in `metrics.contour_accuracy`. A mask without a boundary has nothing wrong: its share is 1.
-    """
-    f = float(contour_accuracy(gt, pred, bound_th))
-    radius = int(bound_th) if bound_th >= 1 else math.ceil(bound_th * math.hypot(*gt.shape))
-    true, found = boundary_map(np.asarray(gt, bool)), boundary_map(np.asarray(pred, bool))
-    figure, panels = _panels(2, 2, gt.shape, width=1.7 * PANEL)
-    drawings = [("precision", "prediction", found, true), ("recall", "truth", true, found)]
-    for axes, (name, whose, boundary, other) in zip(panels, drawings, strict=True):
-        band = _surroundings(other, radius)
-        share = (boundary & band).sum() / boundary.sum() if boundary.any() else 1.0
-        axes.imshow(_paint(gt.shape, [(band, BAND), (boundary & band, BLACK), (boundary & ~band, RED)]))
-        _zoom(axes, band | boundary)
-        axes.set_title(f"{name} {share:.2f}: the boundary of the {whose}", fontsize="small")
-    figure.suptitle(f"F = 2PR / (P + R) = {f:.2f}", fontsize="medium")
-    _legend(figure, {f"within {radius} px of the other boundary": BAND, "right": BLACK, "wrong": RED})
-    return figure
+# Training ---------------------------------------------------------------------------------------------------------
 
 
 def curve_figure(history: Sequence[Mapping[str, float]]) -> Figure:
@@ -335,35 +299,9 @@ def _panels(count: int, columns: int, shape: tuple[int, ...], width: float = PAN
     return figure, places[:count]
 
 
-def _zoom(axes: Axes, mask: np.ndarray) -> None:
-    """Show the bounding box of a mask bool (H,W) and a little more; the whole frame if the mask is empty."""
-    if mask.any():
-        (top, bottom), (left, right) = ((at.min(), at.max()) for at in np.nonzero(mask))
-        margin = 3 + 0.1 * max(bottom - top, right - left)
-        axes.set(xlim=(left - margin, right + margin), ylim=(bottom + margin, top - margin))
-
-
-def _paint(shape: tuple[int, int], parts: list[tuple[np.ndarray, tuple[int, int, int]]]) -> np.ndarray:
-    """Masks bool (H,W) in their colours on white, later ones on top: uint8 (H,W,3)."""
-    picture = np.full((*shape, 3), 255, np.uint8)
-    for part, colour in parts:
-        picture[part] = colour
-    return picture
-
-
 def _legend(figure: Figure, colours: Mapping[str, tuple[int, int, int]]) -> None:
     patches = [Patch(facecolor=np.divide(rgb, 255), edgecolor="0.5", label=name) for name, rgb in colours.items()]
     figure.legend(handles=patches, loc="outside lower center", ncols=3, fontsize="small", frameon=False)
-
-
-def _surroundings(boundary: np.ndarray, radius: int) -> np.ndarray:
-    """Pixels at most `radius` from a boundary pixel, bool (H,W)."""
-    height, width = boundary.shape
-    near, padded = np.zeros_like(boundary), np.pad(boundary, radius)
-    for y, x in product(range(2 * radius + 1), repeat=2):
-        if math.hypot(y - radius, x - radius) <= radius:
-            near |= padded[y : y + height, x : x + width]
-    return near
 
 
 def _moving_mean(values: np.ndarray, window: int) -> np.ndarray:

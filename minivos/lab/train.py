@@ -49,13 +49,13 @@ class Recipe:
     final_learning_rate: float = 2e-5  # lowest (paper: 2e-5; code: 1e-5 for R50-L and SwinB-L on video)
     encoder_rate: float = 1.0  # how far the encoder's rate rises above the lowest, over the others' (paper: 0.1)
     weight_decay: float = 0.03  # (paper: 0.03, then 0.07)
-    warm_up: float = 0.05  # share with rising learning rate (paper: 0.05)
+    warm_up: float = 0.05  # share with rising learning rate (code: 0.05)
     easy: float = 0.2  # share over which clips grow from easy to hard
-    auxiliary: float = 0.1  # share over which the loss on the given frame fades (paper: 0.1, then 1)
+    auxiliary: float = 0.1  # share over which the loss on the given frame fades (code: 0.1, then 1)
     feed_predictions_from: float = 0.35  # from here on the memory gets predicted masks (code: 1, then 0.5)
     freeze_late_from: float = 1.0  # from here on the network's `frozen_late` weights stay (code: 1, then 0.5)
-    hardest: float = 0.4  # share of the pixels in the cross-entropy from the middle of the run on (paper: 0.15)
-    clip_norm: float = 5.0  # of gradients (paper: 5)
+    hardest: float = 0.4  # share of the pixels in the cross-entropy from the middle of the run on (code: 0.15)
+    clip_norm: float = 5.0  # of gradients (code: 5)
     footage: str = "synthetic"  # what the clips are: synthetic, stills or video (paper: stills, then video)
     pool: int = 32  # clips held ready to cut samples out of; 0: each clip is a finished sample
     seed: int = 0
@@ -103,7 +103,8 @@ def learning_rate(recipe: Recipe, progress: float) -> float:
     low, high = recipe.final_learning_rate, recipe.learning_rate
     if progress < recipe.warm_up:
         return low + (high - low) * progress / recipe.warm_up
-    step, steps = (recipe.steps * (share - recipe.warm_up) for share in (progress, 1))  # since the warm-up
+    step = recipe.steps * (progress - recipe.warm_up)  # since the warm-up
+    steps = recipe.steps * (1 - recipe.warm_up)
     return low + (high - low) * (1 - step / (steps + 1)) ** 0.9
 
 
@@ -170,7 +171,10 @@ def train(
     save_every: int = 200,
     workers: int = 0,
 ) -> list[dict[str, float]]:
-    """Train the network in place, leave it with the averaged weights, and return the log, one row per step.
+    """Train the network in place, leave it with the averaged weights, and return the log.
+
+    A row per step: step, loss (with the auxiliary one, of the hardest pixels only), J on the training clips, learning
+    rate, seconds, and how many of them went into the data.
 
     With `out`, writes `log.csv` and `checkpoint.pt` there every `save_every` steps and at the end, and goes on exactly
     where a checkpoint there left off (with `minutes` the schedules follow the clock). Under torchrun, once a process
@@ -185,7 +189,7 @@ def train(
         raise InputError(f"A batch of {recipe.batch} does not divide among {world} processes: choose a multiple.")
     if (side := fit_side(network, recipe).side) != recipe.side:
         raise InputError(f"Frames of {recipe.side} pixels do not suit this network: use side={side}.")
-    rows = range(rank * recipe.batch // world, (rank + 1) * recipe.batch // world)
+    my_share = range(rank * recipe.batch // world, (rank + 1) * recipe.batch // world)  # of each batch
     unroll: nn.Module = Unroll(network.to(device).train())
     if world > 1:
         unroll = DistributedDataParallel(unroll)
@@ -193,13 +197,13 @@ def train(
     optimiser = torch.optim.AdamW(weight_groups(network, recipe.weight_decay))
     state = {"network": network, "averaged": averaged, "optimiser": optimiser}
     history = load_checkpoint(out, recipe, state) if out else []
-    batches = draw_batches(make_clip or clips_for(recipe), recipe, len(history), rows, workers)
+    batches = draw_batches(make_clip or clips_for(recipe), recipe, len(history), my_share, workers)
 
     with tqdm(total=recipe.steps, initial=len(history), unit="step", disable=rank > 0 or None) as bar:
         while (progress := how_far(recipe, history, device)) < 1:
             began, step = time.perf_counter(), len(history)
             batch = next(batches)
-            rendered = time.perf_counter()
+            data_ready = time.perf_counter()
 
             torch.manual_seed(1_000_003 * recipe.seed + step)  # all chance is a function of (seed, step)
             for group in optimiser.param_groups:
@@ -215,7 +219,7 @@ def train(
 
             row = {"step": step, "loss": loss.item(), "J": j.item(), "learning_rate": learning_rate(recipe, progress)}
             seconds = time.perf_counter() - began
-            history.append(row | {"seconds": seconds, "data_seconds": rendered - began})
+            history.append(row | {"seconds": seconds, "data_seconds": data_ready - began})
             bar.update()
             bar.set_postfix_str(f"loss {row['loss']:.3f}, J {row['J']:.2f}", refresh=False)
             if out and rank == 0 and len(history) % save_every == 0:

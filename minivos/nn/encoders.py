@@ -104,12 +104,16 @@ class FoldedNormAct(FrozenBatchNormAct2d):
 
 
 def freeze_batch_norm(network: nn.Module) -> nn.Module:
-    """The network with every batch norm frozen (statistics, scale and shift are buffers) and folded."""
+    """The network with every batch norm frozen (statistics, scale and shift are buffers) and folded.
+
+    Every norm must stand right after its convolution, as in timm's networks.
+    """
     network = freeze_batch_norm_2d(network)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             conv = module
         elif isinstance(module, FrozenBatchNorm2d | FrozenBatchNormAct2d):
+            assert conv.out_channels == module.num_features, f"{module} does not follow {conv}"
             conv.__class__, conv.norm = FoldedConv, (module,)
             module.__class__ = FoldedNorm if isinstance(module, FrozenBatchNorm2d) else FoldedNormAct
     return network

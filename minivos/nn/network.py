@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -75,10 +75,9 @@ class Sizing:
 class Entry:
     """What is kept of one frame; networks subclass it. The memory stamps it when it takes it in."""
 
-    def __post_init__(self) -> None:
-        self.frame = -1  # frame number
-        self.reference = False  # its masks were given, not predicted
-        self.steady = False  # stays until `at_most` is reached
+    frame: int = field(default=-1, init=False)  # frame number
+    reference: bool = field(default=False, init=False)  # its masks were given, not predicted
+    steady: bool = field(default=False, init=False)  # stays until `at_most` is reached
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,8 @@ class Pattern:
         out = q.new_zeros(q.shape[0], v.shape[1], *q.shape[2:])
         for queries, keys in self.boxes(tuple(k.shape[2:]), q.shape[2]):
             here, there = _at(queries, q.shape[2] - k.shape[2]), _at(keys)
-            mine, theirs, values = (rearrange(x, "b c t y x -> b 1 (t y x) c") for x in (q[here], k[there], v[there]))
+            parts = (rearrange(x, "b c t y x -> b 1 (t y x) c") for x in (q[here], k[there], v[there]))
+            mine, theirs, values = (part.contiguous() for part in parts)  # for PyTorch's kernel without a map
             mask = self.seen(queries, keys, q.device)
             found = F.scaled_dot_product_attention(mine, theirs, values, mask, scale=self.factor(q))  # SST Eq. 5, 6
             out[here] = rearrange(found, "b 1 n c -> b c n").unflatten(2, [len(axis) for axis in queries])

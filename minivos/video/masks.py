@@ -48,12 +48,12 @@ def one_hot(labels: torch.Tensor, objects: int) -> torch.Tensor:
 
     Raises InputError when a label is neither void nor in 0..objects.
     """
-    ids = rearrange(torch.arange(objects + 1, device=labels.device), "k -> 1 k 1 1")
-    masks = rearrange(labels, "b h w -> b 1 h w") == ids
-    if not (masks.any(dim=1) | (labels == VOID)).all():
+    known = (labels >= 0) & (labels <= objects) | (labels == VOID)
+    if not known.all():
         found = labels.unique().tolist()
         raise InputError(f"one_hot got labels {found} for {objects} objects; expected 0..{objects}: renumber them")
-    return masks.float()
+    ids = rearrange(torch.arange(objects + 1, device=labels.device), "k -> 1 k 1 1")
+    return (rearrange(labels, "b h w -> b 1 h w") == ids).float()
 
 
 def resize(masks: torch.Tensor, size: tuple[int, int], align_corners: bool = False) -> torch.Tensor:

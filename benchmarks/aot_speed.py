@@ -9,7 +9,7 @@ resizing pictures and the given frame are not. Weights are random: they do not c
 frames in memory, the others one. Each variant and form is measured in a process of its own, frame by frame in turn for
 each number of objects; "times" is over the first number, and the peak memory is that of the whole process. "explicit"
 is the same network with every attention written out, as it runs while attention is recorded. To time the parts on a GPU
-it is waited for after each, which makes totals a little long; with --compile nothing but the total is timed.
+it is waited for after each, which makes totals a little long; with --compile only memorize is timed apart.
 """
 
 import argparse
@@ -39,11 +39,10 @@ class Stopwatch:
     """Adds up the seconds spent in the parts of a network, frame by frame."""
 
     def __init__(self, device: str) -> None:
-        self.device, self.spent, self.began, self.parts = device, defaultdict(float), {}, False
+        self.device, self.spent, self.began = device, defaultdict(float), {}
 
     def watch_parts(self, network: AOT) -> None:
         """Count the forward passes of the network's parts."""
-        self.parts = True
         for module in network.modules():
             if type(module) in KINDS:
                 self.watch(module, KINDS[type(module)])
@@ -92,11 +91,9 @@ class Follower:
         network, began = self.network, watch.now()
         logits, seen = network.read(network.encode(frame), self.memory)
         found = resize(logits.float(), video_size, network.sizing.align_corners).max(1).indices
-        if watch.parts:
-            watch.start("memorize")
+        watch.start("memorize")
         self.memory.add(network.memorize(seen, one_hot(resize(found, frame.shape[-2:]), self.objects)), t)
-        if watch.parts:
-            watch.stop("memorize")
+        watch.stop("memorize")
         self.seconds.append(watch.now() - began)
         for part, spent in watch.spent.items():
             self.parts[part].append(spent)
@@ -149,7 +146,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=[480, 854], metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--autocast", choices=["bfloat16", "float16"])
-    parser.add_argument("--compile", action="store_true", help="torch.compile; gives no parts")
+    parser.add_argument("--compile", action="store_true", help="torch.compile; of the parts gives memorize only")
     parser.add_argument("--no-explicit", action="store_true", help="leave the explicit forms out")
     settings = parser.parse_args()
 

@@ -393,12 +393,10 @@ class AOT(VOSNetwork):
         if config.freeze_early:
             for part in self.encoder.early():
                 part.requires_grad_(False)
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
 
     def encode(self, frame: Tensor) -> Seen:
         """RGB frames (B, 3, H, W) in [0, 1], H and W as `sizing` gives them -> seen."""
-        features = self.encoder((frame - self.mean) / self.std)
+        features = self.encoder(self.normalise(frame))
         tokens = self.project(features[-1])
         return Seen(features, rearrange(tokens, "b c y x -> b (y x) c"), tuple(tokens.shape[-2:]))
 

@@ -96,7 +96,7 @@ class SSTConfig:
         }
         if broken := [rule for rule, kept in rules.items() if not kept]:
             raise InputError(f"{self}: {'; '.join(broken)}.")
-        self.patterns()
+        self.patterns()  # which raise for settings that no pattern can have
 
     @classmethod
     def mini(cls) -> SSTConfig:
@@ -133,7 +133,10 @@ def sine_position_3d(times: Tensor, height: int, width: int, channels: int, base
 
 
 class LearnedPosition(nn.Module):
-    """The same with a learned vector for every place on every axis, up to `most`; the last serves beyond."""
+    """Position encoding P of Eq. 2 as a sum of three learned vectors, one for each of t, y and x.
+
+    Each axis has `most` of them; the last serves for all places beyond.
+    """
 
     def __init__(self, channels: int, most: int = 300) -> None:
         super().__init__()
@@ -226,12 +229,10 @@ class SST(VOSNetwork):
         )
         told = 2 * config.width + 2 * config.layers * config.heads
         self.decoder = FPNDecoder(told, self.encoder.channels[:3], config.decoder_width, 1, align_corners=False)
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
 
     def encode(self, frame: Tensor) -> Seen:
         """RGB frames (B, 3, H, W) in [0, 1], H and W as `sizing` gives them -> seen."""
-        features = self.encoder((frame - self.mean) / self.std)  # SST Eq. 1
+        features = self.encoder(self.normalise(frame))  # SST Eq. 1
         return Seen(features, self.norm(rearrange(self.project(features[-1]), "b c y x -> b y x c")))
 
     def read(self, seen: Seen, memory: Memory) -> tuple[Tensor, Seen]:
@@ -268,9 +269,8 @@ class SST(VOSNetwork):
     def decode(self, seen: Seen, context: Tensor, affinity: Tensor) -> Tensor:
         """Logits (B, O, h, w) from context (B, H, W, C) and affinity (B, L*h, O, H, W), every object alike."""
         objects = affinity.shape[2]
-        others = torch.stack(
-            [affinity[:, :, [o for o in range(objects) if o != own]].amax(2) for own in range(objects)], 2
-        )
+        own = torch.eye(objects, dtype=torch.bool, device=affinity.device)[:, :, None, None]
+        others = affinity[:, :, None].masked_fill(own, 0).amax(dim=3)  # (B, L*h, O, H, W); 0 is the least affinity
         shared = repeat(torch.cat([seen.cells, context], dim=-1), "b y x c -> b c o y x", o=objects)
         told = rearrange(torch.cat([shared, affinity, others], dim=1), "b c o y x -> (b o) c y x")
         return rearrange(self.decoder(told, seen.features[:3]), "(b o) 1 y x -> b o y x", o=objects)

@@ -173,6 +173,24 @@ def test_any_number_of_objects_and_their_order_does_not_matter(objects):
     assert not torch.allclose(logits[:, 0], logits[:, 1], atol=1e-3)
 
 
+def test_the_decoder_hears_each_objects_affinity_and_the_largest_of_the_others(monkeypatch):
+    network, told = tiny_sst(), []
+    monkeypatch.setattr(network.decoder, "forward", lambda x, shortcuts: told.append(x) or x[:, :1])
+    affinity = torch.rand(1, 4, 3, 4, 5)
+    network.decode(network.encode(torch.rand(1, 3, 32, 40)), torch.rand(1, 4, 5, 24), affinity)
+    own, others = told[0][:, 48:52], told[0][:, 52:]
+    assert torch.equal(own, affinity[0].movedim(1, 0))
+    for number, rest in enumerate(([1, 2], [0, 2], [0, 1])):
+        assert torch.equal(others[number], affinity[0][:, rest].amax(dim=1))
+
+
+def test_a_clip_without_objects_is_all_background():
+    frames, masks = frames_and_masks()
+    network = tiny_sst()
+    logits, _ = network.read(network.encode(frames[3:]), remember(network, frames[:3], torch.ones_like(masks[:3, :1])))
+    assert logits.shape == (1, 1, 16, 20) and logits.isfinite().all()
+
+
 def test_the_decoder_hears_of_objects_by_affinity_only():
     frames, masks = frames_and_masks()
     network = tiny_sst()

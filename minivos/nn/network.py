@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from minivos.errors import InputError
@@ -30,6 +31,15 @@ class VOSNetwork(nn.Module):
     )
     no_decay: tuple[str, ...] = ()  # names (with wildcards) of weights, beside biases and norms, that never decay
     frozen_late: tuple[str, ...] = ()  # ... of weights that a recipe may stop training midway
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
+
+    def normalise(self, frame: Tensor) -> Tensor:
+        """RGB in [0, 1] (B, 3, H, W) as image encoders expect it: by mean and deviation of ImageNet's pictures."""
+        return (frame - self.mean) / self.std
 
     def encode(self, frame: Tensor) -> Any:
         """Features of one frame: (B, 3, H, W), RGB in [0, 1] -> seen."""

@@ -103,9 +103,8 @@ class Pattern:
         for queries, keys in self.boxes(tuple(k.shape[2:]), q.shape[2]):
             here, there = _at(queries, q.shape[2] - k.shape[2]), _at(keys)
             mine, theirs = (rearrange(x, "b c t y x -> b (t y x) c") for x in (q[here], k[there]))
-            allowed = (
-                _cells(keys, q.device)[:, 0] < _cells(queries, q.device)[:, :1]
-            )  # (queries, keys), strictly earlier
+            key_times, query_times = _cells(keys, q.device)[:, 0], _cells(queries, q.device)[:, :1]
+            allowed = key_times < query_times  # (queries, keys)
             scores = mine @ theirs.mT
             if (mask := self.seen(queries, keys, q.device)) is not None:
                 allowed, scores = allowed & mask, scores.masked_fill(~mask, -torch.inf)

@@ -151,9 +151,10 @@ class Local(Pattern):
         return (offset >= low) & (offset <= high)
 
     def stretches(self, length: int) -> list[tuple[range, range]]:
-        """h queries in a row, and all that they reach."""
-        (low, high), starts = self.reach(), range(0, length, self.h)
-        ends = [min(start + self.h, length) for start in starts]
+        """h queries in a row, or 8 where h is less, and all that they reach."""
+        (low, high), queries = self.reach(), max(self.h, 8)  # smaller boxes cost more in calls than they save
+        starts = range(0, length, queries)
+        ends = [min(start + queries, length) for start in starts]
         return [(range(a, b), range(max(0, a + low), min(length, b + high))) for a, b in zip(starts, ends, strict=True)]
 
 

@@ -238,8 +238,9 @@ def strongest(links: Tensor, allowed: Tensor, labels: Tensor, objects: int) -> T
 
     Links (B, ..., keys) in which `allowed` and `labels` can be broadcast.
     """
-    mine = [links.masked_fill(~(allowed & (labels == number)), 0).amax(dim=-1) for number in range(objects)]
-    return torch.stack(mine, dim=1)
+    mine = (links.detach().masked_fill(~(allowed & (labels == number)), 0) for number in range(objects))
+    largest, places = (torch.stack(found, dim=-1) for found in zip(*(x.max(dim=-1) for x in mine), strict=True))
+    return links.gather(-1, places).where(largest > 0, 0).movedim(-1, 1)  # gradients flow to these few links only
 
 
 def _channels_last(x: Tensor) -> Tensor:

@@ -228,27 +228,39 @@ def eval_command(
 @plain_errors
 def demo(
     out: Annotated[Path, typer.Option(help="the page to write")] = Path("out/report.html"),
-    model: Model = "aot_mini",
+    model: Annotated[
+        list[str] | None, typer.Option(help="model name, repeatable; all that come with weights if not given")
+    ] = None,
     weights: Weights = "mini",
     device: Device = "auto",
 ) -> None:
     """Segment the sample clips with the shipped weights and write a page to look at."""
-    began = time.perf_counter()
-    network = create_model(model, weights).to(pick_device(device))
-    clips = DavisDataset(samples_root(), split="scenarios")
-    cards = build_cards(network, clips)
+    began, where = time.perf_counter(), pick_device(device)
+    names = model or [name for name in list_models() if has_weights(name)]
+    networks = {name: create_model(name, weights).to(where) for name in names}
+    cards = build_cards(networks, DavisDataset(samples_root(), split="scenarios"))
     out.parent.mkdir(parents=True, exist_ok=True)
-    facts = {"network": f"{model}, {parameters(network):,} parameters", "weights": weights}
-    if weights == "mini":
-        minutes = read_facts(model)["minutes"]
-        facts["trained"] = f"{minutes:.0f} minutes on synthetic clips only, none of them shown here"
-    write_report(out, cards, facts)
-    methods = list(cards[0].scores)
-    print(f"{'J&F':22}" + "".join(f"{method:>22}" for method in methods) + f"{'frames per second':>22}")
+    write_report(out, cards, {name: describe(name, network, weights) for name, network in networks.items()})
+    columns = list(cards[0].scores) + [f"{name}, frames/s" for name in names]
+    print(f"{'J&F':20}" + "".join(f"{column:>21}" for column in columns))
     for card in cards:
-        print(f"{card.name:22}" + "".join(f"{card.scores[m]:22.2f}" for m in methods) + f"{card.fps:22.1f}")
+        rates = "".join(f"{rate:21.1f}" for rate in card.fps.values())
+        print(f"{card.name:20}" + "".join(f"{score:21.2f}" for score in card.scores.values()) + rates)
     print(f"{time.perf_counter() - began:.0f} seconds in all")
     print(f"Open this page in a browser: {out.resolve()}")
+
+
+def describe(name: str, network: torch.nn.Module, weights: str) -> str:
+    """Size of a network and where its weights come from."""
+    origin = f"weights {weights}"
+    if weights == "mini":
+        origin = f"trained for {training_minutes(read_facts(name)):.0f} minutes on synthetic clips, none of them shown"
+    return f"{parameters(network):,} parameters, {origin}"
+
+
+def training_minutes(facts: dict[str, Any]) -> float:
+    """Minutes of a training and of those whose weights it started from."""
+    return facts.get("minutes", 0) + (training_minutes(facts["start"]) if "start" in facts else 0)
 
 
 @app.command()

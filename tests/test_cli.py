@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import minivos
-from minivos.cli import app
-from minivos.models import save_weights
+from minivos.cli import app, training_minutes
+from minivos.models import has_weights, save_weights
 from minivos.video.clip import OverlayWriter, read_mask, write_mask
 from minivos.video.datasets import samples_root
 from reference_weights import state_dict
@@ -203,6 +203,23 @@ def test_eval_prints_a_table_and_writes_csv(tmp_path: Path) -> None:
     (tmp_path / "pred/00002.png").unlink()
     status, printed = run("eval", tmp_path / "gt", tmp_path / "pred", "--csv", tmp_path / "new.csv")
     assert status == 2 and "00002.png" in printed and not (tmp_path / "new.csv").exists()
+
+
+def test_demo_shows_every_network_that_comes_with_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, masks = zip(*map(square, range(4)), strict=True)
+    clip = minivos.Clip(np.stack(frames), dict(enumerate(masks)), name="square")
+    monkeypatch.setattr("minivos.cli.DavisDataset", lambda root, split: [clip])
+    status, printed = run("demo", "--out", tmp_path / "new/report.html", "--device", "cpu")
+    assert status == 0, printed
+    page = (tmp_path / "new/report.html").read_text()
+    for name in filter(has_weights, minivos.list_models()):
+        assert f"{name}, frames/s" in printed
+        assert f"<dt>{name}</dt>" in page and f"<span>{name}</span>" in page
+
+
+def test_minutes_of_a_training_add_up_over_what_it_started_from() -> None:
+    facts = {"minutes": 5.0, "start": {"minutes": 2.5, "start": {"weights": "imagenet"}}}
+    assert training_minutes(facts) == 7.5
 
 
 def test_train_rejects_settings_it_does_not_know(tmp_path: Path) -> None:

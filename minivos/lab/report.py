@@ -1,7 +1,8 @@
-"""One HTML page that shows what a network does on a few clips; it needs no network connection and no other file."""
+"""One HTML page that shows what networks do on a few clips; it needs no internet connection and no other file."""
 
 import base64
 import io
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -26,7 +27,6 @@ from minivos.video.clip import Clip
 from minivos.video.files import whole_file
 from minivos.video.masks import is_object, overlay
 
-NETWORK = "network"
 FRAME_TIME, LAST_FRAME_TIME = 125, 750  # milliseconds in the animations
 GAP = 4  # pixels between the panels of an animation
 QUALITY = 70  # of WebP, in 0..100
@@ -51,11 +51,11 @@ dd { margin: 0 }
 figure { margin: 1rem 0 }
 img { display: block; width: 100%; height: auto; border-radius: .3rem; background: #fff }
 .look img { width: auto; max-width: 100% }
-.panels { display: grid; grid-template-columns: repeat(3, 1fr); text-align: center }
+.panels { display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; text-align: center }
 """
 
 INTRODUCTION = """
-<p>A network gets the masks of some objects in the first frame of a clip and finds the same objects in every later
+<p>Each network gets the masks of some objects in the first frame of a clip and finds the same objects in every later
 frame, one frame after the other.</p>
 <p><b>J&amp;F</b> is the score of the DAVIS benchmark, from 0 to 1: the mean of region overlap J and contour accuracy F.
 Two baselines that learn nothing show how hard a clip is: one repeats the first mask, the other moves it along with
@@ -70,16 +70,16 @@ class Card:
     name: str
     frames: np.ndarray  # uint8 (T,H,W,3)
     truth: np.ndarray  # uint8 (T,H,W)
-    prediction: np.ndarray  # uint8 (T,H,W)
-    scores: Mapping[str, float]  # J&F in [0,1] of the network and of the baselines
-    fps: float  # frames per second of the network
-    looks: Mapping[str, Figure]  # what there is to see -> where the network looked
+    predictions: Mapping[str, np.ndarray]  # of each network, uint8 (T,H,W)
+    scores: Mapping[str, float]  # J&F in [0,1] of the networks and of the baselines
+    fps: Mapping[str, float]  # frames per second of each network
+    looks: Mapping[str, Figure]  # what there is to see -> where a network looked
 
     def __post_init__(self) -> None:
-        shapes = self.frames.shape[:3], self.truth.shape, self.prediction.shape
+        shapes = self.frames.shape[:3], self.truth.shape, *(labels.shape for labels in self.predictions.values())
         if len(set(shapes)) > 1:
             raise InputError(
-                f"{self.name} has frames, truth and prediction of (T,H,W) {', '.join(map(str, shapes))}; "
+                f"{self.name} has frames, truth and predictions of (T,H,W) {', '.join(map(str, shapes))}; "
                 "expected the same: predict every frame at the size of the clip"
             )
 
@@ -87,57 +87,58 @@ class Card:
 # From clips to cards --------------------------------------------------------------------------------------------------
 
 
-def build_cards(model: VOSNetwork, clips: Iterable[Clip], **settings: object) -> list[Card]:
-    """Segment, time and score each clip, and look at the attention once; `settings` go to `Tracker`.
+def build_cards(models: Mapping[str, VOSNetwork], clips: Iterable[Clip], **settings: object) -> list[Card]:
+    """Let the named networks segment each clip, time and score them, and look once at what they attend to.
 
-    Raises InputError for a clip that lacks the mask of a frame.
+    `settings` go to `Tracker`. Raises InputError for a clip that lacks the mask of a frame.
     """
-    return [build_card(model, clip, **settings) for clip in tqdm(clips, unit="clip", disable=None)]
+    return [build_card(models, clip, **settings) for clip in tqdm(clips, unit="clip", disable=None)]
 
 
-def build_card(model: VOSNetwork, clip: Clip, **settings: object) -> Card:
+def build_card(models: Mapping[str, VOSNetwork], clip: Clip, **settings: object) -> Card:
     """See `build_cards`."""
-    truth = every_mask(clip)
-    began = time.perf_counter()
-    prediction = propagate(model, clip, **settings)
-    fps = len(clip) / (time.perf_counter() - began)
-    answers = {
-        NETWORK: prediction,
-        "first mask repeated": repeat_first_mask(clip),
-        "block matching": block_matching(clip),
-    }
+    truth, predictions, fps, looks = every_mask(clip), {}, {}, {}
+    for name, model in models.items():
+        began = time.perf_counter()
+        predictions[name] = propagate(model, clip, **settings)
+        fps[name] = len(clip) / (time.perf_counter() - began)
+        looks |= look_at_attention(name, model, clip.frames, truth, **settings)
+    answers = predictions | {"first mask repeated": repeat_first_mask(clip), "block matching": block_matching(clip)}
     scores = {name: Evaluation.of({clip.name: (truth, labels)}).mean for name, labels in answers.items()}
-    looks = look_at_attention(model, clip.frames, truth, **settings)
-    return Card(clip.name, clip.frames, truth, prediction, scores, fps, looks)
+    return Card(clip.name, clip.frames, truth, predictions, scores, fps, looks)
 
 
 def look_at_attention(
-    model: VOSNetwork, frames: np.ndarray, truth: np.ndarray, **settings: object
+    name: str, model: VOSNetwork, frames: np.ndarray, truth: np.ndarray, **settings: object
 ) -> dict[str, Figure]:
-    """Where the last block looks from a pixel amid the largest object of a later frame: {what to see: figure}."""
+    """Where a network looks from a pixel amid the largest object of a later frame: {what to see: figure}."""
     present = [t for t in range(len(frames) * 3 // 4 + 1) if is_object(truth[t]).any()]
     now = present[-1]
     object_id, pixel = middle_of_largest_object(truth[now])
     tracker = Tracker(model, **settings)
     for t in range(now):
         tracker.step(frames[t], truth[0] if t == 0 else None)
-    with record_attention(only="*_term") as maps:
+    with record_attention() as maps:
         labels = tracker.step(frames[now], truth[0] if now == 0 else None)
 
     looks = {}
-    for kind, reach in (("long", "the frames in memory"), ("short", "a window of the frame before")):
-        seen = maps.find(f"*/{kind}_term")
+    for seen in last_memory_reads(maps):
         cell = tuple(
             at * cells // side for at, cells, side in zip(pixel, seen.query_grid, truth.shape[1:], strict=True)
         )
         hit = weight_on_object(seen, cell, truth == object_id)
         sentence = (
-            f"Where the network looks, {kind}-term attention: the cross is one pixel of object {object_id} in frame "
-            f"{now}. It looks for itself in {reach}; the brighter a cell, the more it counts. "
-            f"{hit:.0%} of the weight lies on the same object."
+            f"Where {name} looks, {seen.name}: the cross is one pixel of object {object_id} in frame {now}; the "
+            f"brighter a cell, the more it counts. {hit:.0%} of the weight lies on the same object."
         )
         looks[sentence] = plots.attention(seen, cell, frames, mask=labels)
     return looks
+
+
+def last_memory_reads(maps: Iterable[AttentionMap]) -> list[AttentionMap]:
+    """Of the maps that look at other frames, the last of each kind; block1/long and block2/long are of one kind."""
+    reads = (seen for seen in maps if set(seen.key_frames) != {seen.query_frame})
+    return list({re.sub(r"\d+", "", seen.name): seen for seen in reads}.values())
 
 
 def middle_of_largest_object(labels: np.ndarray) -> tuple[int, tuple[int, int]]:
@@ -179,7 +180,7 @@ def write_report(path: str | Path, cards: list[Card], facts: Mapping[str, object
 <style>{STYLE}</style>
 </head>
 <body>
-<h1>What the network segments, and where it looks</h1>
+<h1>What the networks segment, and where they look</h1>
 {INTRODUCTION}
 {_fact_list(facts)}
 {_summary(cards)}
@@ -198,36 +199,41 @@ def _fact_list(facts: Mapping[str, object]) -> str:
 
 def _summary(cards: list[Card]) -> str:
     """The table of all clips; the best score of each is bold."""
-    methods = list(cards[0].scores)
-    rows = [(card.name, list(card.scores.values()), card.fps) for card in cards]
+    methods, networks = list(cards[0].scores), list(cards[0].fps)
+    rows = [(card.name, list(card.scores.values()), list(card.fps.values())) for card in cards]
     means = np.mean([scores for _, scores, _ in rows], axis=0).tolist()
-    frames, seconds = zip(*((len(card.frames), len(card.frames) / card.fps) for card in cards), strict=True)
-    rows.append(("mean of the clips", means, sum(frames) / sum(seconds)))
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in ("J&F", *methods, "frames per second"))
+    lengths = [len(card.frames) for card in cards]
+    seconds = [[frames / card.fps[name] for frames, card in zip(lengths, cards, strict=True)] for name in networks]
+    rows.append(("mean of the clips", means, [sum(lengths) / sum(spent) for spent in seconds]))
+    names = ["J&F", *methods, *(f"{name}, frames per second" for name in networks)]
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
     body = "".join(_row(*row) for row in rows)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _row(name: str, scores: list[float], fps: float) -> str:
-    cells = (f"<td><b>{score:.2f}</b></td>" if score == max(scores) else f"<td>{score:.2f}</td>" for score in scores)
-    return f'<tr><th scope="row">{escape(name)}</th>{"".join(cells)}<td>{fps:.1f}</td></tr>'
+def _row(name: str, scores: list[float], fps: list[float]) -> str:
+    cells = [f"<td><b>{score:.2f}</b></td>" if score == max(scores) else f"<td>{score:.2f}</td>" for score in scores]
+    cells += [f"<td>{rate:.1f}</td>" for rate in fps]
+    return f'<tr><th scope="row">{escape(name)}</th>{"".join(cells)}</tr>'
 
 
 def _section(card: Card) -> str:
-    name, scores = escape(card.name), [f"{method} {score:.2f}" for method, score in card.scores.items()]
+    name, networks = escape(card.name), list(card.predictions)
+    scores = " · ".join(f"{method} {score:.2f}" for method, score in card.scores.items())
+    captions = "".join(f"<span>{escape(caption)}</span>" for caption in ("truth", *networks))
     looks = "".join(_look(card.name, sentence, figure) for sentence, figure in card.looks.items())
     alt = (
-        f"Animation of the clip {name}, {len(card.frames)} frames in three panels: the true masks, "
-        "the masks of the network, and the pixels where the two differ."
+        f"Animation of the clip {name}, {len(card.frames)} frames. Above: the true masks and those of "
+        f"{escape(', '.join(networks))}. Below: the frame, and the pixels where each network differs from the truth."
     )
     return f"""
 <section>
 <h2>{name}</h2>
 <figure>
 <img src="{_data_url("webp", film(card))}" alt="{alt}">
-<figcaption class="panels"><span>truth</span><span>network</span><span>mistakes (white)</span></figcaption>
+<figcaption><div class="panels">{captions}</div>Below: the frame, and what each network got wrong (white).</figcaption>
 </figure>
-<p>J&amp;F: {escape(" · ".join(scores))}. The network runs at {card.fps:.1f} frames per second.</p>
+<p>J&amp;F: {escape(scores)}.</p>
 {looks}
 </section>
 """
@@ -241,20 +247,28 @@ def _look(clip: str, sentence: str, figure: Figure) -> str:
 
 
 def film(card: Card) -> bytes:
-    """An endless WebP animation: true masks, predicted masks, and mistakes in white on the darkened frame."""
-    pictures = [_three_panels(*moment) for moment in zip(card.frames, card.truth, card.prediction, strict=True)]
+    """An endless WebP animation. Above: true and predicted masks. Below: the frame, and mistakes in white on it."""
+    moments = zip(card.frames, card.truth, *card.predictions.values(), strict=True)
+    pictures = [_panels(*moment) for moment in moments]
     file, durations = io.BytesIO(), [FRAME_TIME] * (len(pictures) - 1) + [LAST_FRAME_TIME]
     first, *rest = pictures
     first.save(file, "WEBP", save_all=True, append_images=rest, duration=durations, loop=0, quality=QUALITY)
     return file.getvalue()
 
 
-def _three_panels(frame: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> Image.Image:
-    wrong = (is_object(truth) | is_object(prediction)) & (truth != prediction)
-    mistakes = np.where(wrong[..., None], 255, frame // 2)
-    gap = np.full((len(frame), GAP, 3), 255)
-    panels = [overlay(frame, truth), gap, overlay(frame, prediction), gap, mistakes]
-    return Image.fromarray(np.concatenate(panels, axis=1).astype(np.uint8))
+def _panels(frame: np.ndarray, truth: np.ndarray, *predictions: np.ndarray) -> Image.Image:
+    above = [overlay(frame, labels) for labels in (truth, *predictions)]
+    below = [frame]
+    for labels in predictions:
+        wrong = (is_object(truth) | is_object(labels)) & (truth != labels)
+        below.append(np.where(wrong[..., None], 255, frame // 2))
+    rows = [np.concatenate([_framed(panel) for panel in row], axis=1) for row in (above, below)]
+    return Image.fromarray(np.concatenate(rows)[:-GAP, :-GAP].astype(np.uint8))
+
+
+def _framed(panel: np.ndarray) -> np.ndarray:
+    """A panel (H,W,3) with a white gap below and to the right."""
+    return np.pad(panel, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
 
 
 def _data_url(kind: str, content: bytes) -> str:

@@ -3,7 +3,7 @@
     python benchmarks/sst_attention.py           # up to 16 x 64 x 64 cells of 32 channels, one head
     python benchmarks/sst_attention.py --quick   # up to 8 x 32 x 32
 
-"dense" is PyTorch's fused attention over all pairs, which builds no map; "map" is dense attention that does, as it is
+"dense" is PyTorch's fused attention over all pairs, which builds no map; "map" is dense attention that does, as is
 needed to see the weights. h is the root of the grid's width. Local and strided layers see all frames. Each row is a
 process of its own; its memory is what the layer adds to that of its inputs. An exponent e says that cost grows as the
 size to the power e, fitted over the rows: with the side of the grid at 8 frames, and with the frames at a side of 32.

@@ -56,7 +56,7 @@ def card(clip, model):
 @pytest.fixture(scope="module")
 def sparse():
     torch.manual_seed(0)
-    return create_model("sst_mini", h=3)
+    return create_model("sst_mini")
 
 
 def plain_card(

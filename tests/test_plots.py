@@ -273,6 +273,57 @@ def test_failures_that_cannot_be_shown_are_refused(frames, labels):
         plots.failures(frames, np.zeros_like(labels), np.zeros_like(labels))
 
 
+# Sparse attention
+
+
+def drawn_cells(axes) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The corners (n,4,2) and colours (n,4) of the cells that stand out in each frame."""
+    return [
+        (np.array([path.vertices[:4] for path in found.get_paths()]), found.get_facecolors())
+        for found in axes.collections[1::2]
+    ]
+
+
+def test_reach_colours_each_cell_by_its_step():
+    steps = np.full((2, 3, 4), -1)
+    steps[0, 1, 2], steps[0, 1, 3], steps[1, 0, 0], steps[1, 2, 1] = 0, 1, 2, 2
+    figure = plots.reach({"first": steps, "second": steps})
+    first, second = figure.axes
+    assert (first.get_title(), second.get_title()) == ("first", "second")
+    (corners, colours), (_, later) = drawn_cells(first)
+    assert np.allclose(colours[0, :3], 0) and len(later) == 2 and np.allclose(later[0], later[1])
+    assert np.allclose(corners[1] - corners[0], corners[0, 1] - corners[0, 0])  # the next cell in x
+    assert [text.get_text() for text in figure.legends[0].texts] == ["the cell", "layer 1", "layer 2"]
+    assert [text.get_text() for text in first.texts] == ["t = 0", "t = 1"]
+
+
+def test_reach_of_one_step_says_looks_at():
+    steps = np.array([[[0, 1], [-1, -1]]])
+    assert [text.get_text() for text in plots.reach({"": steps}).legends[0].texts] == ["the cell", "looks at"]
+
+
+@pytest.mark.parametrize("steps", [{}, {"flat": np.zeros((3, 4), int)}, {"empty": np.zeros((0, 3, 4), int)}])
+def test_reach_of_what_is_no_video_is_refused(steps):
+    with pytest.raises(InputError, match="expected at least one array"):
+        plots.reach(steps)
+
+
+def test_affinity_shows_every_object_in_every_row(frames, labels):
+    told = {name: np.random.default_rng(seed).random((3, *GRID)) for seed, name in enumerate(("own", "others"))}
+    figure = plots.affinity(told, frames[1], labels[1])
+    for row, (name, values) in enumerate(told.items()):
+        frame, *heats = figure.axes[4 * row : 4 * row + 4]
+        assert frame.get_title() == name and np.array_equal(picture(frame), overlay(frames[1], labels[1]))
+        assert [axes.get_title() for axes in heats] == ["background", "object 1", "object 2"]
+        assert all(np.array_equal(picture(axes), part) for axes, part in zip(heats, values, strict=True))
+
+
+@pytest.mark.parametrize("shapes", [[], [(3, 4, 6), (2, 4, 6)], [(4, 6)]])
+def test_affinities_of_different_shapes_are_refused(frames, labels, shapes):
+    with pytest.raises(InputError, match="all of one"):
+        plots.affinity({str(n): np.zeros(shape) for n, shape in enumerate(shapes)}, frames[0], labels[0])
+
+
 # Training curve
 
 
@@ -301,6 +352,8 @@ def all_figures(frames: np.ndarray, labels: np.ndarray, look: AttentionMap) -> l
         plots.identity_similarity(torch.eye(4)),
         plots.overlay(frames[0], labels[0]),
         plots.failures(frames, labels, np.roll(labels, 1, axis=0)),
+        plots.reach({"all": np.zeros((2, 3, 4), int)}),
+        plots.affinity({"own": np.zeros((3, *GRID))}, frames[0], labels[0]),
         plots.curve_figure([{"step": 0, "loss": 1.0, "J": 0.5}]),
     ]
 

@@ -11,8 +11,10 @@ from itertools import product
 
 import numpy as np
 import torch.nn.functional as F
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -27,6 +29,7 @@ from minivos.video.metrics import region_similarity
 
 PANEL = 2.2  # inches, width of one picture
 HEAT = "inferno"  # perceptually uniform
+STEPS = colormaps["viridis"]  # the same, for a few steps
 
 
 class Picture(Figure):
@@ -223,6 +226,74 @@ def _heat(axes: Axes, values: np.ndarray, cells: Cells, scale: Normalize, alpha:
 def _outline(axes: Axes, mask: np.ndarray, colour: tuple[int, int, int]) -> None:
     if mask.any() and not mask.all():
         axes.contour(mask, levels=[0.5], colors=[np.divide(colour, 255)], linewidths=1.2)
+
+
+# Sparse attention -----------------------------------------------------------------------------------------------------
+
+
+def reach(steps: Mapping[str, np.ndarray], columns: int = 3) -> Figure:
+    """The cells of a video in space, frame behind frame, and which of them one cell looks at or reaches (SST Fig. 1).
+
+    `steps` holds under each title an int array (T,H,W): 0 for the cell itself, n for what it reaches in n layers, and
+    negative numbers for what it does not. Raises InputError for arrays of other dimensions, and when there is none.
+    """
+    if not steps or any(array.ndim != 3 or not array.size for array in steps.values()):
+        shapes = {title: array.shape for title, array in steps.items()}
+        raise InputError(f"steps of shapes {shapes} came; expected at least one array, each (T,H,W)")
+    most = max(1, *(int(array.max()) for array in steps.values()))
+    colours = np.vstack([[0, 0, 0], STEPS(np.linspace(0.25, 0.9, most))[:, :3]])
+    figure, panels = _panels(len(steps), columns, (4, 10), width=1.4 * PANEL)
+    for axes, (title, array) in zip(panels, steps.items(), strict=True):
+        for t, sheet in enumerate(array):
+            (height, width), (y, x) = sheet.shape, np.nonzero(sheet >= 0)
+            outline, cells = _in_space(t, 0, 0, width, (height, width)), _in_space(t, y, x, width)
+            axes.add_collection(PolyCollection(outline, facecolors="0.94", edgecolors="0.5", linewidths=0.7))
+            axes.add_collection(PolyCollection(cells, facecolors=colours[sheet[y, x]], edgecolors="w", linewidths=0.4))
+            low = outline[0, 2:].mean(0)  # amid the lower edge
+            axes.annotate(f"t = {t}", low, (0, -9), textcoords="offset points", fontsize="x-small", ha="center")
+        axes.set_title(title, fontsize="small")
+        axes.set_aspect("equal")
+        axes.autoscale_view()
+        axes.invert_yaxis()
+    names = ["the cell", *(f"layer {n}" for n in range(1, most + 1))] if most > 1 else ["the cell", "looks at"]
+    _legend(figure, dict(zip(names, 255 * colours, strict=True)))
+    return figure
+
+
+def _in_space(
+    t: int, y: np.ndarray | int, x: np.ndarray | int, width: int, size: tuple[int, int] = (1, 1)
+) -> np.ndarray:
+    """Where the corners of rectangles of cells at (t, y, x) are drawn, frames standing askew: (N,4,2)."""
+    y = np.reshape(y, (-1, 1)) + size[0] * np.array([0, 0, 1, 1])
+    x = np.reshape(x, (-1, 1)) + size[1] * np.array([0, 1, 1, 0])
+    return np.stack([0.75 * x + 0.8 * width * t, y - 0.25 * x + 0.1 * width * t], axis=-1)
+
+
+def affinity(
+    told: Mapping[str, np.ndarray], frame: np.ndarray, labels: np.ndarray, *, align_corners: bool = False
+) -> Figure:
+    """What SST's decoder is told about each object: a row for each name, a column for each object, background first.
+
+    `told` holds under each name values (O,h,w) in [0,1] of the cells of `frame` uint8 (H,W,3), drawn under the outlines
+    of the objects in `labels` uint8 (H,W); `align_corners` as in the `sizing` of the network. Raises InputError unless
+    all are of one shape.
+    """
+    shapes = {values.shape for values in told.values()}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 3:
+        raise InputError(f"values of shapes {sorted(shapes)} came; expected at least one array, all of one (O,h,w)")
+    objects, *grid = shapes.pop()
+    figure, panels = _panels(len(told) * (1 + objects), 1 + objects, frame.shape, width=0.9 * PANEL)
+    cells, scale = Cells(tuple(grid), frame.shape[:2], align_corners), Normalize(0, 1)
+    for row, (name, values) in enumerate(told.items()):
+        shown, *heats = panels[row * (1 + objects) :][: 1 + objects]
+        shown.imshow(masks.overlay(frame, labels))
+        shown.set_title(name, fontsize="small")
+        for k, (axes, heat) in enumerate(zip(heats, values, strict=True)):
+            _heat(axes, heat, cells, scale)
+            _outline(axes, labels == k, masks.object_colour(k) if k else (255, 255, 255))
+            axes.set_title(f"object {k}" if k else "background", fontsize="small")
+    figure.colorbar(ScalarMappable(scale, HEAT), ax=panels, shrink=0.6, ticks=[0, 0.5, 1], label="affinity")
+    return figure
 
 
 # Identities -----------------------------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ class SITVOSConfig:
     def mini(cls) -> SITVOSConfig:
         """A network that learns on a laptop."""
         return cls(
-            encoder="tiny", mask_encoder="tiny", width=64, match=32, context=96, decoder_width=48, every=0, spread=5,
+            encoder="tiny", mask_encoder="tiny", width=64, match=32, context=64, decoder_width=48, every=0, spread=5,
             dropout=0.0, short_side=192,
         )  # fmt: skip
 
@@ -223,7 +223,7 @@ class SITVOS(VOSNetwork):
 
         fine, middle, deep = self.encoder.channels
         self.embed_memory, self.embed_query = embed(deep), embed(deep)
-        self.embed_mask = embed(self.mask_encoder.channels)
+        self.embed_mask = embed(self.mask_encoder.channels[-1])
         self.transformer = InteractiveTransformer(config)
         self.decoder = RefineDecoder(config.context, (fine, middle), config.decoder_width)
 
@@ -282,7 +282,7 @@ class SITVOS(VOSNetwork):
 
     def mark(self, masks: Tensor) -> Tensor:
         """What the mask encoder says of each object: (B, K, H, W) in pixels -> (B, K, C, H, W) in cells."""
-        marks = self.embed_mask(self.mask_encoder(rearrange(masks, "b k y x -> (b k) 1 y x")))
+        marks = self.embed_mask(self.mask_encoder(rearrange(masks, "b k y x -> (b k) 1 y x"))[-1])
         return rearrange(marks, "(b k) c y x -> b k c y x", k=masks.shape[1])
 
     def marks_of(self, entry: SITVOSEntry, objects: int) -> Tensor:

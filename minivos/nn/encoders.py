@@ -226,7 +226,7 @@ class ResNet101(ResNet50):
 class MaskResNet18(nn.Module):
     """ResNet-18 without its last stage, for masks: (B, 1, H, W) in [0, 1] -> (B, 256, H/16, W/16). Norms are frozen."""
 
-    channels = 256
+    channels = (256,)
 
     def __init__(self) -> None:
         super().__init__()
@@ -234,21 +234,19 @@ class MaskResNet18(nn.Module):
         body.layer4 = nn.Identity()
         self.body = freeze_batch_norm(body)
 
-    def forward(self, masks: Tensor) -> Tensor:
-        """The deepest features."""
-        return self.body.forward_features(masks.contiguous(memory_format=torch.channels_last))
+    def forward(self, masks: Tensor) -> list[Tensor]:
+        """Features of masks: a list of one, as that of the tiny encoder ends with the deepest."""
+        return [self.body.forward_features(masks.contiguous(memory_format=torch.channels_last))]
 
 
 class TinyMaskEncoder(TinyEncoder):
-    """The tiny encoder for masks: (B, 1, H, W) in [0, 1] -> (B, 96, H/8, W/8)."""
+    """The tiny encoder for masks, with fewer channels: (B, 1, H, W) in [0, 1] -> features at strides 2, 4 and 8."""
+
+    channels = (8, 24, 48)
+    blocks = (1, 1, 1)
 
     def __init__(self) -> None:
         super().__init__(channels_in=1)
-        self.channels = TinyEncoder.channels[-1]
-
-    def forward(self, masks: Tensor) -> Tensor:
-        """The deepest features."""
-        return super().forward(masks)[-1]
 
 
 class PadThenShift(SwinTransformerBlock):

@@ -27,7 +27,6 @@ Letters: B batch, K objects (1 for what all of them share), T frames, H x W grid
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,7 +36,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minivos.errors import InputError
-from minivos.nn.attention import Place, at_frame, attend
+from minivos.nn.attention import Place, at_frame, attend, current_frame
 from minivos.nn.decoders import RefineDecoder
 from minivos.nn.encoders import ENCODERS, MASK_ENCODERS
 from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
@@ -100,7 +99,7 @@ class Tokens:
 
     cells: Tensor  # (B, K, T, N, C)
     grid: tuple[int, int]  # H, W
-    frames: tuple[int, ...] | None = None  # frame numbers; None: the current frame
+    frames: tuple[int, ...]  # their numbers
 
 
 class Attention(nn.Module):
@@ -125,7 +124,7 @@ class Attention(nn.Module):
         place = Place(self.name, asking.grid, (answering.cells.shape[2], *answering.grid), answering.frames)
         dropout, found = self.dropout if self.training else 0.0, []
         for t in range(q.shape[2]):
-            with at_frame(asking.frames[t]) if asking.frames else nullcontext():
+            with at_frame(asking.frames[t]):
                 found.append(attend(q[:, :, t], k, v, place, dropout))  # SITVOS Eq. 1
         return rearrange(torch.stack(found), "t b h n (k c) -> b (h k) t n c", k=values.shape[1])
 
@@ -250,7 +249,7 @@ class SITVOS(VOSNetwork):
         frames = tuple(entry.frame for entry in entries)
         past = Tokens(rearrange(cells, "b t c y x -> b 1 t (y x) c"), tuple(grid), frames)
         query = self.embed_query(seen.features[-1])
-        now = Tokens(rearrange(query, "b c y x -> b 1 1 (y x) c"), tuple(grid))
+        now = Tokens(rearrange(query, "b c y x -> b 1 1 (y x) c"), tuple(grid), (current_frame(),))
         return self.decode(seen, self.transformer(past, now, marked)), seen
 
     def decode(self, seen: Seen, context: Tensor) -> Tensor:

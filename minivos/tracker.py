@@ -123,9 +123,7 @@ class Tracker:
                 self.groups.append(Group([], Memory(self.schedule)))
             self.groups[-1].ids.append(new)
 
-    def _memorize(
-        self, seen: object, reads: list[tuple[Tensor, object]], labels: np.ndarray, given: bool
-    ) -> None:
+    def _memorize(self, seen: object, reads: list[tuple[Tensor, object]], labels: np.ndarray, given: bool) -> None:
         """Let every group remember this frame; where masks were given it is a reference and nothing counts as read."""
         working = self.model.sizing(self.size, self.side)
         for i, group in enumerate(self.groups):

@@ -140,6 +140,11 @@ def at_frame(number: int) -> Iterator[None]:
         _frame.reset(token)
 
 
+def current_frame() -> int:
+    """The number of the frame that is being processed, as `at_frame` says; -1 if nobody said."""
+    return _frame.get()
+
+
 @contextmanager
 def explicit_attention() -> Iterator[None]:
     """Run every attention in its explicit form, as if it were recorded: to compare forms, not to save anything."""

@@ -106,7 +106,7 @@ class Schedule:
     def __post_init__(self) -> None:
         if min(self.every, self.last, self.spread) < 0 or self.at_most < max(1, self.spread):
             raise InputError(
-                f"{self}: `every`, `last` and `spread` must be 0 or more, and `at_most` 1 or more and not below `spread`."
+                f"{self}: `every`, `last` and `spread` must be 0 or more, `at_most` 1 or more and not below `spread`."
             )
         if not (self.first or self.previous or self.every or self.last or self.these or self.spread):
             raise InputError(f"{self} keeps nothing at all: switch on first, previous, every, last, these or spread.")
@@ -124,7 +124,8 @@ class Memory:
         self.kept: list[Entry] = []
         self.previous: Entry | None = None
         self._last_steady: int | None = None  # number of the newest steady frame
-        self._candidates: list[Entry] = []  # of which `spread` chooses
+        self._candidates: list[Entry] = []  # of which `spread` chooses; ...
+        self._step = 1  # ... one in so many frames
 
     def add(self, entry: Entry, frame: int, reference: bool = False) -> None:
         """Take in the entry of frame number `frame`; `reference`: its masks were given, not predicted."""
@@ -146,12 +147,16 @@ class Memory:
         self.kept = kept
 
     def _spread(self, entry: Entry) -> list[Entry]:
-        """Of all candidates, those nearest to evenly spaced times; every second candidate goes when they are too many."""
-        past = [e for e in self._candidates if e.frame != entry.frame]
-        if len(past) == self.schedule.at_most:
-            past = past[::2]
-        self._candidates = past = [*past, entry]
-        times = torch.linspace(past[0].frame, entry.frame, self.schedule.spread, dtype=torch.float64).round().tolist()
+        """The entries nearest to evenly spaced times, the newest included.
+
+        Chosen among all frames, then, to stay within `at_most`, among every second, every fourth and so on.
+        """
+        past = [*(e for e in self._candidates if e.frame != entry.frame), entry]
+        start = past[0].frame
+        if len(past) > self.schedule.at_most:
+            self._step *= 2
+        self._candidates = past = [e for e in past if (e.frame - start) % self._step == 0 or e is entry]
+        times = torch.linspace(start, entry.frame, self.schedule.spread, dtype=torch.float64).round().tolist()
         nearest = {min(range(len(past)), key=lambda i: abs(past[i].frame - time)) for time in times}
         return [past[i] for i in sorted(nearest)]
 

@@ -56,7 +56,7 @@ def test_a_long_past_is_thinned_out_before_frames_are_chosen():
     for t in range(1000):
         memory.add(Entry(), t, reference=t == 0)
         assert len(memory._candidates) <= 16
-        assert abs(np.subtract(numbers(memory), np.linspace(0, t, 5))).max() <= t / 14 if t > 16 else True
+        assert abs(np.subtract(numbers(memory), np.linspace(0, t, 5))).max() <= t / 15 + 1
 
 
 def test_entries_are_what_can_be_read_each_frame_once():

@@ -151,11 +151,14 @@ class Memory:
 
         Chosen among all frames, then, to stay within `at_most`, among every second, every fourth and so on.
         """
-        past = [*(e for e in self._candidates if e.frame != entry.frame), entry]
-        start = past[0].frame
-        if len(past) > self.schedule.at_most:
+        start = self._candidates[0].frame if self._candidates else entry.frame
+
+        def due(past: list[Entry]) -> list[Entry]:
+            return [e for e in past if (e.frame - start) % self._step == 0 and e.frame != entry.frame]
+
+        if len(past := due(self._candidates)) == self.schedule.at_most:
             self._step *= 2
-        self._candidates = past = [e for e in past if (e.frame - start) % self._step == 0 or e is entry]
+        self._candidates = past = [*due(past), entry]
         times = torch.linspace(start, entry.frame, self.schedule.spread, dtype=torch.float64).round().tolist()
         nearest = {min(range(len(past)), key=lambda i: abs(past[i].frame - time)) for time in times}
         return [past[i] for i in sorted(nearest)]

@@ -19,6 +19,7 @@ from torch import Tensor
 from minivos.aot import AOT, AOTConfig
 from minivos.errors import InputError
 from minivos.nn.network import VOSNetwork
+from minivos.sitvos import SITVOS, SITVOSConfig
 from minivos.sst import SST, SSTConfig
 from minivos.video.files import whole_file
 
@@ -45,6 +46,8 @@ PRESETS = {
     "swinb_aot_l": Preset(AOT, partial(AOTConfig.published, "swinb_l"), "SwinB-AOT-L: Swin-B, 3 LSTT blocks", 65.4),
     "sst_mini": Preset(SST, SSTConfig.mini, "SST with 2 local layers of 96 channels; learns on a laptop"),
     "sst": Preset(SST, SSTConfig, "SST: ResNet-101, 2 layers; pattern= local, strided, local_strided, grid or dense"),
+    "sitvos_mini": Preset(SITVOS, SITVOSConfig.mini, "SITVOS with 64 channels; learns on a laptop"),
+    "sitvos": Preset(SITVOS, SITVOSConfig, "SITVOS: ResNet-50, ResNet-18 for masks; as released", 23.1),
 }
 
 

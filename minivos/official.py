@@ -12,6 +12,7 @@ from minivos.aot import AOT
 from minivos.errors import InputError
 from minivos.models import load_tensors, only_tensors, read_file
 from minivos.nn.network import VOSNetwork
+from minivos.sitvos import SITVOS
 
 # Pattern of a released key -> our key. A later rule sees what the earlier ones made of a key.
 AOT_RULES = (
@@ -71,25 +72,63 @@ def _mobilenet() -> tuple[tuple[str, str], ...]:
 ENCODER_RULES = {"mobilenet_v2": _mobilenet(), "resnet50": RESNET, "swin_b": SWIN}
 
 
+SITVOS_RULES = (
+    (r"^Encoder\.res(\d)\.", lambda found: f"encoder.body.layer{int(found[1]) - 1}."),
+    (r"^Encoder\.", "encoder.body."),
+    (r"^Encoder_mask\.conv1_m\.", "mask_encoder.body.conv1."),
+    (r"^Encoder_mask\.res(\d)\.", lambda found: f"mask_encoder.body.layer{int(found[1]) - 1}."),
+    (r"^Encoder_mask\.", "mask_encoder.body."),
+    (r"^W_K\.", "embed_memory."),
+    (r"^W_Q\.", "embed_query."),
+    (r"^W_mask\.", "embed_mask."),
+    (r"^Memory\.self_atten_T\.layer_norm\.", "transformer.memory_self.norm."),
+    (r"^Memory\.self_atten_C\.layer_norm\.", "transformer.query_self.norm."),
+    (r"^Memory\.layer_norm\.", "transformer.interaction.norms.0."),
+    (r"^Memory\.self_atten_T\.", "transformer.memory_self.attention."),
+    (r"^Memory\.self_atten_C\.", "transformer.query_self.attention."),
+    (r"^Memory\.cross_atten1\.", "transformer.interaction.to_memory."),
+    (r"^Memory\.cross_atten2\.", "transformer.interaction.to_query."),
+    (r"^Memory\.cross_atten3\.", "transformer.last_read."),
+    (r"^Memory\.projector\.", "transformer.project."),
+    (r"\.w_q\.", ".query."),
+    (r"\.w_k\.", ".key."),
+    (r"\.w_v\.", ".value."),
+    (r"^Decoder\.convFM\.", "decoder.adapt."),
+    (r"^Decoder\.ResMM\.", "decoder.merged."),
+    (r"^Decoder\.RF3\.", "decoder.refine_middle."),
+    (r"^Decoder\.RF2\.", "decoder.refine_fine."),
+    (r"\.convFS\.", ".adapt."),
+    (r"\.ResFS\.", ".image."),
+    (r"\.ResMM\.", ".merged."),
+    (r"^Decoder\.pred2\.", "decoder.predict."),
+)
+SITVOS_UNUSED = r"^Encoder\.(mean|std)$|\.num_batches_tracked$"  # the constants of ImageNet stand in our code
+
+
 def load_official(model: VOSNetwork, source: str | Path | Mapping[str, Tensor]) -> VOSNetwork:
     """Load a released checkpoint into a network of the same variant, and return the network.
 
     `source` is the path of a `.pth` file, or the state dict itself; one that lies under "state_dict" or "model", and
-    names that begin with "module.", are understood. Knows AOT's checkpoints (aot_t to swinb_aot_l). Raises InputError
-    when the file is missing, corrupt or holds more than tensors, and for a checkpoint of another variant; the network
-    is left unchanged then.
+    names that begin with "module.", are understood. Knows the checkpoints of AOT (aot_t to swinb_aot_l) and of SITVOS
+    (sitvos). Raises InputError when the file is missing, corrupt or holds more than tensors, and for a checkpoint of
+    another variant; the network is left unchanged then.
     """
-    if not isinstance(model, AOT) or model.config.encoder not in ENCODER_RULES:
+    if isinstance(model, AOT) and model.config.encoder in ENCODER_RULES:
+        rules, unused = (*AOT_RULES, *ENCODER_RULES[model.config.encoder]), AOT_UNUSED
+    elif isinstance(model, SITVOS) and model.config.encoder == "resnet50":
+        rules, unused = SITVOS_RULES, SITVOS_UNUSED
+    else:
         raise InputError(f"There is no released checkpoint for this {type(model).__name__}: create aot_t, say.")
     name = "the state dict" if isinstance(source, Mapping) else str(source)
     found = source if isinstance(source, Mapping) else read_file(Path(source))
     renamed = {}
     for key, value in only_tensors(_unwrapped(found), name).items():
         key = key.removeprefix("module.")
-        if not re.search(AOT_UNUSED, key):
-            for pattern, ours in (*AOT_RULES, *ENCODER_RULES[model.config.encoder]):
+        if not re.search(unused, key):
+            for pattern, ours in rules:
                 key = re.sub(pattern, ours, key)
-            renamed[key] = value
+            linear = key == "transformer.project.weight" and value.dim() == 4  # a 1x1 convolution
+            renamed[key] = value.flatten(1) if linear else value
     load_tensors(model, renamed, name)
     return model
 

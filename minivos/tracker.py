@@ -97,17 +97,17 @@ class Tracker:
         self.time += 1
         return labels
 
-    def _predict(self, seen: object) -> tuple[np.ndarray, list[object]]:
-        """Labels (H, W) from all groups, and what each group saw."""
+    def _predict(self, seen: object) -> tuple[np.ndarray, list[tuple[Tensor, object]]]:
+        """Labels (H, W) from all groups, and what each group read: logits and seen."""
         if not self.groups:
             return np.zeros(self.size, np.uint8), []
-        logits, reads = zip(*(self.model.read(seen, group.memory) for group in self.groups), strict=True)
+        reads = [self.model.read(seen, group.memory) for group in self.groups]
         aligned = self.model.sizing.align_corners
-        scores = [resize(part.float(), self.size, aligned) for part in logits]  # each (1, 1+K, H, W)
+        scores = [resize(logits.float(), self.size, aligned) for logits, _ in reads]  # each (1, 1+K, H, W)
         if len(scores) > 1:  # AOT Eq. 1, a pass per group where the equation has one per object
             scores = [merge_groups([part.softmax(dim=1) for part in scores])]
         best = scores[0].max(dim=1).indices[0].cpu().numpy()  # on a CPU max is many times faster than argmax
-        return np.array([0, *self.ids], np.uint8)[best], list(reads)
+        return np.array([0, *self.ids], np.uint8)[best], reads
 
     def _merge(self, labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """The prediction, with every object of the mask redrawn as given."""
@@ -123,15 +123,18 @@ class Tracker:
                 self.groups.append(Group([], Memory(self.schedule)))
             self.groups[-1].ids.append(new)
 
-    def _memorize(self, seen: object, reads: list[object], labels: np.ndarray, given: bool) -> None:
+    def _memorize(self, seen: object, reads: list[tuple[Tensor, object]], labels: np.ndarray, given: bool) -> None:
         """Let every group remember this frame; where masks were given it is a reference and nothing counts as read."""
         working = self.model.sizing(self.size, self.side)
         for i, group in enumerate(self.groups):
-            renumber = np.zeros(256, np.int64)
-            renumber[group.ids] = np.arange(1, len(group.ids) + 1)
-            own = torch.from_numpy(renumber[labels])[None].to(self.device)
-            masks = one_hot(resize(own, working), len(group.ids))
-            entry = self.model.memorize(seen if given else reads[i], masks)
+            if self.model.soft_masks and not given:
+                masks = resize(reads[i][0].float().softmax(dim=1), working)
+            else:
+                renumber = np.zeros(256, np.int64)
+                renumber[group.ids] = np.arange(1, len(group.ids) + 1)
+                own = torch.from_numpy(renumber[labels])[None].to(self.device)
+                masks = one_hot(resize(own, working), len(group.ids))
+            entry = self.model.memorize(seen if given else reads[i][1], masks)
             group.memory.add(entry, self.time, reference=given)
 
     def _to_network(self, frame: np.ndarray) -> Tensor:

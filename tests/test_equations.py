@@ -14,6 +14,7 @@ ATTENTION = "minivos/nn/attention.py", "test_attention.py"
 AOT = "minivos/aot.py", "test_aot.py"
 SST = "minivos/sst.py", "test_sst.py"
 SPARSE = "minivos/nn/sparse.py", "test_sparse.py"
+SITVOS = "minivos/sitvos.py", "test_sitvos.py"
 EQUATIONS = {
     "AOT Eq. 1": (
         *TRACKER,
@@ -48,6 +49,14 @@ EQUATIONS = {
         "for _ in range(steps)",
         "test_a_cell_that_differs_in_all_coordinates_is_reached_by_six_routes",
     ),
+    "SITVOS Eq. 1": (*SITVOS, "attend(q", "test_attention_compares_projections_and_takes_the_mean_of_values"),
+    "SITVOS Eq. 2": (
+        *SITVOS,
+        "(found)",
+        "test_the_last_read_is_normalised_and_goes_to_the_decoder_beside_the_query",
+    ),
+    "SITVOS Eq. 3": (*SITVOS, "from_query", "test_interaction_takes_in_both_directions_from_what_was_before"),
+    "SITVOS Eq. 4": (*SITVOS, "from_memory", "test_interaction_takes_in_both_directions_from_what_was_before"),
 }
 
 

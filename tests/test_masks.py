@@ -6,7 +6,16 @@ import torch
 import torch.nn.functional as F
 
 from minivos.errors import InputError
-from minivos.video.masks import OKABE_ITO, davis_palette, object_colour, one_hot, overlay, resize, soft_aggregate
+from minivos.video.masks import (
+    OKABE_ITO,
+    davis_palette,
+    object_colour,
+    object_log_odds,
+    one_hot,
+    overlay,
+    resize,
+    soft_aggregate,
+)
 
 
 def test_davis_palette_holds_the_published_colours():
@@ -62,6 +71,14 @@ def test_soft_aggregation_by_hand_for_two_objects():
     merged = soft_aggregate(torch.tensor([0.9, 0.5]).view(1, 2, 1, 1)).flatten()
     odds = torch.tensor([0.05 / 0.95, 9.0, 1.0])
     assert torch.allclose(merged, odds / odds.sum(), atol=1e-5)
+
+
+def test_the_log_odds_of_objects_are_soft_aggregation_before_its_softmax():
+    objects = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    log_odds = object_log_odds(objects)
+    assert torch.allclose(log_odds.softmax(dim=1), soft_aggregate(objects), atol=1e-5)
+    assert torch.allclose(log_odds[:, 1:], (objects / (1 - objects)).log(), atol=1e-3)
+    assert object_log_odds(torch.tensor([0.0, 1.0]).view(1, 2, 1, 1)).isfinite().all()
 
 
 def test_soft_aggregation_sums_to_one_and_keeps_certainty_and_gradients():

@@ -1,5 +1,6 @@
 """The schedule and the memory that follows it."""
 
+import numpy as np
 import pytest
 
 from minivos.errors import InputError
@@ -30,12 +31,40 @@ def numbers(memory: Memory) -> list[int]:
         (Schedule(first=True, previous=False, every=4, last=2), [0, 4, 8, 9], None),
         (Schedule(first=True, previous=False, every=2, at_most=3), [0, 6, 8], None),
         (Schedule(first=False, previous=False, last=5, at_most=2), [8, 9], None),
+        (Schedule(first=False, previous=False, these=(2, 5, 70)), [2, 5], None),
+        (Schedule(previous=False, spread=1), [0], None),
+        (Schedule(previous=False, spread=2), [0, 9], None),
+        (Schedule(previous=False, spread=4), [0, 3, 6, 9], None),
+        (Schedule(previous=False, spread=20), list(range(10)), None),
     ],
 )
 def test_what_ten_frames_leave_behind(schedule, kept, previous):
     memory = walk(schedule, 10)
     assert numbers(memory) == kept
     assert (memory.previous.frame if memory.previous else None) == previous
+
+
+def test_frames_are_spread_evenly_over_the_past_at_every_step():
+    memory = Memory(Schedule(previous=False, spread=7))
+    for t in range(32):
+        memory.add(Entry(), t, reference=t == 0)
+        assert numbers(memory) == np.unique(np.linspace(0, t, 7).round().astype(int)).tolist()
+
+
+def test_a_long_past_is_thinned_out_before_frames_are_chosen():
+    memory = Memory(Schedule(previous=False, spread=5, at_most=16))
+    for t in range(1000):
+        memory.add(Entry(), t, reference=t == 0)
+        assert len(memory._candidates) <= 16 and memory._step <= max(1, t / 7)
+        if t > 4:
+            off = np.subtract(numbers(memory), np.linspace(0, t, 5))
+            assert abs(off).max() <= (memory._step + 1) / 2
+
+
+def test_entries_are_what_can_be_read_each_frame_once():
+    assert [entry.frame for entry in walk(Schedule(every=3), 8).entries()] == [0, 3, 6, 7]
+    assert [entry.frame for entry in walk(Schedule(every=3), 7).entries()] == [0, 3, 6]
+    assert Memory(Schedule()).entries() == []
 
 
 def test_references_in_mid_video_stay_and_start_the_count_anew():
@@ -77,13 +106,15 @@ def test_the_length_counts_the_previous_frame_once():
 
 
 def test_a_schedule_that_keeps_nothing_is_refused():
-    with pytest.raises(InputError, match="keeps nothing at all: switch on first, previous, every or last"):
+    with pytest.raises(
+        InputError, match="keeps nothing at all: switch on first, previous, every, last, these or spread"
+    ):
         Schedule(first=False, previous=False)
 
 
-@pytest.mark.parametrize("change", [{"every": -1}, {"last": -2}, {"at_most": 0}])
+@pytest.mark.parametrize("change", [{"every": -1}, {"last": -2}, {"at_most": 0}, {"spread": -1}, {"spread": 40}])
 def test_a_schedule_of_senseless_numbers_is_refused(change):
-    with pytest.raises(InputError, match="must be 0 or more and `at_most` 1 or more"):
+    with pytest.raises(InputError, match="must be 0 or more, `at_most` 1 or more and not below"):
         Schedule(**change)
 
 

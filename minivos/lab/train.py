@@ -127,7 +127,7 @@ class Unroll(nn.Module):
         """frames (B, T, 3, H, W), labels (B, T, H, W) -> loss (mean over the predicted frames, plus the
         auxiliary loss on the given one), and mean J of the objects without gradient."""
         network, memory = self.network, Memory(self.network.schedule_in_training)
-        objects = int(labels.where(labels != VOID, 0).max())
+        objects = max(1, int(labels.where(labels != VOID, 0).max()))
         given = one_hot(labels[:, 0], objects)
         present = given.any(dim=(2, 3))
         present[:, 0] = True  # background
@@ -148,10 +148,13 @@ class Unroll(nn.Module):
         for t in range(1, frames.shape[1]):
             logits, seen = predict(network.encode(frames[:, t]))
             loss = loss + loss_at(t, logits) / (frames.shape[1] - 1)
-            found = logits.masked_fill(~present[:, :, None, None], ABSENT).argmax(dim=1)
-            fed = found if progress >= recipe.feed_predictions_from else labels[:, t]
-            memory.add(network.memorize(seen, one_hot(fed, objects)), frame=t)
-            scores.append(mean_j(one_hot(found, objects), one_hot(labels[:, t], objects), present))
+            logits = logits.masked_fill(~present[:, :, None, None], ABSENT)
+            found = one_hot(logits.argmax(dim=1), objects)
+            truth = one_hot(labels[:, t], objects)
+            predicted = logits.detach().softmax(dim=1) if network.soft_masks else found
+            fed = predicted if progress >= recipe.feed_predictions_from else truth
+            memory.add(network.memorize(seen, fed), frame=t)
+            scores.append(mean_j(found, truth, present))
         return loss, torch.stack(scores).mean()
 
 

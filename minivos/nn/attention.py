@@ -140,6 +140,11 @@ def at_frame(number: int) -> Iterator[None]:
         _frame.reset(token)
 
 
+def current_frame() -> int:
+    """The number of the frame that is being processed, as `at_frame` says; -1 if nobody said."""
+    return _frame.get()
+
+
 @contextmanager
 def explicit_attention() -> Iterator[None]:
     """Run every attention in its explicit form, as if it were recorded: to compare forms, not to save anything."""
@@ -169,17 +174,18 @@ def record(weights: Tensor, place: Place) -> None:
         recording.append(AttentionMap(place.name, kept, place.query_grid, place.key_grid, frames, now, index))
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, place: Place) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, place: Place, dropout: float = 0.0) -> Tensor:
     """softmax(q k^T / sqrt(d)) v: every query takes a weighted mean of the values (AOT Eq. 2).
 
-    q (B, heads, Nq, d), k (B, heads, Nk, d), v (B, heads, Nk, dv) -> (B, heads, Nq, dv).
+    q (B, heads, Nq, d), k (B, heads, Nk, d), v (B, heads, Nk, dv) -> (B, heads, Nq, dv). `dropout` is the share of the
+    weights that are left out by chance.
     """
     if not wants_weights():
-        return F.scaled_dot_product_attention(q, k, v)
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
     scores = q @ k.mT * q.shape[-1] ** -0.5  # (B, heads, Nq, Nk)
     weights = scores.softmax(dim=-1)
     record(weights, place)
-    return weights @ v
+    return F.dropout(weights, dropout) @ v
 
 
 def attend_window(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, value_bias: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -91,3 +91,54 @@ class FPNDecoder(nn.Module):
 
     def _grow(self, x: Tensor, like: Tensor) -> Tensor:
         return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=self.align_corners)
+
+
+class PreActivated(nn.Module):
+    """Two 3x3 convolutions, each after a ReLU, around a shortcut: (B, C, H, W) -> (B, C, H, W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x + conv2(relu(conv1(relu(x))))."""
+        return x + self.conv2(self.conv1(x.relu()).relu())
+
+
+class Refine(nn.Module):
+    """One step up: image features of the next finer scale join in (Oh et al. 2019, STM)."""
+
+    def __init__(self, channels_in: int, width: int) -> None:
+        super().__init__()
+        self.adapt = nn.Conv2d(channels_in, width, 3, padding=1)
+        self.image, self.merged = PreActivated(width), PreActivated(width)
+
+    def forward(self, x: Tensor, features: Tensor) -> Tensor:
+        """x (B*n, C, h, w), features (B, C', 2h, 2w) that the n maps of a sample share -> (B*n, C, 2h, 2w)."""
+        image = self.image(self.adapt(features)).repeat_interleave(len(x) // len(features), dim=0)
+        return self.merged(image + F.interpolate(x, features.shape[-2:], mode="bilinear", align_corners=False))
+
+
+class RefineDecoder(nn.Module):
+    """The decoder of STM (Oh et al. 2019): two steps of refinement, then two logits, "not this object" and "this".
+
+    Args:
+        channels_in: channels of the coarse input.
+        shortcuts: channels of the image features, finest scale first (two of them).
+        width: channels inside.
+    """
+
+    def __init__(self, channels_in: int, shortcuts: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.adapt = nn.Conv2d(channels_in, width, 3, padding=1)
+        self.merged = PreActivated(width)
+        fine, middle = shortcuts
+        self.refine_middle, self.refine_fine = Refine(middle, width), Refine(fine, width)
+        self.predict = nn.Conv2d(width, 2, 3, padding=1)
+
+    def forward(self, x: Tensor, shortcuts: Sequence[Tensor]) -> Tensor:
+        """x (B*n, channels_in, h, w), features (B, C, H, W) of the two finer scales, finest first, that the n maps of a
+        sample share -> logits (B*n, 2, H, W) at the finest of them."""
+        fine, middle = shortcuts
+        x = self.merged(self.adapt(x))
+        return self.predict(self.refine_fine(self.refine_middle(x, middle), fine).relu())

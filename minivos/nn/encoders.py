@@ -43,7 +43,7 @@ class TinyEncoder(nn.Module):
     channels = (16, 48, 96)
     blocks = (1, 2, 2)  # residual blocks per stage
 
-    def __init__(self) -> None:
+    def __init__(self, channels_in: int = 3) -> None:
         super().__init__()
         self.stages = nn.ModuleList(
             nn.Sequential(
@@ -52,7 +52,7 @@ class TinyEncoder(nn.Module):
                 nn.ReLU(),
                 *(ResidualBlock(width) for _ in range(blocks)),
             )
-            for below, width, blocks in zip((3, *self.channels), self.channels, self.blocks, strict=False)
+            for below, width, blocks in zip((channels_in, *self.channels), self.channels, self.blocks, strict=False)
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -223,6 +223,32 @@ class ResNet101(ResNet50):
         return [*features, self.body.layer4(features[-1])]
 
 
+class MaskResNet18(nn.Module):
+    """ResNet-18 without its last stage, for masks: (B, 1, H, W) in [0, 1] -> (B, 256, H/16, W/16). Norms are frozen."""
+
+    channels = (256,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        body = timm.create_model("resnet18", in_chans=1, num_classes=0)
+        body.layer4 = nn.Identity()
+        self.body = freeze_batch_norm(body)
+
+    def forward(self, masks: Tensor) -> list[Tensor]:
+        """Features of masks: a list of one, as that of the tiny encoder ends with the deepest."""
+        return [self.body.forward_features(masks.contiguous(memory_format=torch.channels_last))]
+
+
+class TinyMaskEncoder(TinyEncoder):
+    """The tiny encoder for masks, with fewer channels: (B, 1, H, W) in [0, 1] -> features at strides 2, 4 and 8."""
+
+    channels = (8, 24, 48)
+    blocks = (1, 1, 1)
+
+    def __init__(self) -> None:
+        super().__init__(channels_in=1)
+
+
 class PadThenShift(SwinTransformerBlock):
     """timm's Swin block, but a grid is padded to whole windows before it is shifted, as in the published code.
 
@@ -274,3 +300,4 @@ ENCODERS = {
     "resnet101": ResNet101,
     "swin_b": SwinB,
 }
+MASK_ENCODERS = {"tiny": TinyMaskEncoder, "resnet18": MaskResNet18}

@@ -29,6 +29,7 @@ class VOSNetwork(nn.Module):
     independent_maps: bool = (
         False  # each logit goes through a sigmoid of its own, not through a softmax with the others
     )
+    soft_masks: bool = False  # predicted masks go into memory as probabilities, not as labels
     no_decay: tuple[str, ...] = ()  # names (with wildcards) of weights, beside biases and norms, that never decay
     frozen_late: tuple[str, ...] = ()  # ... of weights that a recipe may stop training midway
 
@@ -98,13 +99,17 @@ class Schedule:
     previous: bool = True  # hold the previous frame as well, in `memory.previous`
     every: int = 0  # keep a frame when this many have passed since the last one was kept; 0: never
     last: int = 0  # keep the newest n frames; 0: none
+    these: tuple[int, ...] = ()  # keep the frames with these numbers
+    spread: int = 0  # read n frames spread evenly over the past, its ends included, and nothing else; 0: as above
     at_most: int = 32  # keep no more than this many, `previous` apart; the oldest but the first reference goes
 
     def __post_init__(self) -> None:
-        if self.every < 0 or self.last < 0 or self.at_most < 1:
-            raise InputError(f"{self}: `every` and `last` must be 0 or more and `at_most` 1 or more.")
-        if not (self.first or self.previous or self.every or self.last):
-            raise InputError(f"{self} keeps nothing at all: switch on first, previous, every or last.")
+        if min(self.every, self.last, self.spread) < 0 or self.at_most < max(1, self.spread):
+            raise InputError(
+                f"{self}: `every`, `last` and `spread` must be 0 or more, `at_most` 1 or more and not below `spread`."
+            )
+        if not (self.first or self.previous or self.every or self.last or self.these or self.spread):
+            raise InputError(f"{self} keeps nothing at all: switch on first, previous, every, last, these or spread.")
 
 
 class Memory:
@@ -119,16 +124,21 @@ class Memory:
         self.kept: list[Entry] = []
         self.previous: Entry | None = None
         self._last_steady: int | None = None  # number of the newest steady frame
+        self._candidates: list[Entry] = []  # of which `spread` chooses; ...
+        self._step = 1  # ... one in so many frames
 
     def add(self, entry: Entry, frame: int, reference: bool = False) -> None:
         """Take in the entry of frame number `frame`; `reference`: its masks were given, not predicted."""
         schedule, since = self.schedule, self._last_steady
-        due = schedule.every > 0 and (since is None or frame - since >= schedule.every)
+        due = schedule.every > 0 and (since is None or frame - since >= schedule.every) or frame in schedule.these
         entry.frame, entry.reference, entry.steady = frame, reference, due or (reference and schedule.first)
         if entry.steady:
             self._last_steady = frame
         if schedule.previous:
             self.previous = entry
+        if schedule.spread:
+            self.kept = self._spread(entry)
+            return
         kept = [e for e in self.kept if e.frame != frame] + [entry]  # a corrected frame replaces itself
         oldest_new = len(kept) - schedule.last
         kept = [e for i, e in enumerate(kept) if e.steady or i >= oldest_new]
@@ -136,5 +146,27 @@ class Memory:
             kept.pop(1 if schedule.first and kept[0].reference else 0)
         self.kept = kept
 
+    def _spread(self, entry: Entry) -> list[Entry]:
+        """The entries nearest to evenly spaced times, the newest included.
+
+        Chosen among all frames, then, to stay within `at_most`, among every second, every fourth and so on.
+        """
+        start = self._candidates[0].frame if self._candidates else entry.frame
+
+        def due(past: list[Entry]) -> list[Entry]:
+            return [e for e in past if (e.frame - start) % self._step == 0 and e.frame != entry.frame]
+
+        if len(past := due(self._candidates)) == self.schedule.at_most:
+            self._step *= 2
+        self._candidates = past = [*due(past), entry]
+        times = torch.linspace(start, entry.frame, self.schedule.spread, dtype=torch.float64).round().tolist()
+        nearest = {min(range(len(past)), key=lambda i: abs(past[i].frame - time)) for time in times}
+        return [past[i] for i in sorted(nearest)]
+
+    def entries(self) -> list[Entry]:
+        """All that can be read, each frame once, in time order."""
+        found = {entry.frame: entry for entry in (*self.kept, self.previous) if entry}
+        return [found[frame] for frame in sorted(found)]
+
     def __len__(self) -> int:
-        return len({entry.frame for entry in (*self.kept, self.previous) if entry})
+        return len(self.entries())

@@ -73,6 +73,16 @@ def soft_aggregate(object_probabilities: torch.Tensor) -> torch.Tensor:
     return _normalised_odds((1 - objects).prod(dim=1, keepdim=True), objects)
 
 
+def object_log_odds(object_probabilities: torch.Tensor) -> torch.Tensor:
+    """The log odds (B,1+K,H,W) of background and objects, given (B,K,H,W) in [0,1]; their softmax is `soft_aggregate`.
+
+    Probabilities are kept in 1e-7..1-1e-7, as in STM's released code.
+    """
+    objects = object_probabilities.float()
+    both = torch.cat([(1 - objects).prod(dim=1, keepdim=True), objects], dim=1)
+    return both.clamp(1e-7, 1 - 1e-7).logit()
+
+
 def merge_groups(groups: Sequence[torch.Tensor]) -> torch.Tensor:
     """Merge groups of objects, each (B,1+K,H,W) with background first, into one (B,1+sum of K,H,W) that sums to one.
 

@@ -1,0 +1,304 @@
+"""SITVOS: a Siamese network with an interactive transformer.
+
+Lan, Zhang, He and Zhang, "Siamese Network with Interactive Transformer for Video Object Segmentation", AAAI 2022.
+
+Past and current frames go through one backbone, without their masks ("Siamese"), so that a frame is seen once: what it
+gave as the current frame serves when it becomes memory. A small encoder looks at the mask alone. The transformer then
+lets memory and query take from each other, in both directions, before the query reads the memory.
+
+    SITVOSConfig            sizes and presets
+    Tokens                  the cells of some frames
+    Attention               one head                                                    Eq. 1
+    SelfAttention           frames look at themselves                                   Fig. 2
+    FeatureInteraction      memory takes from query, query from memory                  Fig. 3, Eq. 3 and 4
+    InteractiveTransformer  both self-attentions, the interaction, the last read        Fig. 2, Eq. 2
+    SITVOS                  encode, read, memorize                                      Fig. 2
+
+An object enters at one place only: the values M_x of Eq. 4, memory cells times what the mask encoder says of them. All
+before that is the same for every object and is computed once per frame: both self-attentions, the weights of Eq. 4 and
+the whole of Eq. 3. The last read and the decoder run per object, and soft aggregation merges the answers.
+
+Paper and released code differ; the defaults are the code's, `SITVOSConfig.paper()` is to the letter of the paper, and a
+comment at each field says so. What the network without interaction feeds to the last read is not said; here the values
+are then M_x. `sitvos_mini` is the same with fewer channels, and encoders that learn from scratch.
+
+Letters: B batch, K objects (1 for what all of them share), T frames, H x W grid, N = H*W cells of a frame, C channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from minivos.errors import InputError
+from minivos.nn.attention import Place, at_frame, attend, current_frame
+from minivos.nn.decoders import RefineDecoder
+from minivos.nn.encoders import ENCODERS, MASK_ENCODERS
+from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
+from minivos.video.masks import object_log_odds
+
+
+@dataclass(frozen=True)
+class SITVOSConfig:
+    """Sizes of a SITVOS network; the defaults are those of the released code."""
+
+    encoder: str = "resnet50"  # or tiny; without its last stage
+    mask_encoder: str = "resnet18"  # or tiny; the same, for one channel
+    width: int = 128  # C, channels of a cell (paper: 256)
+    match: int = 64  # channels that are compared (paper and code: 64)
+    kernel: int = 3  # side of the convolutions that embed features (paper: 1)
+    cross_values: bool = False  # the cross-attentions of Eq. 2 to 4 project their values, W^V (paper: yes)
+    share_norm: bool = True  # the cross-attentions share one layer norm (paper: not said)
+    skip_query: bool = True  # the decoder gets the embedded query beside what it has read (paper: not mentioned)
+    context: int = 512  # channels that the transformer gives to the decoder (paper: not given)
+    interaction: bool = True  # Eq. 3 and 4; without them the query reads M_x at once (paper: Table 3)
+    dropout: float = 0.01  # of attention weights, in training (paper: not mentioned)
+    decoder_width: int = 256  # channels inside the decoder (code: 256)
+    every: int = 12  # keep every n-th frame (paper: one row of Table 4); 0: none
+    spread: int = 0  # instead, read so many frames spread evenly over the past (paper: 7)
+    short_side: int | None = None  # pixels, of the frames it works on; None: of the video
+
+    def __post_init__(self) -> None:
+        rules = {
+            "width, match, context and decoder_width start at 1": min(
+                self.width, self.match, self.context, self.decoder_width
+            )
+            >= 1,
+            "kernel must be odd": self.kernel % 2 == 1,
+            "dropout is in [0, 1)": 0 <= self.dropout < 1,
+            f"encoder must be one of {', '.join(ENCODERS)}": self.encoder in ENCODERS,
+            f"mask_encoder must be one of {', '.join(MASK_ENCODERS)}": self.mask_encoder in MASK_ENCODERS,
+        }
+        if broken := [rule for rule, kept in rules.items() if not kept]:
+            raise InputError(f"{self}: {'; '.join(broken)}.")
+
+    @classmethod
+    def paper(cls) -> SITVOSConfig:
+        """To the letter of the paper."""
+        return cls(
+            width=256, kernel=1, cross_values=True, share_norm=False, skip_query=False, dropout=0.0, every=0, spread=7
+        )
+
+    @classmethod
+    def mini(cls) -> SITVOSConfig:
+        """A network that learns on a laptop."""
+        return cls(
+            encoder="tiny", mask_encoder="tiny", width=64, match=32, context=64, decoder_width=48, every=0, spread=5,
+            dropout=0.0, short_side=192,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The cells of some frames."""
+
+    cells: Tensor  # (B, K, T, N, C)
+    grid: tuple[int, int]  # H, W
+    frames: tuple[int, ...]  # their numbers
+
+
+class Attention(nn.Module):
+    """Attention of one head, softmax((a W^Q)(b W^K)^T / sqrt(d)) v, with W^V for the values if asked for (Eq. 1)."""
+
+    def __init__(self, config: SITVOSConfig, name: str, project_values: bool) -> None:
+        super().__init__()
+        self.name, self.dropout = name, config.dropout
+        self.query, self.key = (nn.Linear(config.width, config.match, bias=False) for _ in range(2))
+        self.value = nn.Linear(config.width, config.width, bias=False) if project_values else nn.Identity()
+
+    def forward(self, asking: Tokens, answering: Tokens, values: Tensor) -> Tensor:
+        """What each asking cell finds: (B, K, T, N, C), from values (B, K, T', N, C) of the answering cells.
+
+        Either the asking cells or the values may differ between objects; where only the values do, all objects share
+        the weights. Frames ask in turn, so that no map is larger than that of one frame.
+        """
+        q, k, v = self.query(asking.cells), self.key(answering.cells), self.value(values)
+        objects = q.shape[1]
+        k = rearrange(k, "b k t n c -> b k (t n) c").expand(-1, objects, -1, -1)
+        v = rearrange(v, "b k t n c -> b 1 (t n) (k c)").expand(-1, objects, -1, -1)
+        place = Place(self.name, asking.grid, (answering.cells.shape[2], *answering.grid), answering.frames)
+        dropout, found = self.dropout if self.training else 0.0, []
+        for t in range(q.shape[2]):
+            with at_frame(asking.frames[t]):
+                found.append(attend(q[:, :, t], k, v, place, dropout))  # SITVOS Eq. 1
+        return rearrange(torch.stack(found), "t b h n (k c) -> b (h k) t n c", k=values.shape[1])
+
+
+class SelfAttention(nn.Module):
+    """Frames look at all cells of themselves: norm(attention + x) (Fig. 2)."""
+
+    def __init__(self, config: SITVOSConfig, name: str) -> None:
+        super().__init__()
+        self.attention = Attention(config, name, project_values=True)
+        self.norm = nn.LayerNorm(config.width, eps=1e-6)
+
+    def forward(self, x: Tokens) -> Tokens:
+        """As many tokens, a layer on."""
+        return replace(x, cells=self.norm(self.attention(x, x, x.cells) + x.cells))
+
+
+class FeatureInteraction(nn.Module):
+    """Memory and query take from each other; each reads what the other was before (Fig. 3, Eq. 3 and 4)."""
+
+    def __init__(self, config: SITVOSConfig) -> None:
+        super().__init__()
+        self.to_memory = Attention(config, "memory_asks_query", config.cross_values)
+        self.to_query = Attention(config, "query_asks_memory", config.cross_values)
+        self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(1 if config.share_norm else 2))
+
+    def forward(self, memory: Tokens, query: Tokens, marked: Tensor) -> tuple[Tokens, Tokens]:
+        """M_SA and Q_SA, of all objects, and M_x (B, K, T, N, C) -> M_out, of all objects, and Q_out, of each."""
+        from_query = self.to_memory(memory, query, query.cells)
+        from_memory = self.to_query(query, memory, marked)  # here the objects part
+        memory_out = self.norms[0](from_query + memory.cells)  # SITVOS Eq. 3
+        query_out = self.norms[-1](from_memory + query.cells)  # SITVOS Eq. 4
+        return replace(memory, cells=memory_out), replace(query, cells=query_out)
+
+
+class InteractiveTransformer(nn.Module):
+    """Self-attention on either side, interaction, and the query's last read of the memory (Fig. 2)."""
+
+    def __init__(self, config: SITVOSConfig) -> None:
+        super().__init__()
+        self.memory_self = SelfAttention(config, "memory_self")
+        self.query_self = SelfAttention(config, "query_self")
+        self.interaction = FeatureInteraction(config) if config.interaction else None
+        self.last_read = Attention(config, "last_read", config.cross_values)
+        shares = config.interaction and config.share_norm
+        self.norm = None if shares else nn.LayerNorm(config.width)
+        self.skip_query = config.skip_query
+        self.project = nn.Linear((2 if config.skip_query else 1) * config.width, config.context)
+
+    def forward(self, memory: Tokens, query: Tokens, marked: Tensor) -> Tensor:
+        """M_ori, Q_ori and M_x (B, K, T, N, C) -> what the decoder gets for each object: (B, K, N, C')."""
+        past, now = self.memory_self(memory), self.query_self(query)
+        if self.interaction:
+            past, now = self.interaction(past, now, marked)
+            marked = past.cells
+        found = self.last_read(now, past, marked) + now.cells
+        found = (self.norm or self.interaction.norms[0])(found)  # SITVOS Eq. 2
+        if self.skip_query:
+            found = torch.cat([found, query.cells.expand(-1, found.shape[1], -1, -1, -1)], dim=-1)
+        return self.project(found)[:, :, 0]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What SITVOS knows of one frame."""
+
+    features: list[Tensor]  # of the backbone, finest scale first
+    border: tuple[int, int, int, int]  # pixels of padding: left, right, top, bottom
+
+
+@dataclass
+class SITVOSEntry(Entry):
+    """What SITVOS keeps of one frame."""
+
+    cells: Tensor  # M_ori (B, C, H, W), the same for all objects
+    marks: Tensor  # (B, K, C, H, W), what the mask encoder says of each object
+
+
+class SITVOS(VOSNetwork):
+    """The whole network: backbone, mask encoder, interactive transformer, decoder."""
+
+    soft_masks = True
+
+    def __init__(self, config: SITVOSConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder, self.mask_encoder = ENCODERS[config.encoder](), MASK_ENCODERS[config.mask_encoder]()
+        self.sizing = Sizing(1, config.short_side)  # any size: `encode` pads
+        self.schedule = Schedule(previous=not config.spread, every=config.every, spread=config.spread)
+        self.schedule_in_training = Schedule(previous=False, every=1)
+        self.stride = self.encoder.strides[-1]
+
+        def embed(channels: int) -> nn.Conv2d:
+            return nn.Conv2d(channels, config.width, config.kernel, padding=config.kernel // 2)
+
+        fine, middle, deep = self.encoder.channels
+        self.embed_memory, self.embed_query = embed(deep), embed(deep)
+        self.embed_mask = embed(self.mask_encoder.channels[-1])
+        self.transformer = InteractiveTransformer(config)
+        self.decoder = RefineDecoder(config.context, (fine, middle), config.decoder_width)
+
+    def encode(self, frame: Tensor) -> Seen:
+        """RGB frames (B, 3, H, W) in [0, 1], of any size -> seen."""
+        down, beside = (-side % self.stride for side in frame.shape[-2:])
+        border = beside // 2, beside - beside // 2, down // 2, down - down // 2
+        return Seen(self.encoder(self.normalise(F.pad(frame, border))), border)
+
+    def read(self, seen: Seen, memory: Memory) -> tuple[Tensor, Seen]:
+        """Log odds (B, 1+K, H, W) of background and objects, of softly aggregated probabilities; and seen.
+
+        H and W are those of the frame. Raises InputError when the memory is empty.
+        """
+        entries = memory.entries()
+        if not entries:
+            raise InputError(
+                "SITVOS reads the frames before, but the memory is empty: memorize a frame with its masks first."
+            )
+        cells = torch.stack([entry.cells for entry in entries], dim=1)  # (B, T, C, H, W)
+        grid, k = cells.shape[-2:], entries[-1].marks.shape[1]
+        marks = torch.stack([self.marks_of(entry, k) for entry in entries], dim=2)  # (B, K, T, C, H, W)
+        marked = rearrange(marks * cells[:, None], "b k t c y x -> b k t (y x) c")  # M_x
+        frames = tuple(entry.frame for entry in entries)
+        past = Tokens(rearrange(cells, "b t c y x -> b 1 t (y x) c"), tuple(grid), frames)
+        query = self.embed_query(seen.features[-1])
+        now = Tokens(rearrange(query, "b c y x -> b 1 1 (y x) c"), tuple(grid), (current_frame(),))
+        return self.decode(seen, self.transformer(past, now, marked)), seen
+
+    def decode(self, seen: Seen, context: Tensor) -> Tensor:
+        """Log odds (B, 1+K, H, W) from context (B, K, N, C'), object by object, then merged."""
+        height, width = seen.features[-1].shape[-2:]
+        maps = rearrange(context, "b k (y x) c -> (b k) c y x", y=height)
+        answers = self.decoder(maps, seen.features[:2])  # object or not: (B*K, 2, h, w)
+        size = height * self.stride, width * self.stride
+        answers = F.interpolate(answers.float(), size, mode="bilinear", align_corners=False)
+        objects = rearrange(answers.softmax(dim=1)[:, 1], "(b k) y x -> b k y x", k=context.shape[1])
+        left, right, top, bottom = seen.border
+        return object_log_odds(objects[..., top : size[0] - bottom, left : size[1] - right])
+
+    def memorize(self, seen: Seen, masks: Tensor) -> SITVOSEntry:
+        """What the frame becomes as memory; masks (B, 1+K, H, W) in [0, 1], background first, may be soft.
+
+        Raises InputError without objects, and for masks of another size than the frame.
+        """
+        height, width = (side * self.stride for side in seen.features[-1].shape[-2:])
+        left, right, top, bottom = seen.border
+        size = height - top - bottom, width - left - right
+        if masks.shape[1] < 2 or masks.shape[-2:] != size:
+            raise InputError(
+                f"masks of shape {tuple(masks.shape)} came for a frame of {size} pixels; expected (B, 1+K, H, W) of "
+                "that size, background first, and at least one object"
+            )
+        marks = self.mark(F.pad(masks[:, 1:], seen.border))
+        return SITVOSEntry(self.embed_memory(seen.features[-1]), marks)
+
+    def mark(self, masks: Tensor) -> Tensor:
+        """What the mask encoder says of each object: (B, K, H, W) in pixels -> (B, K, C, H, W) in cells."""
+        marks = self.embed_mask(self.mask_encoder(rearrange(masks, "b k y x -> (b k) 1 y x"))[-1])
+        return rearrange(marks, "(b k) c y x -> b k c y x", k=masks.shape[1])
+
+    def marks_of(self, entry: SITVOSEntry, objects: int) -> Tensor:
+        """The marks of an entry for so many objects; those that came later have an empty mask there."""
+        missing = objects - entry.marks.shape[1]
+        if not missing:
+            return entry.marks
+        height, width = (side * self.stride for side in entry.cells.shape[-2:])
+        empty = self.mark(entry.cells.new_zeros(len(entry.cells), 1, height, width))
+        return torch.cat([entry.marks, empty.expand(-1, missing, -1, -1, -1)], dim=1)
+
+
+def released_schedule(length: int, n: int = 7) -> Schedule:
+    """The frames that the released code stores of a video of `length` frames when it fixes their number to n.
+
+    It must know the length, and stores up to n+1 frames; InputError for n below 1.
+    """
+    if n < 1:
+        raise InputError(f"{n} frames were asked for; keep 1 or more")
+    return Schedule(these=tuple(np.unique(np.linspace(0, length, n + 2).round().astype(int)[:-1]).tolist()))

@@ -47,8 +47,7 @@ from minivos.video.masks import object_log_odds
 class SITVOSConfig:
     """Sizes of a SITVOS network; the defaults are those of the released code."""
 
-    encoder: str = "resnet50"  # or tiny; without its last stage
-    mask_encoder: str = "resnet18"  # or tiny; the same, for one channel
+    encoder: str = "resnet50"  # without its last stage, and ResNet-18 for masks; or tiny, for both
     width: int = 128  # C, channels of a cell (paper: 256)
     match: int = 64  # channels that are compared (paper and code: 64)
     kernel: int = 3  # side of the convolutions that embed features (paper: 1)
@@ -56,7 +55,7 @@ class SITVOSConfig:
     share_norm: bool = True  # the cross-attentions share one layer norm (paper: not said)
     skip_query: bool = True  # the decoder gets the embedded query beside what it has read (paper: not mentioned)
     context: int = 512  # channels that the transformer gives to the decoder (paper: not given)
-    interaction: bool = True  # Eq. 3 and 4; without them the query reads M_x at once (paper: Table 3)
+    fim: bool = True  # feature interaction, Eq. 3 and 4; without it the query reads M_x at once (paper: Table 3)
     dropout: float = 0.01  # of attention weights, in training (paper: not mentioned)
     decoder_width: int = 256  # channels inside the decoder (code: 256)
     every: int = 12  # keep every n-th frame (paper: one row of Table 4); 0: none
@@ -64,15 +63,12 @@ class SITVOSConfig:
     short_side: int | None = None  # pixels, of the frames it works on; None: of the video
 
     def __post_init__(self) -> None:
+        narrowest = min(self.width, self.match, self.context, self.decoder_width)
         rules = {
-            "width, match, context and decoder_width start at 1": min(
-                self.width, self.match, self.context, self.decoder_width
-            )
-            >= 1,
+            "width, match, context and decoder_width start at 1": narrowest >= 1,
             "kernel must be odd": self.kernel % 2 == 1,
             "dropout is in [0, 1)": 0 <= self.dropout < 1,
-            f"encoder must be one of {', '.join(ENCODERS)}": self.encoder in ENCODERS,
-            f"mask_encoder must be one of {', '.join(MASK_ENCODERS)}": self.mask_encoder in MASK_ENCODERS,
+            f"encoder must be one of {', '.join(MASK_ENCODERS)}": self.encoder in MASK_ENCODERS,
         }
         if broken := [rule for rule, kept in rules.items() if not kept]:
             raise InputError(f"{self}: {'; '.join(broken)}.")
@@ -88,8 +84,8 @@ class SITVOSConfig:
     def mini(cls) -> SITVOSConfig:
         """A network that learns on a laptop."""
         return cls(
-            encoder="tiny", mask_encoder="tiny", width=64, match=32, context=64, decoder_width=48, every=0, spread=5,
-            dropout=0.0, short_side=192,
+            encoder="tiny", width=64, match=32, context=64, decoder_width=48, every=0, spread=5, dropout=0.0,
+            short_side=192,
         )  # fmt: skip
 
 
@@ -167,9 +163,9 @@ class InteractiveTransformer(nn.Module):
         super().__init__()
         self.memory_self = SelfAttention(config, "memory_self")
         self.query_self = SelfAttention(config, "query_self")
-        self.interaction = FeatureInteraction(config) if config.interaction else None
+        self.interaction = FeatureInteraction(config) if config.fim else None
         self.last_read = Attention(config, "last_read", config.cross_values)
-        shares = config.interaction and config.share_norm
+        shares = config.fim and config.share_norm
         self.norm = None if shares else nn.LayerNorm(config.width)
         self.skip_query = config.skip_query
         self.project = nn.Linear((2 if config.skip_query else 1) * config.width, config.context)
@@ -211,7 +207,7 @@ class SITVOS(VOSNetwork):
     def __init__(self, config: SITVOSConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder, self.mask_encoder = ENCODERS[config.encoder](), MASK_ENCODERS[config.mask_encoder]()
+        self.encoder, self.mask_encoder = ENCODERS[config.encoder](), MASK_ENCODERS[config.encoder]()
         self.sizing = Sizing(1, config.short_side)  # any size: `encode` pads
         self.schedule = Schedule(previous=not config.spread, every=config.every, spread=config.spread)
         self.schedule_in_training = Schedule(previous=False, every=1)

@@ -118,7 +118,7 @@ def test_interaction_takes_in_both_directions_from_what_was_before(share_norm):
 @torch.no_grad()
 def test_the_last_read_is_normalised_and_goes_to_the_decoder_beside_the_query(interaction):
     torch.manual_seed(0)
-    config = replace(SMALL, interaction=interaction)
+    config = replace(SMALL, fim=interaction)
     part = InteractiveTransformer(config)
     memory, query, marked = tokens(3, 1), tokens(1, 2), noise(2, 2, 3, 6, 8, seed=3)
     past, now = part.memory_self(memory), part.query_self(query)
@@ -407,7 +407,7 @@ def test_masks_and_memories_that_do_not_fit_are_refused():
 
 @pytest.mark.parametrize(
     "change",
-    [{"width": 0}, {"kernel": 2}, {"dropout": 1.0}, {"encoder": "vgg"}, {"mask_encoder": "vgg"}, {"spread": -1}],
+    [{"width": 0}, {"kernel": 2}, {"dropout": 1.0}, {"encoder": "vgg"}, {"encoder": "swin_b"}, {"spread": -1}],
 )
 def test_settings_that_make_no_sense_are_refused(change):
     with pytest.raises(InputError):

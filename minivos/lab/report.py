@@ -122,7 +122,7 @@ def look_at_attention(
         labels = tracker.step(frames[now], truth[0] if now == 0 else None)
 
     looks = {}
-    for seen in last_memory_reads(maps):
+    for seen in last_memory_reads(maps, now):
         cell = tuple(
             at * cells // side for at, cells, side in zip(pixel, seen.query_grid, truth.shape[1:], strict=True)
         )
@@ -135,9 +135,9 @@ def look_at_attention(
     return looks
 
 
-def last_memory_reads(maps: Iterable[AttentionMap]) -> list[AttentionMap]:
-    """Of the maps that look at other frames, the last of each kind; block1/long and block2/long are of one kind."""
-    reads = (seen for seen in maps if set(seen.key_frames) != {seen.query_frame})
+def last_memory_reads(maps: Iterable[AttentionMap], now: int) -> list[AttentionMap]:
+    """Of the maps by which frame `now` looks at others, the last of each kind: block1/long, block2/long are of one."""
+    reads = (seen for seen in maps if seen.query_frame == now and set(seen.key_frames) != {now})
     return list({re.sub(r"\d+", "", seen.name): seen for seen in reads}.values())
 
 

@@ -300,4 +300,4 @@ ENCODERS = {
     "resnet101": ResNet101,
     "swin_b": SwinB,
 }
-MASK_ENCODERS = {"tiny": TinyMaskEncoder, "resnet18": MaskResNet18}
+MASK_ENCODERS = {"tiny": TinyMaskEncoder, "resnet50": MaskResNet18}  # that go with an image encoder: alike strides

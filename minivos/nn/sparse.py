@@ -188,11 +188,12 @@ class Grid(Pattern):
         along_x, along_y, along_t = weights
         v = _channels_last(v)
         now = v[:, -along_x.shape[1] :]
-        return (
-            torch.einsum("btyxi,btyic->bctyx", along_x, now)
-            + torch.einsum("btyxj,btjxc->bctyx", along_y, now)
-            + torch.einsum("btyxk,bkyxc->bctyx", along_t, v)
+        found = (
+            torch.einsum("btyxi,btyic->btyxc", along_x, now)
+            + torch.einsum("btyxj,btjxc->btyxc", along_y, now)
+            + torch.einsum("btyxk,bkyxc->btyxc", along_t, v)
         )
+        return rearrange(found, "b t y x c -> b c t y x")
 
     def affinity(self, q: Tensor, k: Tensor, labels: Tensor, objects: int, kind: str) -> Tensor:
         """As in `Pattern`; the only earlier cells are those at the same place."""

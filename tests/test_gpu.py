@@ -49,7 +49,8 @@ def test_sparse_attention_and_affinity_are_those_of_the_cpu(pattern, h):
 @pytest.mark.parametrize("name", [name for name in minivos.list_models() if name.endswith("_mini")])
 def test_a_network_trains_and_tracks(name):
     torch.manual_seed(0)
-    network, clip = minivos.create_model(name), render(0, frames=4, size=(64, 64))
+    network, rendered = minivos.create_model(name), render(0, frames=4, size=(64, 64))
+    clip = minivos.Clip(rendered.frames, {0: rendered.masks[0]})
     on_cpu = minivos.propagate(network, clip)
     on_gpu = minivos.propagate(network.cuda(), clip)
     assert (on_cpu == on_gpu).mean() > 0.99

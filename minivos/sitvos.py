@@ -189,6 +189,7 @@ class Seen:
 
     features: list[Tensor]  # of the backbone, finest scale first
     border: tuple[int, int, int, int]  # pixels of padding: left, right, top, bottom
+    present: Tensor | None = None  # (B, K) bool, the objects that each clip has, once the frame has been read
 
 
 @dataclass
@@ -197,6 +198,7 @@ class SITVOSEntry(Entry):
 
     cells: Tensor  # M_ori (B, C, H, W), the same for all objects
     marks: Tensor  # (B, K, C, H, W), what the mask encoder says of each object
+    present: Tensor  # (B, K) bool, the objects that each clip has: those of a shorter list are made up
 
 
 class SITVOS(VOSNetwork):
@@ -246,6 +248,8 @@ class SITVOS(VOSNetwork):
         past = Tokens(rearrange(cells, "b t c y x -> b 1 t (y x) c"), tuple(grid), frames)
         query = self.embed_query(seen.features[-1])
         now = Tokens(rearrange(query, "b c y x -> b 1 1 (y x) c"), tuple(grid), (current_frame(),))
+        present = torch.stack([F.pad(entry.present, (0, k - entry.present.shape[1])) for entry in entries]).any(dim=0)
+        seen = replace(seen, present=present)
         return self.decode(seen, self.transformer(past, now, marked)), seen
 
     def decode(self, seen: Seen, context: Tensor) -> Tensor:
@@ -256,6 +260,7 @@ class SITVOS(VOSNetwork):
         size = height * self.stride, width * self.stride
         answers = F.interpolate(answers.float(), size, mode="bilinear", align_corners=False)
         objects = rearrange(answers.softmax(dim=1)[:, 1], "(b k) y x -> b k y x", k=context.shape[1])
+        objects = objects * seen.present[:, :, None, None]
         left, right, top, bottom = seen.border
         return object_log_odds(objects[..., top : size[0] - bottom, left : size[1] - right])
 
@@ -273,7 +278,8 @@ class SITVOS(VOSNetwork):
                 "that size, background first, and at least one object"
             )
         marks = self.mark(F.pad(masks[:, 1:], seen.border))
-        return SITVOSEntry(self.embed_memory(seen.features[-1]), marks)
+        present = masks[:, 1:].amax(dim=(2, 3)) > 0 if seen.present is None else seen.present
+        return SITVOSEntry(self.embed_memory(seen.features[-1]), marks, present)
 
     def mark(self, masks: Tensor) -> Tensor:
         """What the mask encoder says of each object: (B, K, H, W) in pixels -> (B, K, C, H, W) in cells."""

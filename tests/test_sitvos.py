@@ -352,6 +352,37 @@ def test_clips_of_a_batch_do_not_mix():
         assert torch.allclose(together[b], alone[0][0], atol=1e-4)
 
 
+@torch.no_grad()
+def test_a_clip_with_fewer_objects_than_others_of_its_batch_is_answered_as_if_alone():
+    network, (frames, masks) = seeded(), clip_of(2)
+    fewer = torch.cat([masks[:, :, :1] + masks[:, :, 2:], masks[:, :, 1:2], 0 * masks[:, :, 2:]], dim=2)
+    both = frames.repeat(2, 1, 1, 1, 1), torch.cat([masks, fewer])
+
+    def after_two(frames, masks):
+        memory = filled_memory(network, frames[:, :1], masks)
+        logits, seen = network.read(network.encode(frames[:, 1]), memory)
+        memory.add(network.memorize(seen, logits.softmax(dim=1)), 1)
+        return network.read(network.encode(frames[:, 2]), memory)[0]
+
+    together = after_two(*both)[1]
+    assert torch.allclose(together[:2], after_two(frames, fewer[:, :, :2])[0], atol=1e-4)
+    assert (together[2] < -16).all()
+
+
+def test_an_object_may_come_in_mid_video_whatever_the_memory_keeps():
+    network, clip = seeded(), render(0, frames=6, size=(48, 64), objects=2)
+    first, second = (np.where(clip.masks[t] == t + 1, t + 1, 0).astype(np.uint8) for t in (0, 1))
+    policies = {"paper": Schedule(previous=False, spread=2), "one": Schedule(previous=False, spread=1)}
+    policies |= {"first": Schedule(previous=False), "previous": Schedule(first=False), "both": Schedule()}
+    for name, schedule in (policies | {"every": Schedule(every=2), "fixed": released_schedule(6, 2)}).items():
+        tracker = Tracker(network, schedule, side=48)
+        for frame, mask in zip(clip.frames, (first, second, *[None] * 4), strict=True):
+            tracker.step(frame, mask)
+        answered = {entry.present.shape[1] for entry in tracker.groups[0].memory.entries() if entry.frame > 1}
+        assert tracker.ids == [1, 2] and answered <= {2}, name
+        assert network.read(network.encode(torch.rand(1, 3, 48, 64)), tracker.groups[0].memory)[0].shape[1] == 3, name
+
+
 def test_the_gradient_reaches_every_parameter():
     network, (frames, masks) = seeded(), clip_of(2, frames=2)
     with torch.no_grad():

@@ -214,6 +214,19 @@ def test_gaps_grow_by_a_frame_every_3000_steps_up_to_25():
     assert longest_gap(pooled, 3000) == 2 and longest_gap(Recipe.aot_video(), 0) == 12
 
 
+def test_video_is_drawn_with_the_gaps_of_the_recipe(monkeypatch):
+    asked = []
+    monkeypatch.setattr("minivos.lab.train.video_clips", lambda *settings: asked.append(settings[-1]))
+    clips_for(Recipe.sitvos_video(), [samples_root()])
+    assert [asked[0](number) for number in (0, 12_000, 3_199_999)] == [1, 2, 25]
+
+
+def test_the_weight_of_the_jaccard_is_that_of_the_recipe():
+    alone = Recipe.sitvos_video()
+    cross, jaccard, both = (unrolled(replace(alone, jaccard=weight), 0.5)[0] for weight in (0.0, 1.0, 0.5))
+    assert both == pytest.approx((cross + jaccard) / 2, rel=1e-5) and cross != pytest.approx(jaccard, rel=1e-2)
+
+
 def test_the_share_of_hard_pixels_shrinks_over_the_first_half():
     recipe = Recipe(hardest=0.2)
     shares = [hardest_share(recipe, progress) for progress in (0, 0.25, 0.5, 0.75, 1)]

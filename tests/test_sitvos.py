@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -14,6 +15,8 @@ from minivos import Clip, Tracker, create_model, load_official, propagate
 from minivos.errors import InputError
 from minivos.models import read_file
 from minivos.nn.attention import at_frame, explicit_attention, record_attention
+from minivos.nn.decoders import RefineDecoder
+from minivos.nn.encoders import TinyMaskEncoder
 from minivos.nn.network import Memory, Schedule
 from minivos.sitvos import (
     SITVOS,
@@ -25,8 +28,10 @@ from minivos.sitvos import (
     released_schedule,
 )
 from minivos.video.masks import one_hot
+from minivos.video.metrics import region_similarity
 from minivos.video.synthetic import render
 from reference_sitvos import inputs, labels, released_state, samples
+from tiny import squares
 
 SMALL = SITVOSConfig(width=8, match=4, context=6, dropout=0.0)
 
@@ -381,6 +386,40 @@ def test_an_object_may_come_in_mid_video_whatever_the_memory_keeps():
         answered = {entry.present.shape[1] for entry in tracker.groups[0].memory.entries() if entry.frame > 1}
         assert tracker.ids == [1, 2] and answered <= {2}, name
         assert network.read(network.encode(torch.rand(1, 3, 48, 64)), tracker.groups[0].memory)[0].shape[1] == 3, name
+
+
+def test_the_untrained_small_network_copies_masks_to_what_looks_alike():
+    def mean_j(seed: int, **settings: object) -> float:
+        torch.manual_seed(seed)
+        pictures, masks = squares(seed, frames=3, size=(96, 96))
+        found = propagate(create_model("sitvos_mini", **settings), Clip(pictures, {0: masks[0]}), side=96)
+        return np.mean([region_similarity(masks[1:] == k, found[1:] == k).mean() for k in (1, 2)])
+
+    assert np.mean([mean_j(seed) for seed in range(6)]) > 0.25
+    assert np.mean([mean_j(seed, copy_at_start=False) for seed in range(6)]) < 0.15
+
+
+@torch.no_grad()
+def test_the_small_mask_encoder_starts_with_the_mask_itself():
+    encoder = TinyMaskEncoder()
+    encoder.start_by_copying()
+    mask = torch.zeros(1, 1, 96, 96)
+    mask[..., :48] = 1
+    (features,) = encoder(mask)
+    assert features.shape == (1, 32, 12, 12)
+    inner = features[0, 0, 2:-2]
+    assert torch.allclose(inner[:, 2:5], torch.ones(8, 3), atol=1e-5) and not inner[:, 7:].any()
+
+
+@torch.no_grad()
+def test_the_decoder_starts_by_showing_its_first_two_channels():
+    torch.manual_seed(0)
+    decoder = RefineDecoder(6, (3, 5), 4)
+    decoder.start_by_copying()
+    shortcuts = noise(1, 3, 16, 24), noise(1, 5, 8, 12)
+    x = noise(2, 6, 4, 6)
+    wanted = F.interpolate(F.interpolate(x[:, :2], (8, 12), mode="bilinear"), (16, 24), mode="bilinear").relu()
+    assert torch.allclose(decoder(x, shortcuts), wanted, atol=1e-5)
 
 
 def test_the_gradient_reaches_every_parameter():

@@ -63,7 +63,10 @@ def plain_errors(command: Callable) -> Callable:
 Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu")]
 Model = Annotated[str, typer.Option(help="model name, see `minivos models`")]
 Weights = Annotated[str, typer.Option(help="'mini' (shipped with the package) or a .safetensors / .pt file")]
-RECIPES = {"small": Recipe, "stills": Recipe.aot_stills, "video": Recipe.aot_video}
+RECIPES = {
+    "small": Recipe, "stills": Recipe.aot_stills, "video": Recipe.aot_video,
+    "sitvos_stills": Recipe.sitvos_stills, "sitvos_video": Recipe.sitvos_video,
+}  # fmt: skip
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="write into a folder that holds results already")]
 
 
@@ -126,7 +129,8 @@ def train_command(
         typer.Option(help="folder for weights, log and checkpoint, from which it goes on; runs/MODEL[-RECIPE]"),
     ] = None,
     recipe_name: Annotated[
-        str, typer.Option("--recipe", help="small (for a laptop), stills or video (the two stages of the AOT paper)")
+        str,
+        typer.Option("--recipe", help="small (for a laptop), or a stage of a paper: [sitvos_]stills, [sitvos_]video"),
     ] = "small",
     data: Annotated[
         list[Path] | None,

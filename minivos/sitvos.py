@@ -20,7 +20,8 @@ the whole of Eq. 3. The last read and the decoder run per object, and soft aggre
 
 Paper and released code differ; the defaults are the code's, `SITVOSConfig.paper()` is to the letter of the paper, and a
 comment at each field says so. What the network without interaction feeds to the last read is not said; here the values
-are then M_x. `sitvos_mini` is the same with fewer channels, and encoders that learn from scratch.
+are then M_x. `sitvos_mini` is the same with fewer channels, and encoders that learn from scratch, and an
+initialisation of our own, with which the untrained network roughly copies masks to what looks alike.
 
 Letters: B batch, K objects (1 for what all of them share), T frames, H x W grid, N = H*W cells of a frame, C channels.
 """
@@ -61,11 +62,12 @@ class SITVOSConfig:
     every: int = 12  # keep every n-th frame (paper: one row of Table 4); 0: none
     spread: int = 0  # instead, read so many frames spread evenly over the past (paper: 7)
     short_side: int | None = None  # pixels, of the frames it works on; None: of the video
+    copy_at_start: bool = False  # initialise so that the untrained network copies masks to what looks alike (ours)
 
     def __post_init__(self) -> None:
         narrowest = min(self.width, self.match, self.context, self.decoder_width)
         rules = {
-            "width, match, context and decoder_width start at 1": narrowest >= 1,
+            "width, match, context and decoder_width start at 2": narrowest >= 2,
             "kernel must be odd": self.kernel % 2 == 1,
             "dropout is in [0, 1)": 0 <= self.dropout < 1,
             f"encoder must be one of {', '.join(MASK_ENCODERS)}": self.encoder in MASK_ENCODERS,
@@ -84,8 +86,8 @@ class SITVOSConfig:
     def mini(cls) -> SITVOSConfig:
         """A network that learns on a laptop."""
         return cls(
-            encoder="tiny", width=64, match=32, context=64, decoder_width=48, every=0, spread=5, dropout=0.0,
-            short_side=192,
+            encoder="tiny", width=64, match=32, context=64, decoder_width=32, every=0, spread=5, dropout=0.0,
+            short_side=192, copy_at_start=True,
         )  # fmt: skip
 
 
@@ -189,6 +191,7 @@ class Seen:
 
     features: list[Tensor]  # of the backbone, finest scale first
     border: tuple[int, int, int, int]  # pixels of padding: left, right, top, bottom
+    present: Tensor | None = None  # (B, K) bool, the objects that each clip has, once the frame has been read
 
 
 @dataclass
@@ -197,6 +200,7 @@ class SITVOSEntry(Entry):
 
     cells: Tensor  # M_ori (B, C, H, W), the same for all objects
     marks: Tensor  # (B, K, C, H, W), what the mask encoder says of each object
+    present: Tensor  # (B, K) bool, the objects that each clip has: those of a shorter list are made up
 
 
 class SITVOS(VOSNetwork):
@@ -221,6 +225,39 @@ class SITVOS(VOSNetwork):
         self.embed_mask = embed(self.mask_encoder.channels[-1])
         self.transformer = InteractiveTransformer(config)
         self.decoder = RefineDecoder(config.context, (fine, middle), config.decoder_width)
+        if config.copy_at_start:
+            self.start_by_copying()
+
+    def start_by_copying(self) -> None:
+        """Initialise so that a cell takes over the mask from memory cells that look like it.
+
+        The first channels carry the mask past all norms to the decoder, half of them as it is, half of them negated.
+        What memory and query are compared by is embedded alike. The numbers were found by trial.
+        """
+        carry, middle = max(1, self.config.width // 16), self.config.kernel // 2
+        sign = torch.tensor([4.0] * carry + [-4.0] * carry)
+        own = slice(2 * carry)  # the channels that carry the mask
+        self.mask_encoder.start_by_copying()
+        self.decoder.start_by_copying()
+        with torch.no_grad():
+            weight = self.embed_memory.weight
+            weight -= weight.mean(dim=1, keepdim=True)  # features share a mean, which tells no cells apart
+            weight[own], self.embed_mask.weight[own] = 0, 0
+            for layer in (self.embed_memory, self.embed_mask):
+                layer.bias.zero_()
+            self.embed_query.load_state_dict(self.embed_memory.state_dict())
+            self.embed_memory.bias[own] = 1
+            self.embed_mask.weight[own, 0, middle, middle] = sign
+            self.embed_mask.bias[own] = -0.35 * sign  # a cell counts as the object's if so much of what it finds is
+            project = self.transformer.project
+            project.weight[:2], project.bias[:2] = 0, 0
+            project.weight[0, own], project.weight[1, own] = -sign / 8, sign / 8
+            for part in self.transformer.modules():
+                if isinstance(part, Attention):
+                    nn.init.orthogonal_(part.query.weight, gain=2.5)  # like finds like
+                    part.key.load_state_dict(part.query.state_dict())
+                    if isinstance(part.value, nn.Linear):
+                        part.value.weight *= 0.1
 
     def encode(self, frame: Tensor) -> Seen:
         """RGB frames (B, 3, H, W) in [0, 1], of any size -> seen."""
@@ -246,6 +283,8 @@ class SITVOS(VOSNetwork):
         past = Tokens(rearrange(cells, "b t c y x -> b 1 t (y x) c"), tuple(grid), frames)
         query = self.embed_query(seen.features[-1])
         now = Tokens(rearrange(query, "b c y x -> b 1 1 (y x) c"), tuple(grid), (current_frame(),))
+        present = torch.stack([F.pad(entry.present, (0, k - entry.present.shape[1])) for entry in entries]).any(dim=0)
+        seen = replace(seen, present=present)
         return self.decode(seen, self.transformer(past, now, marked)), seen
 
     def decode(self, seen: Seen, context: Tensor) -> Tensor:
@@ -256,6 +295,7 @@ class SITVOS(VOSNetwork):
         size = height * self.stride, width * self.stride
         answers = F.interpolate(answers.float(), size, mode="bilinear", align_corners=False)
         objects = rearrange(answers.softmax(dim=1)[:, 1], "(b k) y x -> b k y x", k=context.shape[1])
+        objects = objects * seen.present[:, :, None, None]
         left, right, top, bottom = seen.border
         return object_log_odds(objects[..., top : size[0] - bottom, left : size[1] - right])
 
@@ -273,7 +313,8 @@ class SITVOS(VOSNetwork):
                 "that size, background first, and at least one object"
             )
         marks = self.mark(F.pad(masks[:, 1:], seen.border))
-        return SITVOSEntry(self.embed_memory(seen.features[-1]), marks)
+        present = masks[:, 1:].amax(dim=(2, 3)) > 0 if seen.present is None else seen.present
+        return SITVOSEntry(self.embed_memory(seen.features[-1]), marks, present)
 
     def mark(self, masks: Tensor) -> Tensor:
         """What the mask encoder says of each object: (B, K, H, W) in pixels -> (B, K, C, H, W) in cells."""

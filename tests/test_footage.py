@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from minivos.errors import InputError
+from minivos.video import footage
 from minivos.video.clip import write_mask
 from minivos.video.datasets import samples_root
 from minivos.video.footage import (
@@ -87,17 +88,31 @@ def test_frames_turn_at_the_ends_of_the_clip():
     }  # fmt: skip
 
 
-def test_only_training_clips_are_used_and_gaps_follow_the_data_set(tmp_path):
+def test_only_training_clips_are_used_and_masks_lie_as_the_data_set_has_them(tmp_path):
     davis = write_davis(tmp_path / "davis", {"a": squares(0, 3), "b": squares(1, 3)}, {"kept_for_val": squares(2, 3)})
     videos = training_videos(davis)
-    assert {(folder.name, gap) for folder, gap in videos} == {("a", 12), ("b", 12)} and len(videos) == 10
+    assert {(folder.name, every) for folder, every in videos} == {("a", 1), ("b", 1)} and len(videos) == 10
 
     youtube = tmp_path / "youtube/train"
     write_frames(youtube / "JPEGImages/c", youtube / "Annotations/c", *squares(0, 3))
     (youtube / "meta.json").write_text(json.dumps({"videos": {"c": {}}}))
-    assert training_videos(tmp_path / "youtube") == [(youtube / "JPEGImages/c", 3)]
+    assert training_videos(tmp_path / "youtube") == [(youtube / "JPEGImages/c", 5)]
     with pytest.raises(InputError, match="there is no .*train.txt"):
         training_videos(tmp_path)
+
+
+@pytest.mark.parametrize(("every", "asked", "longest"), [(1, 12, 12), (5, 12, 3), (5, 25, 5), (5, 1, 1)])
+def test_the_longest_gap_is_asked_for_by_number_and_counts_frames_of_the_video(monkeypatch, every, asked, longest):
+    drawn = []
+
+    def draw(rng, folder, frames, gap):
+        drawn.append(gap)
+        return squares(0, frames, size=(64, 80))
+
+    monkeypatch.setattr(footage, "training_videos", lambda root: [(root, every)])
+    monkeypatch.setattr(footage, "read_some", draw)
+    video_clips(["anywhere"], **SAMPLE, longest_gap=lambda number: asked if number == 7 else 99)(7)
+    assert set(drawn) == {longest}
 
 
 def test_frames_without_a_mask_are_skipped_and_a_clip_without_any_is_refused(tmp_path):

@@ -46,6 +46,15 @@ def test_the_share_of_hard_pixels_goes_from_all_to_15_percent():
         assert found.item() == pytest.approx(wanted.item(), rel=1e-5)
 
 
+def test_the_weight_of_the_jaccard_goes_from_cross_entropy_alone_to_none_of_it():
+    logits, labels = logits_and_labels()
+    present = torch.ones(logits.shape[:2]) > 0
+    parts = bootstrapped_cross_entropy(logits, labels, 1.0), soft_jaccard(logits, labels)
+    for weight in (0.0, 0.3, 1.0):
+        found = segmentation_loss(logits, labels, present, 1.0, jaccard=weight)
+        assert torch.allclose(found, (1 - weight) * parts[0] + weight * parts[1], atol=1e-6)
+
+
 def test_soft_jaccard_by_hand():
     labels = torch.tensor([[[1, 0]]])
     # object: 0.8 / (1 + 0.3), background: 0.7 / (1 + 0.2)

@@ -1,5 +1,7 @@
 """The schedule and the memory that follows it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -61,6 +63,13 @@ def test_a_long_past_is_thinned_out_before_frames_are_chosen():
             assert abs(off).max() <= (memory._step + 1) / 2
 
 
+def test_references_in_mid_video_are_read_beside_the_frames_that_are_spread():
+    schedule = Schedule(previous=False, spread=3)
+    assert numbers(walk(schedule, 25, references=(0, 7))) == [0, 7, 12, 24]
+    assert numbers(walk(replace(schedule, spread=1), 25, references=(0, 7))) == [0, 7]
+    assert 7 not in numbers(walk(replace(schedule, first=False), 25, references=(0, 7)))
+
+
 def test_entries_are_what_can_be_read_each_frame_once():
     assert [entry.frame for entry in walk(Schedule(every=3), 8).entries()] == [0, 3, 6, 7]
     assert [entry.frame for entry in walk(Schedule(every=3), 7).entries()] == [0, 3, 6]
@@ -79,7 +88,14 @@ def test_the_first_reference_outlives_every_limit():
 
 
 @pytest.mark.parametrize(
-    "schedule", [Schedule(), Schedule(every=1, last=8, at_most=6), Schedule(every=5), Schedule(last=4)]
+    "schedule",
+    [
+        Schedule(),
+        Schedule(every=1, last=8, at_most=6),
+        Schedule(every=5),
+        Schedule(last=4),
+        Schedule(spread=7, at_most=9),
+    ],
 )
 def test_a_thousand_frames_do_not_grow_the_memory_beyond_its_limit(schedule):
     memory, longest = Memory(schedule), 0

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -14,6 +15,8 @@ from minivos import Clip, Tracker, create_model, load_official, propagate
 from minivos.errors import InputError
 from minivos.models import read_file
 from minivos.nn.attention import at_frame, explicit_attention, record_attention
+from minivos.nn.decoders import RefineDecoder
+from minivos.nn.encoders import TinyMaskEncoder
 from minivos.nn.network import Memory, Schedule
 from minivos.sitvos import (
     SITVOS,
@@ -25,8 +28,10 @@ from minivos.sitvos import (
     released_schedule,
 )
 from minivos.video.masks import one_hot
+from minivos.video.metrics import region_similarity
 from minivos.video.synthetic import render
 from reference_sitvos import inputs, labels, released_state, samples
+from tiny import squares
 
 SMALL = SITVOSConfig(width=8, match=4, context=6, dropout=0.0)
 
@@ -350,6 +355,71 @@ def test_clips_of_a_batch_do_not_mix():
             network.encode(both[0][b : b + 1, 0]), filled_memory(network, *(x[b : b + 1] for x in both))
         )
         assert torch.allclose(together[b], alone[0][0], atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_clip_with_fewer_objects_than_others_of_its_batch_is_answered_as_if_alone():
+    network, (frames, masks) = seeded(), clip_of(2)
+    fewer = torch.cat([masks[:, :, :1] + masks[:, :, 2:], masks[:, :, 1:2], 0 * masks[:, :, 2:]], dim=2)
+    both = frames.repeat(2, 1, 1, 1, 1), torch.cat([masks, fewer])
+
+    def after_two(frames, masks):
+        memory = filled_memory(network, frames[:, :1], masks)
+        logits, seen = network.read(network.encode(frames[:, 1]), memory)
+        memory.add(network.memorize(seen, logits.softmax(dim=1)), 1)
+        return network.read(network.encode(frames[:, 2]), memory)[0]
+
+    together = after_two(*both)[1]
+    assert torch.allclose(together[:2], after_two(frames, fewer[:, :, :2])[0], atol=1e-4)
+    assert (together[2] < -16).all()
+
+
+def test_an_object_may_come_in_mid_video_whatever_the_memory_keeps():
+    network, clip = seeded(), render(0, frames=6, size=(48, 64), objects=2)
+    first, second = (np.where(clip.masks[t] == t + 1, t + 1, 0).astype(np.uint8) for t in (0, 1))
+    policies = {"paper": Schedule(previous=False, spread=2), "one": Schedule(previous=False, spread=1)}
+    policies |= {"first": Schedule(previous=False), "previous": Schedule(first=False), "both": Schedule()}
+    for name, schedule in (policies | {"every": Schedule(every=2), "fixed": released_schedule(6, 2)}).items():
+        tracker = Tracker(network, schedule, side=48)
+        for frame, mask in zip(clip.frames, (first, second, *[None] * 4), strict=True):
+            tracker.step(frame, mask)
+        answered = {entry.present.shape[1] for entry in tracker.groups[0].memory.entries() if entry.frame > 1}
+        assert tracker.ids == [1, 2] and answered <= {2}, name
+        assert network.read(network.encode(torch.rand(1, 3, 48, 64)), tracker.groups[0].memory)[0].shape[1] == 3, name
+
+
+def test_the_untrained_small_network_copies_masks_to_what_looks_alike():
+    def mean_j(seed: int, **settings: object) -> float:
+        torch.manual_seed(seed)
+        pictures, masks = squares(seed, frames=3, size=(96, 96))
+        found = propagate(create_model("sitvos_mini", **settings), Clip(pictures, {0: masks[0]}), side=96)
+        return np.mean([region_similarity(masks[1:] == k, found[1:] == k).mean() for k in (1, 2)])
+
+    assert np.mean([mean_j(seed) for seed in range(6)]) > 0.25
+    assert np.mean([mean_j(seed, copy_at_start=False) for seed in range(6)]) < 0.15
+
+
+@torch.no_grad()
+def test_the_small_mask_encoder_starts_with_the_mask_itself():
+    encoder = TinyMaskEncoder()
+    encoder.start_by_copying()
+    mask = torch.zeros(1, 1, 96, 96)
+    mask[..., :48] = 1
+    (features,) = encoder(mask)
+    assert features.shape == (1, 32, 12, 12)
+    inner = features[0, 0, 2:-2]
+    assert torch.allclose(inner[:, 2:5], torch.ones(8, 3), atol=1e-5) and not inner[:, 7:].any()
+
+
+@torch.no_grad()
+def test_the_decoder_starts_by_showing_its_first_two_channels():
+    torch.manual_seed(0)
+    decoder = RefineDecoder(6, (3, 5), 4)
+    decoder.start_by_copying()
+    shortcuts = noise(1, 3, 16, 24), noise(1, 5, 8, 12)
+    x = noise(2, 6, 4, 6)
+    wanted = F.interpolate(F.interpolate(x[:, :2], (8, 12), mode="bilinear"), (16, 24), mode="bilinear").relu()
+    assert torch.allclose(decoder(x, shortcuts), wanted, atol=1e-5)
 
 
 def test_the_gradient_reaches_every_parameter():

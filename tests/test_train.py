@@ -23,6 +23,7 @@ from minivos.lab.train import (
     group_rate,
     hardest_share,
     learning_rate,
+    longest_gap,
     mean_j,
     moving_average,
     train,
@@ -193,6 +194,37 @@ def test_the_stages_of_aot_have_the_numbers_of_the_paper():
     assert (stills.weight_decay, stills.auxiliary, stills.feed_predictions_from) == (0.03, 0.1, 1)
     assert (video.weight_decay, video.auxiliary, video.feed_predictions_from) == (0.07, 1, 0.5)
     assert (stills.footage, video.footage) == ("stills", "video")
+
+
+def test_the_stages_of_sitvos_have_the_numbers_of_the_released_code():
+    stills, video = Recipe.sitvos_stills(), Recipe.sitvos_video()
+    for recipe in (stills, video):
+        assert (recipe.batch, recipe.frames, recipe.side, recipe.weight_decay) == (4, 3, 384, 0)
+        assert (recipe.feed_predictions_from, recipe.hardest, recipe.jaccard, recipe.auxiliary) == (0, 1, 0, 0)
+        for progress in (0, 0.25, 0.9):
+            assert learning_rate(recipe, progress) == pytest.approx(1e-5 * (1 - progress) ** 0.9, rel=1e-4)
+    assert (stills.steps, stills.footage, video.steps, video.footage) == (600_000, "stills", 800_000, "video")
+
+
+def test_gaps_grow_by_a_frame_every_3000_steps_up_to_25():
+    recipe = Recipe.sitvos_video()
+    for step, gap in ((0, 1), (2999, 1), (3000, 2), (30_000, 11), (71_999, 24), (72_000, 25), (799_999, 25)):
+        assert longest_gap(recipe, step * recipe.batch) == gap
+    pooled = replace(recipe, pool=8)  # a new clip per step, not one per row
+    assert longest_gap(pooled, 3000) == 2 and longest_gap(Recipe.aot_video(), 0) == 12
+
+
+def test_video_is_drawn_with_the_gaps_of_the_recipe(monkeypatch):
+    asked = []
+    monkeypatch.setattr("minivos.lab.train.video_clips", lambda *settings: asked.append(settings[-1]))
+    clips_for(Recipe.sitvos_video(), [samples_root()])
+    assert [asked[0](number) for number in (0, 12_000, 3_199_999)] == [1, 2, 25]
+
+
+def test_the_weight_of_the_jaccard_is_that_of_the_recipe():
+    alone = Recipe.sitvos_video()
+    cross, jaccard, both = (unrolled(replace(alone, jaccard=weight), 0.5)[0] for weight in (0.0, 1.0, 0.5))
+    assert both == pytest.approx((cross + jaccard) / 2, rel=1e-5) and cross != pytest.approx(jaccard, rel=1e-2)
 
 
 def test_the_share_of_hard_pixels_shrinks_over_the_first_half():

@@ -12,9 +12,9 @@ ABSENT = -1e4  # logit of an object that the clip does not have
 
 
 def segmentation_loss(
-    logits: Tensor, labels: Tensor, present: Tensor, hardest: float, independent: bool = False
+    logits: Tensor, labels: Tensor, present: Tensor, hardest: float, independent: bool = False, jaccard: float = 0.5
 ) -> Tensor:
-    """0.5 bootstrapped cross-entropy + 0.5 soft Jaccard, one value per sample (B,).
+    """Bootstrapped cross-entropy and soft Jaccard, one value per sample (B,).
 
     Args:
         logits: (B, 1+K, H, W), at the size of the labels.
@@ -22,10 +22,11 @@ def segmentation_loss(
         present: (B, 1+K) bool, which channels exist in the clip of each sample (background always).
         hardest: share of the pixels, those with the largest loss, that cross-entropy averages over, in (0, 1].
         independent: each map has a sigmoid of its own (`VOSNetwork.independent_maps`), not a softmax with the others.
+        jaccard: weight of the soft Jaccard in [0, 1]; cross-entropy has the rest.
     """
     logits = logits.float().masked_fill(~present[:, :, None, None], ABSENT)
     cross_entropy = bootstrapped_cross_entropy(logits, labels, hardest, independent)
-    return 0.5 * cross_entropy + 0.5 * soft_jaccard(logits, labels, independent)
+    return (1 - jaccard) * cross_entropy + jaccard * soft_jaccard(logits, labels, independent)
 
 
 def bootstrapped_cross_entropy(logits: Tensor, labels: Tensor, hardest: float, independent: bool = False) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 import os
 import time
 from collections import defaultdict
@@ -55,13 +56,17 @@ class Recipe:
     feed_predictions_from: float = 0.35  # from here on the memory gets predicted masks (code: 1, then 0.5)
     freeze_late_from: float = 1.0  # from here on the network's `frozen_late` weights stay (code: 1, then 0.5)
     hardest: float = 0.4  # share of the pixels in the cross-entropy from the middle of the run on (code: 0.15)
+    jaccard: float = 0.5  # weight of the soft Jaccard in the loss; cross-entropy has the rest (paper: 0.5)
     clip_norm: float = 5.0  # of gradients (code: 5)
+    longest_gap: int = 12  # between the frames of a sample from video, in frames (code: 12)
+    gaps_grow: float = 0.0  # share over which it grows from 1 (code: 0)
     footage: str = "synthetic"  # what the clips are: synthetic, stills or video (paper: stills, then video)
     pool: int = 32  # clips held ready to cut samples out of; 0: each clip is a finished sample
     seed: int = 0
 
     def __post_init__(self) -> None:
-        least = {"steps": 1, "batch": 1, "frames": 2, "side": 1, "clip_side": 1, "objects": 1, "minutes": 0, "pool": 0}
+        least = {"steps": 1, "batch": 1, "frames": 2, "side": 1, "clip_side": 1, "objects": 1, "longest_gap": 1}
+        least |= {"minutes": 0, "pool": 0}
         if any(getattr(self, field) < value for field, value in least.items()) or self.objects > 100:
             limits = ", ".join(f"{field} {value}" for field, value in least.items())
             raise InputError(f"{self}: the least values are {limits}, the most objects 100.")
@@ -85,6 +90,23 @@ class Recipe:
         )  # fmt: skip
 
     @classmethod
+    def sitvos_stills(cls) -> Recipe:
+        """SITVOS's first stage, on still pictures that move; start from encoders that know ImageNet.
+
+        Fed masks pass no gradient here, in the released code they do in this stage.
+        """
+        return cls(
+            steps=600_000, batch=4, frames=3, side=384, objects=5, learning_rate=1e-5, final_learning_rate=0.0,
+            weight_decay=0.0, warm_up=0.0, auxiliary=0.0, feed_predictions_from=0.0, hardest=1.0, jaccard=0.0,
+            clip_norm=math.inf, footage="stills", pool=0,
+        )  # fmt: skip
+
+    @classmethod
+    def sitvos_video(cls) -> Recipe:
+        """SITVOS's second stage, on video, with gaps that grow by a frame every 3000 steps; start from the first."""
+        return replace(cls.sitvos_stills(), steps=800_000, objects=10, longest_gap=25, gaps_grow=0.09, footage="video")
+
+    @classmethod
     def two_minutes(cls) -> Recipe:
         """A short run for a laptop: smaller frames, shorter clips, milder ones for longer."""
         return cls(
@@ -106,6 +128,14 @@ def learning_rate(recipe: Recipe, progress: float) -> float:
     step = recipe.steps * (progress - recipe.warm_up)  # since the warm-up
     steps = recipe.steps * (1 - recipe.warm_up)
     return low + (high - low) * (1 - step / (steps + 1)) ** 0.9
+
+
+def longest_gap(recipe: Recipe, number: int) -> int:
+    """The longest gap between the frames of sample `number`: grows from 1 over the first `gaps_grow` share."""
+    growing = recipe.gaps_grow * recipe.steps * (1 if recipe.pool else recipe.batch)
+    if number >= growing:
+        return recipe.longest_gap
+    return 1 + int((recipe.longest_gap - 1) * number / growing)
 
 
 def group_rate(recipe: Recipe, progress: float, group: dict) -> float:
@@ -140,7 +170,9 @@ class Unroll(nn.Module):
 
         def loss_at(t: int, logits: Tensor) -> Tensor:
             hardest = hardest_share(recipe, progress)
-            return segmentation_loss(logits, labels[:, t], present, hardest, network.independent_maps).mean()
+            return segmentation_loss(
+                logits, labels[:, t], present, hardest, network.independent_maps, recipe.jaccard
+            ).mean()
 
         auxiliary = max(0.0, 1 - progress / recipe.auxiliary) if recipe.auxiliary else 0.0
         loss = auxiliary * loss_at(0, predict(first)[0]) if auxiliary else 0.0
@@ -264,7 +296,7 @@ def clips_for(recipe: Recipe, data: Sequence[Path] = (), photos: Path | None = N
     if recipe.footage == "video":
         if not data:
             raise InputError("Training on video needs data: name the folder of DAVIS or YouTube-VOS.")
-        return video_clips(data, *sample)
+        return video_clips(data, *sample, lambda number: longest_gap(recipe, number))
     if recipe.footage == "stills":
         return still_clips(stills_in(data) if data else rendered_stills(recipe.side, photos), *sample)
     return synthetic_clips(recipe, photos)

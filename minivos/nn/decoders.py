@@ -136,6 +136,18 @@ class RefineDecoder(nn.Module):
         self.refine_middle, self.refine_fine = Refine(middle, width), Refine(fine, width)
         self.predict = nn.Conv2d(width, 2, 3, padding=1)
 
+    def start_by_copying(self) -> None:
+        """Initialise so that the logits show the first two channels of the input, where they are positive."""
+        steps = self.refine_middle, self.refine_fine
+        with torch.no_grad():
+            for step in steps:
+                step.adapt.weight[:2], step.adapt.bias[:2] = 0, 0
+            for block in (self.merged, *(b for step in steps for b in (step.image, step.merged))):
+                block.conv2.weight[:2], block.conv2.bias[:2] = 0, 0
+            for layer in (self.adapt, self.predict):
+                layer.weight[:2], layer.bias[:2] = 0, 0
+                layer.weight[[0, 1], [0, 1], 1, 1] = 1
+
     def forward(self, x: Tensor, shortcuts: Sequence[Tensor]) -> Tensor:
         """x (B*n, channels_in, h, w), features (B, C, H, W) of the two finer scales, finest first, that the n maps of a
         sample share -> logits (B*n, 2, H, W) at the finest of them."""

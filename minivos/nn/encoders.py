@@ -5,6 +5,8 @@ The tiny encoder learns from scratch on a laptop. The others are timm's, cut whe
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import timm
 import torch
 import torch.nn.functional as F
@@ -43,7 +45,7 @@ class TinyEncoder(nn.Module):
     channels = (16, 48, 96)
     blocks = (1, 2, 2)  # residual blocks per stage
 
-    def __init__(self, channels_in: int = 3) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.stages = nn.ModuleList(
             nn.Sequential(
@@ -52,7 +54,7 @@ class TinyEncoder(nn.Module):
                 nn.ReLU(),
                 *(ResidualBlock(width) for _ in range(blocks)),
             )
-            for below, width, blocks in zip((channels_in, *self.channels), self.channels, self.blocks, strict=False)
+            for below, width, blocks in zip((3, *self.channels), self.channels, self.blocks, strict=False)
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -235,18 +237,35 @@ class MaskResNet18(nn.Module):
         self.body = freeze_batch_norm(body)
 
     def forward(self, masks: Tensor) -> list[Tensor]:
-        """Features of masks: a list of one, as that of the tiny encoder ends with the deepest."""
+        """Features of masks: a list of one, as that of image encoders ends with the deepest."""
         return [self.body.forward_features(masks.contiguous(memory_format=torch.channels_last))]
 
 
-class TinyMaskEncoder(TinyEncoder):
-    """The tiny encoder for masks, with fewer channels: (B, 1, H, W) in [0, 1] -> features at strides 2, 4 and 8."""
+class TinyMaskEncoder(nn.Module):
+    """Three strided convolutions for masks: (B, 1, H, W) in [0, 1] -> (B, 32, H/8, W/8)."""
 
-    channels = (8, 24, 48)
-    blocks = (1, 1, 1)
+    channels = (32,)
 
     def __init__(self) -> None:
-        super().__init__(channels_in=1)
+        super().__init__()
+        widths = (1, 8, 16, 32)
+        self.layers = nn.ModuleList(
+            nn.Conv2d(below, width, 3, stride=2, padding=1) for below, width in pairwise(widths)
+        )
+
+    def start_by_copying(self) -> None:
+        """Initialise so that the first channel is the mask, blurred and shrunk."""
+        with torch.no_grad():
+            for layer in self.layers:
+                layer.weight[0] = 0
+                layer.weight[0, 0] = 1 / 9
+                layer.bias[0] = 0
+
+    def forward(self, masks: Tensor) -> list[Tensor]:
+        """Features of masks: a list of one, as that of image encoders ends with the deepest."""
+        for layer in self.layers:
+            masks = layer(masks).relu()
+        return [masks]
 
 
 class PadThenShift(SwinTransformerBlock):

@@ -100,7 +100,7 @@ class Schedule:
     every: int = 0  # keep a frame when this many have passed since the last one was kept; 0: never
     last: int = 0  # keep the newest n frames; 0: none
     these: tuple[int, ...] = ()  # keep the frames with these numbers
-    spread: int = 0  # read n frames spread evenly over the past, its ends included, and nothing else; 0: as above
+    spread: int = 0  # read n frames spread evenly over the past, its ends included, and `first`; 0: as above
     at_most: int = 32  # keep no more than this many, `previous` apart; the oldest but the first reference goes
 
     def __post_init__(self) -> None:
@@ -151,17 +151,23 @@ class Memory:
 
         Chosen among all frames, then, to stay within `at_most`, among every second, every fourth and so on.
         """
-        start = self._candidates[0].frame if self._candidates else entry.frame
+        schedule, start = self.schedule, self._candidates[0].frame if self._candidates else entry.frame
+
+        def given(e: Entry) -> bool:
+            return e.reference and schedule.first
 
         def due(past: list[Entry]) -> list[Entry]:
-            return [e for e in past if (e.frame - start) % self._step == 0 and e.frame != entry.frame]
+            return [e for e in past if e.frame != entry.frame and (given(e) or (e.frame - start) % self._step == 0)]
 
-        if len(past := due(self._candidates)) == self.schedule.at_most:
+        if len(past := due(self._candidates)) >= schedule.at_most:
             self._step *= 2
-        self._candidates = past = [*due(past), entry]
-        times = torch.linspace(start, entry.frame, self.schedule.spread, dtype=torch.float64).round().tolist()
-        nearest = {min(range(len(past)), key=lambda i: abs(past[i].frame - time)) for time in times}
-        return [past[i] for i in sorted(nearest)]
+        past = [*due(past), entry]
+        while len(past) > schedule.at_most:  # more references than it may hold
+            past.pop(1)
+        self._candidates = past
+        times = torch.linspace(start, entry.frame, schedule.spread, dtype=torch.float64).round().tolist()
+        chosen = {min(range(len(past)), key=lambda i: abs(past[i].frame - time)) for time in times}
+        return [e for i, e in enumerate(past) if i in chosen or given(e)]
 
     def entries(self) -> list[Entry]:
         """All that can be read, each frame once, in time order."""

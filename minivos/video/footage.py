@@ -6,6 +6,7 @@ now and then with the objects of a second sample laid over it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -33,39 +34,44 @@ TRIES = 5  # for a draw that shows what it should
 
 
 def video_clips(
-    roots: Sequence[str | Path], frames: int, side: int, objects: int, seed: int
+    roots: Sequence[str | Path],
+    frames: int,
+    side: int,
+    objects: int,
+    seed: int,
+    longest_gap: Callable[[int], int] = lambda number: 12,
 ) -> Callable[[int], Footage]:
     """`make_clip` for `train`: samples of `frames` frames of side x side pixels with at most `objects` objects.
 
-    `roots` are those of DAVIS and YouTube-VOS. The same (seed, number) gives the same sample. Raises InputError when a
-    root is not laid out as these are.
+    `roots` are those of DAVIS and YouTube-VOS. Sample `number` is drawn with gaps of 1 to `longest_gap(number)` frames.
+    The same (seed, number) gives the same sample. Raises InputError when a root is not laid out as these are.
     """
     videos = [video for root in roots for video in training_videos(Path(root))]
 
-    def draw(rng: Rng) -> Footage:
-        folder, longest_gap = videos[rng.integers(len(videos))]
-        return keep_objects(rng, cut(rng, *read_some(rng, folder, frames, longest_gap), side), objects)
+    def draw(rng: Rng, gap: int) -> Footage:
+        folder, every = videos[rng.integers(len(videos))]
+        return keep_objects(rng, cut(rng, *read_some(rng, folder, frames, math.ceil(gap / every)), side), objects)
 
     def make_clip(number: int) -> Footage:
-        rng = np.random.default_rng([seed, number])
-        clip = draw(rng)
+        rng, gap = np.random.default_rng([seed, number]), longest_gap(number)
+        clip = draw(rng, gap)
         if rng.random() < MERGED or not clip[1][0].any():
-            clip = keep_objects(rng, lay_over(clip, draw(rng)), objects)
+            clip = keep_objects(rng, lay_over(clip, draw(rng, gap)), objects)
         return clip
 
     return make_clip
 
 
 def training_videos(root: Path) -> list[tuple[Path, int]]:
-    """The folders of the training clips of DAVIS or YouTube-VOS, each with the longest gap between drawn frames.
+    """The folders of the training clips of DAVIS or YouTube-VOS, and how many frames apart those with a mask are.
 
-    YouTube-VOS annotates every fifth frame, hence the shorter gap; a clip of DAVIS, which has few, counts five times.
+    A clip of DAVIS, which has few, counts five times.
     """
     if (root / "train").is_dir():
-        clips, longest_gap, copies = YouTubeVOS(root, "train"), 3, 1
+        clips, every, copies = YouTubeVOS(root, "train"), 5, 1
     else:
-        clips, longest_gap, copies = DavisDataset(root, "train"), 12, 5
-    return copies * [(clips.folder / name, longest_gap) for name in clips.names]
+        clips, every, copies = DavisDataset(root, "train"), 1, 5
+    return copies * [(clips.folder / name, every) for name in clips.names]
 
 
 def annotated_frames(folder: Path) -> list[tuple[Path, Path]]:

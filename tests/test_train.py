@@ -369,6 +369,19 @@ def test_aot_t_trains_by_the_recipes_of_the_paper(stage):
     assert {"encoder.body.conv_stem.weight", "encoder.body.blocks.3.0.bn1.weight"} <= still
 
 
+@pytest.mark.parametrize("stage", ["sitvos_stills", "sitvos_video"])
+def test_sitvos_trains_by_the_recipes_of_its_stages(stage):
+    recipe = replace(getattr(Recipe, stage)(), steps=2, batch=1, side=64)
+    torch.manual_seed(0)
+    trained = minivos.create_model("sitvos")
+    before = {name: weight.clone() for name, weight in trained.state_dict().items()}
+    history = train(trained, recipe, make_clip=clips_for(recipe, [samples_root()]))
+    assert all(0 < row["loss"] < 10 for row in history)
+    moved = {name for name, weight in trained.state_dict().items() if not torch.equal(weight, before[name])}
+    assert {"embed_mask.weight", "transformer.last_read.query.weight", "mask_encoder.body.conv1.weight"} <= moved
+    assert "encoder.body.bn1.weight" in before.keys() - moved
+
+
 def test_a_run_on_finished_samples_goes_on_exactly(tmp_path):
     recipe, calls = replace(RECIPE, steps=4, pool=0), []
 

@@ -39,12 +39,14 @@ def test_attention_is_the_weighted_mean_of_the_values():
     assert torch.allclose(attend(q, k, v, PLACE)[1, 2], by_hand, atol=1e-5)
 
 
-def test_fused_and_explicit_attention_agree():
-    q, k, v = queries_keys_values()
+@pytest.mark.parametrize("values", [3, 8, 13, 16, 40])  # channels; keys have 8
+def test_fused_and_explicit_attention_agree(values):
+    q, k, _ = queries_keys_values()
+    v = torch.randn(2, 4, 12, values)
     fused = attend(q, k, v, PLACE)
     with record_attention():
         explicit = attend(q, k, v, PLACE)
-    assert fused.shape == explicit.shape == (2, 4, 6, 5)
+    assert fused.shape == explicit.shape == (2, 4, 6, values)
     assert torch.allclose(fused, explicit, atol=1e-5)
 
 

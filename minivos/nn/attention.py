@@ -180,9 +180,12 @@ def attend(q: Tensor, k: Tensor, v: Tensor, place: Place, dropout: float = 0.0) 
     q (B, heads, Nq, d), k (B, heads, Nk, d), v (B, heads, Nk, dv) -> (B, heads, Nq, dv). `dropout` is the share of the
     weights that are left out by chance.
     """
+    d, wider = q.shape[-1], v.shape[-1] - q.shape[-1]
     if not wants_weights():
-        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
-    scores = q @ k.mT * q.shape[-1] ** -0.5  # (B, heads, Nq, Nk)
+        if 0 < wider <= d:  # the fused kernel wants keys as wide as values; zeros change no score
+            q, k = F.pad(q, (0, wider)), F.pad(k, (0, wider))
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=d**-0.5)
+    scores = q @ k.mT * d**-0.5  # (B, heads, Nq, Nk)
     weights = scores.softmax(dim=-1)
     record(weights, place)
     return F.dropout(weights, dropout) @ v

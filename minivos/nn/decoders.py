@@ -151,6 +151,6 @@ class RefineDecoder(nn.Module):
     def forward(self, x: Tensor, shortcuts: Sequence[Tensor]) -> Tensor:
         """x (B*n, channels_in, h, w), features (B, C, H, W) of the two finer scales, finest first, that the n maps of a
         sample share -> logits (B*n, 2, H, W) at the finest of them."""
-        fine, middle = shortcuts
+        x, fine, middle = (part.contiguous(memory_format=torch.channels_last) for part in (x, *shortcuts))  # faster
         x = self.merged(self.adapt(x))
         return self.predict(self.refine_fine(self.refine_middle(x, middle), fine).relu())

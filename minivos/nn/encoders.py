@@ -238,7 +238,7 @@ class MaskResNet18(nn.Module):
 
     def forward(self, masks: Tensor) -> list[Tensor]:
         """Features of masks: a list of one, as that of image encoders ends with the deepest."""
-        return [self.body.forward_features(masks.contiguous(memory_format=torch.channels_last))]
+        return [self.body.forward_features(masks.to(memory_format=torch.channels_last))]
 
 
 class TinyMaskEncoder(nn.Module):

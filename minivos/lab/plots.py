@@ -150,7 +150,8 @@ def attention(
     bar = figure.colorbar(ScalarMappable(scale, HEAT), ax=memory, shrink=0.9, ticks=[0, scale.vmax])
     bar.ax.set_yticklabels(["0", f"{scale.vmax:.2g}"])
     bar.set_label("weight of a cell", fontsize="small", labelpad=-8)
-    figure.suptitle(f"{look.name}, mean of {look.weights.shape[1]} heads", fontsize="medium")
+    heads = look.weights.shape[1]
+    figure.suptitle(look.name + (f", mean of {heads} heads" if heads > 1 else ""), fontsize="medium")
     return figure
 
 

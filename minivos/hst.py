@@ -39,7 +39,7 @@ from minivos.errors import InputError
 from minivos.nn.attention import Place, record, wants_weights
 from minivos.nn.decoders import RefineDecoder
 from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
-from minivos.nn.swin import SWINS, VideoSwin
+from minivos.nn.swin import SWINS, VideoBlock, VideoSwin
 from minivos.video.masks import merge_answers
 
 log = logging.getLogger(__name__)
@@ -316,28 +316,29 @@ class HST(VOSNetwork):
         """
         carry, sign = slice(2), torch.tensor([1.0, -1.0])
         with torch.no_grad():
-            embed = self.video.patch_embed.proj
-            embed.weight[carry], embed.bias[carry] = 0, 0
-            self.video.embed_others.weight[carry] = 0
-            target = self.video.embed_target.weight
-            target[:] = 0
-            target[carry] = 4 * sign[:, None, None, None] / target[0].numel()
-            for merge in list(self.video.merge)[1:]:
+            for stage in self.encoder.body.layers[1:]:
+                nn.init.orthogonal_(stage.downsample.reduction.weight)  # so that all stages are of one size
+            self.video = VideoSwin(self.encoder, self.config.time_window)
+            embed, target = self.video.patch_embed.proj, self.video.embed_target.weight
+            embed.weight[carry], embed.bias[carry], self.video.embed_others.weight[carry], target[:] = 0, 0, 0, 0
+            target[carry] = sign[:, None, None, None] / target[0].numel()
+            for merge in self.video.merge[1:]:
                 c = merge.reduction.in_features // 4
                 merge.reduction.weight[carry] = 0
                 for corner in range(4):
-                    merge.reduction.weight[[0, 1], [corner * c, corner * c + 1]] = 1
-            for stage in self.video.stages:
-                for block in stage:
+                    merge.reduction.weight[[0, 1], [corner * c, corner * c + 1]] = 1 / 4
+            for block in self.video.stages.modules():
+                if isinstance(block, VideoBlock):
                     for layer in (block.attn.proj, block.mlp.fc2):
                         layer.weight[carry], layer.bias[carry] = 0, 0
             for query, memory in zip(self.query, self.memory, strict=True):
-                nn.init.orthogonal_(query.key.weight, gain=3.0)
+                nn.init.orthogonal_(query.key.weight, gain=3.0)  # like finds like
                 query.key.weight[:, carry] = 0
                 query.key.bias.zero_()
                 memory.key.load_state_dict(query.key.state_dict())
-                memory.value.weight[carry], memory.value.bias[carry] = 0, 0
-                memory.value.weight[[0, 1], [0, 1], 1, 1] = 2.0
+                memory.value.weight[carry] = 0
+                memory.value.weight[0, carry, 1, 1], memory.value.weight[1, carry, 1, 1] = -4 * sign, 4 * sign
+                memory.value.bias[carry] = 4 * sign
         self.decoder.start_by_copying(first=self.query[-1].value.out_channels)
 
     def encode(self, frame: Tensor) -> Seen:

@@ -35,7 +35,7 @@ def in_windows(x: Tensor, window: Sides) -> Tensor:
 
 def from_windows(x: Tensor, window: Sides, grid: Sides) -> Tensor:
     """Undo `in_windows`."""
-    (t, y, x_), (nt, ny, nx) = window, (side // w for side, w in zip(grid, window, strict=True))
+    (t, y, x_), (nt, ny, _) = window, (side // w for side, w in zip(grid, window, strict=True))
     return rearrange(x, "b (nt ny nx) (t y x) c -> b (nt t) (ny y) (nx x) c", nt=nt, ny=ny, t=t, y=y, x=x_)
 
 

@@ -13,11 +13,11 @@ look no further than under the k coarse cells that their own coarse cell liked b
     memory_read       dense at stage 4, top-k at stages 3, 2 and 1          Sec. III-B, Eq. 1 to 5
     HST               encode, read, memorize                                Fig. 2
 
-The authors released no code. What the paper leaves open is chosen here: keys and values come from 3x3 convolutions (as
-in STM, on which HST builds), scores are divided by the root of their channels (an option), a window of the video Swin is
-8 frames long, and RGB, the object's mask and the mask of all others are embedded apart and summed. `hst_mini` is the
-same with a small Swin that learns from scratch, and an initialisation of our own, with which the untrained network
-roughly copies masks to what looks alike.
+The authors released no code. What the paper leaves open is chosen here: keys and values come from 3x3 convolutions, as
+in STM, on which HST builds; scores are divided by the root of their channels (an option); a window of the video Swin is
+8 frames long; RGB, the object's mask and the mask of all others are embedded apart and summed. `hst_mini` is the same
+with a small Swin that learns from scratch, and an initialisation of our own, with which the untrained network roughly
+copies masks to what looks alike.
 
 Letters: B batch, K objects, T frames in memory, C channels, H_i x W_i grid of stage i = 1..4, finest first, f = 8, 4, 2
 or 1 the side of a coarse cell in cells of stage i. Lists over stages are finest first.

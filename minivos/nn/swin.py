@@ -40,6 +40,7 @@ def from_windows(x: Tensor, window: Sides, grid: Sides) -> Tensor:
 
 
 @cache
+@torch.inference_mode(False)  # what is kept serves in training, too
 def who_may_look(grid: Sides, window: Sides, shift: Sides) -> Tensor | None:
     """Which cells of a window may look at each other: bool (windows, cells, cells), or None where all may.
 
@@ -59,6 +60,7 @@ def who_may_look(grid: Sides, window: Sides, shift: Sides) -> Tensor | None:
 
 
 @cache
+@torch.inference_mode(False)
 def offsets(window: Sides, sides: Sides) -> Tensor:
     """Where the bias of each pair of cells of a window stands in a table for windows of `sides`: (cells, cells)."""
     places = torch.stack(torch.meshgrid(*(torch.arange(w) for w in window), indexing="ij")).flatten(1)  # (3, cells)

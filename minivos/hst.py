@@ -86,7 +86,7 @@ class HSTConfig:
     def mini(cls) -> HSTConfig:
         """A network that learns on a laptop."""
         return cls(
-            swin="mini", time_window=4, top_k=8, key_share=2, decoder_width=32, short_side=128, chunk=64,
+            swin="mini", time_window=4, top_k=4, key_share=2, decoder_width=32, short_side=128, chunk=64,
             copy_at_start=True,
         )  # fmt: skip
 
@@ -151,7 +151,7 @@ def memory_read(
             found = stage.read(None if number == 4 else chosen, chunk)
         else:
             found = own.new_zeros(own.shape[0], values.shape[1], *own.shape[2:])
-        answers.append(torch.cat([own, found], dim=1))  # HST Eq. 3 and 5
+        answers.append(torch.cat([own, found], dim=1))  # HST Eq. 3, 5
     return answers[::-1]
 
 
@@ -195,11 +195,13 @@ class Stage:
                 cells = chosen[:, part]
                 batch = torch.arange(len(q), device=q.device)[:, None, None]
                 k, v = (x[batch, cells].flatten(2, 3) for x in (self.k, self.v))  # (B, P, k*f*f, C)
-            weights = (q @ k.mT).softmax(dim=-1)  # HST Eq. 1 and 4, Eq. 2
+            if not wants_weights():
+                found.append(F.scaled_dot_product_attention(q, k, v, scale=1).flatten(1, 2))  # HST Eq. 2, 4
+                continue
+            weights = (q @ k.mT).softmax(dim=-1)
             found.append((weights @ v).flatten(1, 2))
-            if wants_weights():
-                under = self.under(cells).expand(len(q), len(part), -1)
-                seen.append((weights.reshape(len(q), len(part), self.side**2, -1), under))
+            under = self.under(cells).expand(len(q), len(part), -1)
+            seen.append((weights.reshape(len(q), len(part), self.side**2, -1), under))
         if seen:
             self.record(*(torch.cat(parts, dim=1) for parts in zip(*seen, strict=True)))
         blocks = torch.cat(found, dim=1)

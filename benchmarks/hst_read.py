@@ -36,7 +36,7 @@ def make_stage(number: int, times: int, coarse: tuple[int, int]) -> Stage:
 
 @torch.inference_mode()
 def measure(kind: str, times: int, coarse: tuple[int, int], k: int) -> tuple[list[float], float]:
-    """Seconds of each stage (the least of three, or of what three seconds hold), coarsest first, and the MiB that the read adds."""
+    """Seconds of each stage, coarsest first (the least of at most three tries), and MiB that the read adds."""
     torch.manual_seed(0)
     stages = [make_stage(number, times, coarse) for number in STAGES]
     small = make_stage(3, 1, (1, 1))

@@ -66,6 +66,7 @@ Weights = Annotated[str, typer.Option(help="'mini' (shipped with the package) or
 RECIPES = {
     "small": Recipe, "stills": Recipe.aot_stills, "video": Recipe.aot_video,
     "sitvos_stills": Recipe.sitvos_stills, "sitvos_video": Recipe.sitvos_video,
+    "hst_stills": Recipe.hst_stills, "hst_video": Recipe.hst_video,
 }  # fmt: skip
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="write into a folder that holds results already")]
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from minivos.aot import AOT, AOTConfig
 from minivos.errors import InputError
+from minivos.hst import HST, HSTConfig
 from minivos.nn.network import VOSNetwork
 from minivos.sitvos import SITVOS, SITVOSConfig
 from minivos.sst import SST, SSTConfig
@@ -48,6 +49,11 @@ PRESETS = {
     "sst": Preset(SST, SSTConfig, "SST: ResNet-101, 2 layers; pattern= local, strided, local_strided, grid or dense"),
     "sitvos_mini": Preset(SITVOS, SITVOSConfig.mini, "SITVOS with 64 channels; learns on a laptop"),
     "sitvos": Preset(SITVOS, SITVOSConfig, "SITVOS: ResNet-50, ResNet-18 for masks; as released", 23.1),
+    "hst_mini": Preset(HST, HSTConfig.mini, "HST with a Swin of 16 to 128 channels; learns on a laptop"),
+    "hst_t": Preset(HST, partial(HSTConfig.published, "tiny"), "HST-T: Swin-T for images and video"),
+    "hst_s": Preset(HST, partial(HSTConfig.published, "small"), "HST-S: Swin-S for images and video"),
+    "hst_b": Preset(HST, partial(HSTConfig.published, "base"), "HST-B: Swin-B for images and video", 193.6),
+    "hst_l": Preset(HST, partial(HSTConfig.published, "large"), "HST-L: Swin-L for images and video"),
 }
 
 
@@ -78,7 +84,7 @@ def create_model(name: str, weights: str | Path | None = None, **overrides: Any)
         raise InputError(f"{name} has no setting {', '.join(unknown)}. Known settings: {', '.join(sorted(known))}.")
     network = preset.network(dataclasses.replace(config, **overrides))
     if weights == "imagenet":
-        network.encoder.load_imagenet()
+        network.load_imagenet()
     elif weights is not None:
         path = _shipped(name) if weights == "mini" else Path(weights)
         load_weights(network, path)

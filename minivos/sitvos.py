@@ -41,7 +41,7 @@ from minivos.nn.attention import Place, at_frame, attend, current_frame
 from minivos.nn.decoders import RefineDecoder
 from minivos.nn.encoders import ENCODERS, MASK_ENCODERS
 from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
-from minivos.video.masks import object_log_odds
+from minivos.video.masks import merge_answers
 
 
 @dataclass(frozen=True)
@@ -291,13 +291,10 @@ class SITVOS(VOSNetwork):
         """Log odds (B, 1+K, H, W) from context (B, K, N, C'), object by object, then merged."""
         height, width = seen.features[-1].shape[-2:]
         maps = rearrange(context, "b k (y x) c -> (b k) c y x", y=height)
-        answers = self.decoder(maps, seen.features[:2])  # object or not: (B*K, 2, h, w)
         size = height * self.stride, width * self.stride
-        answers = F.interpolate(answers.float(), size, mode="bilinear", align_corners=False)
-        objects = rearrange(answers.softmax(dim=1)[:, 1], "(b k) y x -> b k y x", k=context.shape[1])
-        objects = objects * seen.present[:, :, None, None]
+        odds = merge_answers(self.decoder(maps, seen.features[:2]), size, seen.present)
         left, right, top, bottom = seen.border
-        return object_log_odds(objects[..., top : size[0] - bottom, left : size[1] - right])
+        return odds[..., top : size[0] - bottom, left : size[1] - right]
 
     def memorize(self, seen: Seen, masks: Tensor) -> SITVOSEntry:
         """What the frame becomes as memory; masks (B, 1+K, H, W) in [0, 1], background first, may be soft.

@@ -15,6 +15,7 @@ AOT = "minivos/aot.py", "test_aot.py"
 SST = "minivos/sst.py", "test_sst.py"
 SPARSE = "minivos/nn/sparse.py", "test_sparse.py"
 SITVOS = "minivos/sitvos.py", "test_sitvos.py"
+HST = "minivos/hst.py", "test_hst.py"
 EQUATIONS = {
     "AOT Eq. 1": (
         *TRACKER,
@@ -57,6 +58,11 @@ EQUATIONS = {
     ),
     "SITVOS Eq. 3": (*SITVOS, "from_query", "test_interaction_takes_in_both_directions_from_what_was_before"),
     "SITVOS Eq. 4": (*SITVOS, "from_memory", "test_interaction_takes_in_both_directions_from_what_was_before"),
+    "HST Eq. 1": (*HST, "scores =", "test_the_read_is_dense_attention_under_the_chosen_cells"),
+    "HST Eq. 2": (*HST, "scaled_dot_product", "test_the_read_is_dense_attention_under_the_chosen_cells"),
+    "HST Eq. 3": (*HST, "[own, found]", "test_the_read_is_dense_attention_under_the_chosen_cells"),
+    "HST Eq. 4": (*HST, "scaled_dot_product", "test_the_read_is_dense_attention_under_the_chosen_cells"),
+    "HST Eq. 5": (*HST, "[own, found]", "test_the_read_is_dense_attention_under_the_chosen_cells"),
 }
 
 

@@ -280,7 +280,7 @@ def test_the_backbone_sees_a_frame_once_and_objects_part_late():
     for name, part in parts.items():
         part.register_forward_hook(lambda _, given, answer, name=name: calls.update([name]))
     network.decoder.register_forward_hook(lambda _, given, answer: maps.update(decoder=len(given[0])))
-    network.decoder.refine_fine.image.register_forward_hook(lambda _, given, answer: maps.update(skip=len(given[0])))
+    network.decoder.steps[-1].image.register_forward_hook(lambda _, given, answer: maps.update(skip=len(given[0])))
     clip = render(0, frames=4, size=(64, 96), objects=3)
     with record_attention() as seen:
         propagate(network, Clip(clip.frames, {0: clip.masks[0]}), side=64)

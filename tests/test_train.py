@@ -382,6 +382,18 @@ def test_sitvos_trains_by_the_recipes_of_its_stages(stage):
     assert "encoder.body.bn1.weight" in before.keys() - moved
 
 
+@pytest.mark.parametrize("stage", ["hst_stills", "hst_video"])
+def test_hst_trains_by_the_recipes_of_its_stages(stage):
+    recipe = replace(getattr(Recipe, stage)(), steps=2, batch=1, side=64, learning_rate=1e-3)
+    torch.manual_seed(0)
+    trained = minivos.create_model("hst_mini")
+    before = {name: weight.clone() for name, weight in trained.state_dict().items()}
+    history = train(trained, recipe, make_clip=clips_for(recipe, [samples_root()]))
+    assert all(0 < row["loss"] < 10 for row in history)
+    still = {name for name, weight in trained.state_dict().items() if torch.equal(weight, before[name])}
+    assert not still
+
+
 def test_a_run_on_finished_samples_goes_on_exactly(tmp_path):
     recipe, calls = replace(RECIPE, steps=4, pool=0), []
 

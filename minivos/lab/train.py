@@ -107,6 +107,19 @@ class Recipe:
         return replace(cls.sitvos_stills(), steps=800_000, objects=10, longest_gap=25, gaps_grow=0.09, footage="video")
 
     @classmethod
+    def hst_stills(cls) -> Recipe:
+        """HST's first stage, on still pictures that move; start from a Swin that knows ImageNet.
+
+        The paper gives size, frames, rate, loss and gaps, which are SITVOS's; what it does not give is SITVOS's, too.
+        """
+        return cls.sitvos_stills()
+
+    @classmethod
+    def hst_video(cls) -> Recipe:
+        """HST's second stage, on video; start from the first."""
+        return cls.sitvos_video()
+
+    @classmethod
     def two_minutes(cls) -> Recipe:
         """A short run for a laptop: smaller frames, shorter clips, milder ones for longer."""
         return cls(

@@ -120,11 +120,11 @@ class Refine(nn.Module):
 
 
 class RefineDecoder(nn.Module):
-    """The decoder of STM (Oh et al. 2019): two steps of refinement, then two logits, "not this object" and "this".
+    """The decoder of STM (Oh et al. 2019): refined step by step, then two logits, "not this object" and "this".
 
     Args:
         channels_in: channels of the coarse input.
-        shortcuts: channels of the image features, finest scale first (two of them).
+        shortcuts: channels of the features that join in, finest scale first, one for each step.
         width: channels inside.
     """
 
@@ -132,25 +132,25 @@ class RefineDecoder(nn.Module):
         super().__init__()
         self.adapt = nn.Conv2d(channels_in, width, 3, padding=1)
         self.merged = PreActivated(width)
-        fine, middle = shortcuts
-        self.refine_middle, self.refine_fine = Refine(middle, width), Refine(fine, width)
+        self.steps = nn.ModuleList(Refine(channels, width) for channels in reversed(shortcuts))
         self.predict = nn.Conv2d(width, 2, 3, padding=1)
 
-    def start_by_copying(self) -> None:
-        """Initialise so that the logits show the first two channels of the input, where they are positive."""
-        steps = self.refine_middle, self.refine_fine
+    def start_by_copying(self, first: int = 0) -> None:
+        """Initialise so that the logits show two channels of the input, `first` and the next, where positive."""
         with torch.no_grad():
-            for step in steps:
+            for step in self.steps:
                 step.adapt.weight[:2], step.adapt.bias[:2] = 0, 0
-            for block in (self.merged, *(b for step in steps for b in (step.image, step.merged))):
+            for block in (self.merged, *(b for step in self.steps for b in (step.image, step.merged))):
                 block.conv2.weight[:2], block.conv2.bias[:2] = 0, 0
-            for layer in (self.adapt, self.predict):
+            for layer, channel in ((self.adapt, first), (self.predict, 0)):
                 layer.weight[:2], layer.bias[:2] = 0, 0
-                layer.weight[[0, 1], [0, 1], 1, 1] = 1
+                layer.weight[[0, 1], [channel, channel + 1], 1, 1] = 1
 
     def forward(self, x: Tensor, shortcuts: Sequence[Tensor]) -> Tensor:
-        """x (B*n, channels_in, h, w), features (B, C, H, W) of the two finer scales, finest first, that the n maps of a
+        """x (B*n, channels_in, h, w), features (B, C, H, W) of the finer scales, finest first, that the n maps of a
         sample share -> logits (B*n, 2, H, W) at the finest of them."""
-        x, fine, middle = (part.contiguous(memory_format=torch.channels_last) for part in (x, *shortcuts))  # faster
+        x, *shortcuts = (part.contiguous(memory_format=torch.channels_last) for part in (x, *shortcuts))  # faster
         x = self.merged(self.adapt(x))
-        return self.predict(self.refine_fine(self.refine_middle(x, middle), fine).relu())
+        for step, features in zip(self.steps, reversed(shortcuts), strict=True):
+            x = step(x, features)
+        return self.predict(x.relu())

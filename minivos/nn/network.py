@@ -42,6 +42,10 @@ class VOSNetwork(nn.Module):
         """RGB in [0, 1] (B, 3, H, W) as image encoders expect it: by mean and deviation of ImageNet's pictures."""
         return (frame - self.mean) / self.std
 
+    def load_imagenet(self) -> None:
+        """Load timm's weights into what they are made for; InputError when they cannot be downloaded."""
+        self.encoder.load_imagenet()
+
     def encode(self, frame: Tensor) -> Any:
         """Features of one frame: (B, 3, H, W), RGB in [0, 1] -> seen."""
         raise NotImplementedError

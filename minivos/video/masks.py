@@ -83,6 +83,17 @@ def object_log_odds(object_probabilities: torch.Tensor) -> torch.Tensor:
     return both.clamp(1e-7, 1 - 1e-7).logit()
 
 
+def merge_answers(logits: torch.Tensor, size: tuple[int, int], present: torch.Tensor) -> torch.Tensor:
+    """The log odds (B,1+K,H,W) of background and objects, from an answer for each object.
+
+    Logits (B*K,2,h,w) of "not this object" and "this", the size (H,W) of the frame, and which objects each clip has,
+    bool (B,K): the others get probability 0.
+    """
+    logits = F.interpolate(logits.float(), size, mode="bilinear", align_corners=False)
+    objects = logits.softmax(dim=1)[:, 1].unflatten(0, present.shape)
+    return object_log_odds(objects * present[:, :, None, None])
+
+
 def merge_groups(groups: Sequence[torch.Tensor]) -> torch.Tensor:
     """Merge groups of objects, each (B,1+K,H,W) with background first, into one (B,1+sum of K,H,W) that sums to one.
 

@@ -1,0 +1,86 @@
+"""What HST's memory read costs as the memory grows: time per stage and peak memory, top-k beside dense.
+
+    python benchmarks/hst_read.py                   # 480x864, HST-B, k=128, one object
+    python benchmarks/hst_read.py --size 240 432    # smaller frames, k=32: the same share of them
+
+"map" is the dense read of the paper's comparison, which holds all weights of a stage; "dense" is the same read in
+chunks of 16 coarse cells, as top-k has them. The arithmetic ratio is that of the finer stages, dense over top-k:
+T H4 W4 / k. Each row is a process of its own; its memory is what the read adds to that of keys and values.
+"""
+
+import argparse
+import multiprocessing
+import resource
+import time
+
+import torch
+
+from minivos.hst import HSTConfig, Stage
+
+WIDTHS, TIMES, KINDS, LIMIT_GIB = (128, 256, 512, 1024), (1, 2, 4, 8), ("top-k", "dense", "map"), 12
+STAGES = (4, 3, 2, 1)
+
+
+def peak() -> float:
+    """Peak memory of this process so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def make_stage(number: int, times: int, coarse: tuple[int, int]) -> Stage:
+    """Random keys and values of a stage in HST-B's widths."""
+    config, width, side = HSTConfig(), WIDTHS[number - 1], 2 ** (4 - number)
+    keys, values, size = width // config.key_share, width // config.value_share, [n * side for n in coarse]
+    q, k, v = torch.randn(1, keys, *size), torch.randn(1, keys, times, *size), torch.randn(1, values, times, *size)
+    return Stage.cut(number, q, k, v, side, scale=True, frames=tuple(range(times)))
+
+
+@torch.inference_mode()
+def measure(kind: str, times: int, coarse: tuple[int, int], k: int) -> tuple[list[float], float]:
+    """Seconds of each stage, coarsest first (the least of at most three tries), and MiB that the read adds."""
+    torch.manual_seed(0)
+    stages = [make_stage(number, times, coarse) for number in STAGES]
+    small = make_stage(3, 1, (1, 1))
+    small.read(small.best(1), chunk=1)  # load what is loaded on first use
+    before, seconds = peak(), []
+    chunk = 10**9 if kind == "map" else HSTConfig().chunk
+    for stage in stages:
+        tries = []
+        while len(tries) < 3 and sum(tries) < 3:
+            began = time.perf_counter()
+            if stage.number == 4:
+                chosen = stage.best(k)
+            stage.read(None if stage.number == 4 or kind != "top-k" else chosen, chunk)
+            tries.append(time.perf_counter() - began)
+        seconds.append(min(tries))
+    return seconds, peak() - before
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, nargs=2, default=[480, 864], metavar=("HEIGHT", "WIDTH"))
+    coarse = tuple(side // 32 for side in parser.parse_args().size)
+    cells = coarse[0] * coarse[1]
+    k, context, totals = round(128 * cells / 405), multiprocessing.get_context("spawn"), {}
+    print(f"{coarse[0]} x {coarse[1]} coarse cells, k={k}, float32, {torch.get_num_threads()} CPU threads")
+    print(
+        f"{'T':>2} {'read':>6} {'stage 4':>8} {'3':>6} {'2':>6} {'1':>6} {'seconds':>8} {'MiB':>6}   times top-k; mult."
+    )
+    for times in TIMES:
+        for kind in KINDS:
+            gib = 4 * times * (cells * 64) ** 2 / 2**30  # the map of stage 1
+            if kind == "map" and 2 * gib > LIMIT_GIB:
+                print(f"{times:2} {kind:>6}  the map of stage 1 alone has {gib:.0f} GiB")
+                continue
+            with context.Pool(1) as pool:
+                seconds, mib = pool.apply(measure, (kind, times, coarse, k))
+            totals[kind, times] = total, _ = sum(seconds), mib
+            ratios = "" if kind == "top-k" else f"{total / totals['top-k', times][0]:8.1f} {times * cells / k:9.2f}"
+            each = f"{seconds[0]:8.3f} {seconds[1]:6.2f} {seconds[2]:6.2f} {seconds[3]:6.2f}"
+            print(f"{times:2} {kind:>6} {each} {total:8.2f} {mib:6.0f}{ratios}", flush=True)
+    (first, _), (last, _) = totals["top-k", TIMES[0]], totals["top-k", TIMES[-1]]
+    print(f"top-k from T={TIMES[0]} to T={TIMES[-1]}: {last / first - 1:+.0%}")
+
+
+if __name__ == "__main__":
+    main()

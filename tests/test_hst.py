@@ -1,0 +1,368 @@
+"""HST: the hierarchical read against the definition, the network, what objects share, bad input."""
+
+import importlib.util
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from minivos import Clip, create_model, propagate, record_attention
+from minivos.errors import InputError
+from minivos.hst import HST, HSTConfig, memory_read
+from minivos.nn.network import Memory
+from minivos.nn.swin import SwinMini
+from minivos.video.masks import one_hot
+from minivos.video.metrics import region_similarity
+from minivos.video.synthetic import render
+from tiny import squares
+
+REFERENCE = Path(__file__).parents[2] / "shared/golden/reference_ops.py"
+needs_reference = pytest.mark.skipif(not REFERENCE.exists(), reason="the reference operators are not here")
+
+
+@cache
+def reference():
+    spec = importlib.util.spec_from_file_location("reference_ops", REFERENCE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def stages(
+    times=2, coarse=(2, 3), objects=1, seed=0, keys=(2, 3, 4, 5), values=(3, 2, 3, 4)
+) -> tuple[list[Tensor], ...]:
+    """Keys and values of query and memory at four stages, finest first."""
+    chance = torch.Generator().manual_seed(seed)
+
+    def noise(batch: int, channels: tuple[int, ...], *more: int) -> list[Tensor]:
+        sizes = [[side * 2 ** (3 - i) for side in coarse] for i in range(4)]
+        return [
+            torch.randn(batch, c, *more, *size, generator=chance, dtype=torch.float64)
+            for c, size in zip(channels, sizes, strict=True)
+        ]
+
+    return noise(1, keys), noise(1, values), noise(objects, keys, times), noise(objects, values, times)
+
+
+def by_definition(q_keys, q_values, keys, values, k, scale=True) -> list[Tensor]:
+    """Dense attention under a mask: a fine cell may look under the k best coarse cells of its own coarse cell."""
+    answers, (height, width) = [], q_keys[3].shape[-2:]
+    times = keys[3].shape[2]
+    scores = torch.einsum("cyx,ctvw->yxtvw", q_keys[3][0], keys[3][0])
+    chosen = torch.zeros(height, width, times * height * width, dtype=torch.bool)
+    chosen.scatter_(-1, scores.flatten(2).topk(min(k, times * height * width)).indices, True)
+    for i, (q, own, key, value) in enumerate(zip(q_keys, q_values, keys, values, strict=True)):
+        f = 2 ** (3 - i)
+        may = chosen.unflatten(-1, (times, height, width))
+        for axis in (0, 1, 3, 4):
+            may = may.repeat_interleave(f, dim=axis)
+        may = may if i < 3 else torch.ones_like(may)
+        scores = torch.einsum("cyx,ctvw->yxtvw", q[0], key[0]) * (q.shape[1] ** -0.5 if scale else 1)
+        weights = scores.masked_fill(~may, -torch.inf).flatten(2).softmax(dim=-1).unflatten(-1, may.shape[2:])
+        answers.append(torch.cat([own[0], torch.einsum("yxtvw,ctvw->cyx", weights, value[0])])[None])
+    return answers
+
+
+def farthest(found, wanted) -> float:
+    return max((a - b).abs().max().item() for a, b in zip(found, wanted, strict=True))
+
+
+# the read
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    times=st.integers(1, 3), height=st.integers(1, 3), width=st.integers(1, 3), k=st.integers(1, 30),
+    scale=st.booleans(), seed=st.integers(0, 999),
+)  # fmt: skip
+def test_the_read_is_dense_attention_under_the_chosen_cells(times, height, width, k, scale, seed):
+    given = stages(times, (height, width), seed=seed)
+    assert farthest(memory_read(*given, k, scale), by_definition(*given, k, scale)) < 1e-9
+
+
+@needs_reference
+@pytest.mark.parametrize(("k", "scale"), [(1, False), (3, True), (5, False), (None, True), (100, True)])
+def test_the_read_equals_the_reference(k, scale):
+    given = stages(seed=3)
+    wanted, _ = reference().hst_memory_read(*([part[0].numpy() for part in parts] for parts in given), k, scale)
+    assert farthest(memory_read(*given, k, scale), [torch.from_numpy(part)[None] for part in wanted]) < 1e-9
+
+
+def test_gradients_are_those_of_dense_attention_under_a_mask():
+    given = stages()
+    leaves = [part.requires_grad_() for parts in given for part in parts]
+    ours, wanted = (
+        torch.autograd.grad(sum(part.square().sum() for part in answers), leaves)
+        for answers in (memory_read(*given, 4), by_definition(*given, 4))
+    )
+    assert farthest(ours, wanted) < 1e-9
+
+
+def test_all_cells_chosen_is_dense():
+    given = stages(times=3)
+    assert farthest(memory_read(*given, k=18), memory_read(*given, k=None)) < 1e-12
+    assert farthest(memory_read(*given, k=2), memory_read(*given, k=None)) > 1e-2
+
+
+@pytest.mark.parametrize("k", [3, None])
+def test_chunks_change_nothing(k):
+    given = stages(objects=2)
+    wanted = memory_read(*given, k, chunk=1000)
+    assert all(farthest(memory_read(*given, k, chunk=chunk), wanted) < 1e-12 for chunk in (1, 2, 5))
+
+
+def test_objects_share_the_query_and_read_their_own_memory():
+    q_keys, q_values, keys, values = given = stages(objects=3)
+    together = memory_read(*given, 3)
+    for n in range(3):
+        own = [part[n : n + 1] for part in keys], [part[n : n + 1] for part in values]
+        alone = memory_read(q_keys, q_values, *own, 3)
+        assert farthest([part[n : n + 1] for part in together], alone) < 1e-12
+
+
+def test_stages_that_do_not_read_give_their_query_value():
+    q_keys, q_values, keys, values = given = stages()
+    last, all_four = memory_read(*given, 3, reads=1), memory_read(*given, 3)
+    assert torch.equal(last[3], all_four[3])
+    for own, found in zip(q_values[:3], last, strict=False):
+        assert torch.equal(found[:, : own.shape[1]], own) and not found[:, own.shape[1] :].any()
+
+
+def test_recorded_maps_bring_what_was_read():
+    given = stages(times=2, objects=2)
+    with record_attention() as maps:
+        answers = memory_read(*given, 3, frames=(4, 9))
+    assert {m.name for m in maps} == {f"object{k}/stage{i}" for k in (1, 2) for i in (1, 2, 3, 4)}
+    for i in range(4):
+        for k in (1, 2):
+            found = maps.find(f"object{k}/stage{i + 1}")
+            assert found.key_frames == (4, 9) and torch.allclose(found.weights.sum(-1), torch.ones(()))
+            value = given[3][i][k - 1].flatten(1).float()  # (C, T*H*W)
+            read = (found.dense()[0, 0] @ value.T).T.view(-1, *found.query_grid)
+            assert torch.allclose(read, answers[i][k - 1, -len(value) :].float(), atol=1e-4)
+
+
+class Largest(torch.utils._python_dispatch.TorchDispatchMode):
+    """Remembers the most elements that any tensor had."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        answer = func(*args, **(kwargs or {}))
+        self.elements = max([self.elements, *(t.numel() for t in (answer,) if isinstance(t, Tensor))])
+        return answer
+
+
+@pytest.mark.parametrize("times", [2, 6])
+def test_no_tensor_is_larger_than_the_chunk_allows(times):
+    k, chunk = 3, 2
+    given = stages(times, (4, 6))
+    with Largest() as largest:
+        memory_read(*given, k, chunk=chunk)
+    queries, under = chunk * 64, k * 64
+    bound = max(queries * under, chunk * under * 5, *(part.numel() for parts in given for part in parts))
+    assert largest.elements <= bound
+
+
+def test_more_cells_than_there_are_is_said_once(caplog):
+    given = stages(coarse=(1, 1))
+    for _ in range(2):
+        memory_read(*given, k=77)
+    assert caplog.text.count("top_k=77") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda given: memory_read(*given, k=0), "k=0"),
+        (lambda given: memory_read(*given, chunk=0), "chunk=0"),
+        (lambda given: memory_read(*(part[1:] for part in given)), "stages of query and memory"),
+        (lambda given: memory_read(given[0], given[1], given[2], given[3][::-1]), "stage 1"),
+        (lambda given: memory_read(given[0], given[1], given[2], [p[:, :, :1] for p in given[3]]), "the same T"),
+        (lambda given: memory_read([p[:, :1] for p in given[0]], *given[1:]), "as many channels"),
+        (lambda given: memory_read([p[..., 1:] for p in given[0]], *given[1:]), "stage 1"),
+        (lambda given: memory_read([p.repeat(2, 1, 1, 1) for p in given[0]], *given[1:]), "stage 1"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        change(stages())
+
+
+# the network
+
+
+def seeded(**changes) -> HST:
+    torch.manual_seed(0)
+    network = create_model("hst_mini", **changes)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.02 * torch.randn_like(weight))
+    return network
+
+
+def clip_of(objects: int, frames: int = 3, size: tuple[int, int] = (32, 48)) -> tuple[Tensor, Tensor]:
+    """A clip (1, T, 3, H, W) and its masks (1, T, 1+K, H, W)."""
+    clip = render(1, frames=frames, size=size, objects=objects)
+    pictures = torch.from_numpy(clip.frames).movedim(-1, 1)[None] / 255
+    return pictures, torch.stack([one_hot(torch.from_numpy(m)[None].long(), objects) for m in clip.masks], dim=1)
+
+
+def filled_memory(network: HST, frames: Tensor, masks: Tensor) -> Memory:
+    memory = Memory(network.schedule_in_training)
+    for t in range(frames.shape[1]):
+        memory.add(network.memorize(network.encode(frames[:, t]), masks[:, t]), t, reference=True)
+    return memory
+
+
+@pytest.mark.parametrize("objects", [1, 5])
+@torch.no_grad()
+def test_any_number_of_objects(objects):
+    network, (frames, masks) = seeded(), clip_of(objects)
+    logits, seen = network.read(network.encode(frames[:, 0]), filled_memory(network, frames, masks))
+    assert logits.shape == (1, 1 + objects, 32, 48) and logits.isfinite().all() and seen.present.all()
+
+
+@torch.no_grad()
+def test_the_image_features_are_computed_once_for_all_objects():
+    network, clip = seeded(), render(0, frames=4, size=(32, 48), objects=3)
+    calls = []
+    network.encoder.register_forward_hook(lambda module, given, answer: calls.append(len(given[0])))
+    propagate(network, Clip(clip.frames, {0: clip.masks[0]}), side=32)
+    assert calls == [1, 1, 1, 1]
+
+
+@torch.no_grad()
+def test_answers_do_not_depend_on_the_order_of_the_objects():
+    network, (frames, masks) = seeded(), clip_of(3)
+    order = torch.tensor([0, 3, 1, 2])
+    seen = network.encode(frames[:, 0])
+    plain = network.read(seen, filled_memory(network, frames, masks))[0]
+    mixed = network.read(seen, filled_memory(network, frames, masks[:, :, order]))[0]
+    assert torch.allclose(mixed, plain[:, order], atol=1e-4)
+
+
+@torch.no_grad()
+def test_clips_of_a_batch_do_not_mix():
+    network, (frames, masks) = seeded(), clip_of(2)
+    both = torch.cat([frames, frames.flip(1)]), torch.cat([masks, masks.flip(-1)])
+    together = network.read(network.encode(both[0][:, 0]), filled_memory(network, *both))[0]
+    for b in range(2):
+        one = [part[b : b + 1] for part in both]
+        alone = network.read(network.encode(one[0][:, 0]), filled_memory(network, *one))[0]
+        assert torch.allclose(together[b], alone[0], atol=1e-4)
+
+
+@torch.no_grad()
+def test_an_object_that_comes_later_had_an_empty_mask_before():
+    network, (frames, masks) = seeded(), clip_of(2)
+    known = masks[:, 0].clone()
+    known[:, 2] = 0
+    memories = Memory(network.schedule_in_training), Memory(network.schedule_in_training)
+    for memory, first in zip(memories, (known[:, :2], known), strict=True):
+        memory.add(network.memorize(network.encode(frames[:, 0]), first), 0, reference=True)
+        memory.add(network.memorize(network.encode(frames[:, 1]), masks[:, 1]), 1, reference=True)
+    seen = network.encode(frames[:, 2])
+    assert torch.allclose(*(network.read(seen, memory)[0] for memory in memories), atol=1e-4)
+
+
+@torch.no_grad()
+def test_the_memory_sees_the_others_only_if_asked_to():
+    frames, masks = clip_of(2)
+    moved = masks.clone()
+    moved[:, :, 2] = masks[:, :, 2].roll(9, dims=-1)
+    for others, changes in ((True, True), (False, False)):
+        network = seeded(others=others)
+        answers = []
+        for each in (masks, moved):
+            read = []
+            hook = network.decoder.register_forward_hook(lambda module, given, answer, read=read: read.append(answer))
+            network.read(network.encode(frames[:, 0]), filled_memory(network, frames, each))
+            hook.remove()
+            answers.append(read[0][0])  # of object 1
+        assert torch.allclose(*answers, atol=1e-5) != changes
+
+
+@torch.no_grad()
+def test_a_window_of_one_frame_sees_frames_apart():
+    frames, masks = clip_of(1)
+    other = frames.clone()
+    other[:, 1] = 0
+    for window, changes in ((1, False), (4, True)):
+        network, first = seeded(time_window=window), []
+        network.memory[-1].register_forward_hook(
+            lambda module, given, answer, first=first: first.append(answer[0][:, :, 0])
+        )
+        for each in (frames, other):
+            network.read(network.encode(frames[:, 0]), filled_memory(network, each, masks))
+        assert torch.allclose(*first, atol=1e-6) != changes
+
+
+def test_the_gradient_reaches_every_parameter():
+    network, (frames, masks) = seeded(), clip_of(2, frames=2)
+    memory = filled_memory(network.train(), frames, masks)
+    network.read(network.encode(frames[:, 0]), memory)[0].square().sum().backward()
+    silent = [n for n, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
+    assert not silent
+
+
+def test_the_untrained_small_network_copies_masks_to_what_looks_alike():
+    def mean_j(seed: int, **settings: object) -> float:
+        torch.manual_seed(seed)
+        pictures, masks = squares(seed, frames=3, size=(96, 96))
+        found = propagate(create_model("hst_mini", **settings), Clip(pictures, {0: masks[0]}), side=96)
+        return np.mean([region_similarity(masks[1:] == k, found[1:] == k).mean() for k in (1, 2)])
+
+    assert np.mean([mean_j(seed) for seed in range(6)]) > 0.25
+    assert np.mean([mean_j(seed, copy_at_start=False) for seed in range(6)]) < 0.15
+
+
+def test_presets_have_the_paper_s_sizes():
+    sizes = {"t": (96, 7), "s": (96, 7), "b": (128, 12), "l": (192, 12)}
+    with torch.device("meta"):
+        networks = {letter: create_model(f"hst_{letter}") for letter in sizes}
+    for letter, (width, window) in sizes.items():
+        network = networks[letter]
+        assert network.encoder.channels[0] == width and network.video.stages[0][0].sides == (8, window, window)
+        assert network.config.top_k == 128 and network.schedule.every == 8 and network.schedule.previous
+    millions = {letter: sum(p.numel() for p in network.parameters()) / 1e6 for letter, network in networks.items()}
+    assert abs(millions["b"] / 193.6 - 1) < 0.03
+    assert millions["t"] < millions["s"] < millions["b"] < millions["l"]
+    assert sum(p.numel() for p in create_model("hst_mini").parameters()) < 1_200_000
+
+
+@torch.no_grad()
+def test_inputs_that_do_not_fit_are_refused():
+    network, (frames, masks) = seeded(), clip_of(1)
+    seen = network.encode(frames[:, 0])
+    with pytest.raises(InputError, match="multiples of 16"):
+        network.encode(frames[:, 0, :, :-1])
+    for wrong in (masks[:, 0, :1], masks[:, 0, :, :-1], masks[:, 0, :, :, 1:]):
+        with pytest.raises(InputError, match="for a frame of"):
+            network.memorize(seen, wrong)
+    with pytest.raises(InputError, match="memory is empty"):
+        network.read(seen, Memory(network.schedule))
+    with pytest.raises(InputError, match="resize it"):
+        network.read(network.encode(frames[:, 0, :, :16, :16]), filled_memory(network, frames, masks))
+
+
+@pytest.mark.parametrize(
+    "change", [{"swin": "huge"}, {"top_k": 0}, {"reads": 5}, {"reads": 0}, {"chunk": 0}, {"time_window": 0}]
+)
+def test_settings_that_make_no_sense_are_refused(change):
+    with pytest.raises(InputError):
+        create_model("hst_mini", **change)
+
+
+def test_imagenet_weights_go_into_both_swins(monkeypatch):
+    monkeypatch.setattr(SwinMini, "load_imagenet", lambda self: self.body.patch_embed.proj.weight.data.fill_(0.5))
+    network = HST(HSTConfig.mini())
+    network.load_imagenet()
+    assert (network.video.patch_embed.proj.weight == 0.5).all()

@@ -259,6 +259,11 @@ class SITVOS(VOSNetwork):
                     if isinstance(part.value, nn.Linear):
                         part.value.weight *= 0.1
 
+    def load_imagenet(self) -> None:
+        """Load timm's weights into the backbone and the mask encoder; InputError when they cannot be downloaded."""
+        super().load_imagenet()
+        self.mask_encoder.load_imagenet()
+
     def encode(self, frame: Tensor) -> Seen:
         """RGB frames (B, 3, H, W) in [0, 1], of any size -> seen."""
         down, beside = (-side % self.stride for side in frame.shape[-2:])

@@ -17,6 +17,7 @@ from minivos.nn.encoders import (
     FoldedConv,
     FoldedNorm,
     FoldedNormAct,
+    MaskResNet18,
     MobileNetV2,
     PadThenShift,
     ResNet50,
@@ -275,7 +276,7 @@ def test_pretrained_weights_that_cannot_be_fetched_are_an_error_that_says_so(mon
         create_model("aot_mini", weights="imagenet")
 
 
-@pytest.mark.parametrize("make", [MobileNetV2, ResNet50, SmallSwin])
+@pytest.mark.parametrize("make", [MobileNetV2, ResNet50, MaskResNet18, SmallSwin])
 def test_pretrained_weights_reach_the_encoder(make, monkeypatch):
     real, fetched = timm.create_model, []
 

@@ -16,7 +16,7 @@ from minivos.errors import InputError
 from minivos.models import read_file
 from minivos.nn.attention import at_frame, explicit_attention, record_attention
 from minivos.nn.decoders import RefineDecoder
-from minivos.nn.encoders import TinyMaskEncoder
+from minivos.nn.encoders import TimmEncoder, TinyMaskEncoder
 from minivos.nn.network import Memory, Schedule
 from minivos.sitvos import (
     SITVOS,
@@ -455,6 +455,13 @@ def test_predicted_masks_go_into_memory_as_probabilities():
     assert set(np.unique(first)) == {0, 1} and np.array_equal(first.argmax(0), clip.masks[0])
     assert np.allclose(second.sum(0), 1, atol=1e-5) and 0.01 < second.max(0).min() < 0.99
     assert np.array_equal(second.argmax(0), labels[1])
+
+
+def test_imagenet_weights_go_into_both_encoders(monkeypatch):
+    network, loaded = create_model("sitvos"), []
+    monkeypatch.setattr(TimmEncoder, "load_imagenet", lambda encoder: loaded.append(encoder))
+    network.load_imagenet()
+    assert loaded == [network.encoder, network.mask_encoder]
 
 
 def test_fixed_numbers_of_frames():

@@ -146,7 +146,7 @@ class TimmEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Features of normalised images, finest first."""
-        return self.features(x.contiguous(memory_format=torch.channels_last))  # in which convolutions are faster
+        return self.features(x.to(memory_format=torch.channels_last))  # in which convolutions are faster
 
     def features(self, x: Tensor) -> list[Tensor]:
         """What `forward` returns."""
@@ -225,20 +225,27 @@ class ResNet101(ResNet50):
         return [*features, self.body.layer4(features[-1])]
 
 
-class MaskResNet18(nn.Module):
-    """ResNet-18 without its last stage, for masks: (B, 1, H, W) in [0, 1] -> (B, 256, H/16, W/16). Norms are frozen."""
+class MaskResNet18(TimmEncoder):
+    """ResNet-18 without its last stage, for masks: (B, 1, H, W) in [0, 1] -> (B, 256, H/16, W/16).
 
+    ImageNet's weights of its first convolution are summed over the colours.
+    """
+
+    timm_name, timm_settings = "resnet18", {"in_chans": 1}
     channels = (256,)
 
-    def __init__(self) -> None:
-        super().__init__()
-        body = timm.create_model("resnet18", in_chans=1, num_classes=0)
+    def cut(self, body: nn.Module) -> nn.Module:
+        """Drop the last stage."""
         body.layer4 = nn.Identity()
-        self.body = freeze_batch_norm(body)
+        return body
 
-    def forward(self, masks: Tensor) -> list[Tensor]:
-        """Features of masks: a list of one, as that of image encoders ends with the deepest."""
-        return [self.body.forward_features(masks.to(memory_format=torch.channels_last))]
+    def early(self) -> list[nn.Module]:
+        """No part: all of it is trained."""
+        return []
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """A list of one, as that of image encoders ends with the deepest."""
+        return [self.body.forward_features(x)]
 
 
 class TinyMaskEncoder(nn.Module):

@@ -115,8 +115,10 @@ class Refine(nn.Module):
 
     def forward(self, x: Tensor, features: Tensor) -> Tensor:
         """x (B*n, C, h, w), features (B, C', 2h, 2w) that the n maps of a sample share -> (B*n, C, 2h, 2w)."""
-        image = self.image(self.adapt(features)).repeat_interleave(len(x) // len(features), dim=0)
-        return self.merged(image + F.interpolate(x, features.shape[-2:], mode="bilinear", align_corners=False))
+        image = self.image(self.adapt(features))
+        x = F.interpolate(x, features.shape[-2:], mode="bilinear", align_corners=False)
+        x = x.unflatten(0, (len(features), -1)) + image[:, None]
+        return self.merged(x.flatten(0, 1))
 
 
 class RefineDecoder(nn.Module):

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -40,7 +40,7 @@ from minivos.nn.attention import Place, record, wants_weights
 from minivos.nn.decoders import RefineDecoder
 from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
 from minivos.nn.swin import SWINS, VideoBlock, VideoSwin
-from minivos.video.masks import merge_answers
+from minivos.video.masks import crop, merge_answers, padding
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class HSTConfig:
     def mini(cls) -> HSTConfig:
         """A network that learns on a laptop."""
         return cls(
-            swin="mini", time_window=4, top_k=4, key_share=2, decoder_width=32, short_side=128, chunk=64,
+            swin="mini", time_window=4, top_k=8, key_share=4, decoder_width=24, short_side=128, chunk=64,
             copy_at_start=True,
         )  # fmt: skip
 
@@ -119,38 +119,36 @@ def memory_read(
     chunk: int = 16,
     reads: int = 4,
     frames: Sequence[int] | None = None,
+    names: Sequence[str] | None = None,
 ) -> list[Tensor]:
     """Read the memory at every stage: dense at stage 4, finer ones under the k best coarse cells (Eq. 1 to 5).
 
     Args:
         query_keys, query_values: (B, C_i, H_i, W_i) of each stage, finest first, with H_i = 2 H_(i+1).
-        memory_keys, memory_values: (B*K, C_i, T, H_i, W_i) of each stage; the K objects of a sample share its query.
+        memory_keys, memory_values: (B, C_i, T, H_i, W_i) of each stage.
         k: coarse cells per coarse query cell; more than there are means all; None: every stage reads densely.
         scale: divide scores by the root of their channels.
         chunk: coarse query cells that read at once in the finer stages. Bounds memory, changes no result.
         reads: how many stages read, from the coarsest; the others give their query value alone.
-        frames: numbers of the T frames, for recorded maps.
+        frames, names: numbers of the T frames and names of the B samples, for recorded maps.
 
-    Returns [query value; what was read] of each stage, finest first: (B*K, 2 C'_i, H_i, W_i). Raises InputError when
+    Returns [query value; what was read] of each stage, finest first: (B, 2 C'_i, H_i, W_i). Raises InputError when
     sizes do not fit together and for k or chunk below 1.
     """
     check_read(query_keys, query_values, memory_keys, memory_values, k, chunk)
-    objects = len(memory_keys[-1]) // len(query_keys[-1])
-    query_keys, query_values = (
-        [repeat(part, "b c y x -> (b k) c y x", k=objects) for part in parts] for parts in (query_keys, query_values)
-    )
-    frames = tuple(range(memory_keys[-1].shape[2])) if frames is None else tuple(frames)
+    frames = range(memory_keys[-1].shape[2]) if frames is None else frames
+    names = [f"sample{b}" for b in range(len(memory_keys[-1]))] if names is None else names
     chosen, answers = None, []
     for number, q, own, keys, values in zip(
         (4, 3, 2, 1), *(parts[::-1] for parts in (query_keys, query_values, memory_keys, memory_values)), strict=True
     ):
-        stage = Stage.cut(number, q, keys, values, side=2 ** (4 - number), scale=scale, frames=frames)
+        stage = Stage.cut(number, q, keys, values, scale, frames, names)
         if number == 4 and k is not None:
             chosen = stage.best(k)
         if number > 4 - reads:
             found = stage.read(None if number == 4 else chosen, chunk)
         else:
-            found = own.new_zeros(own.shape[0], values.shape[1], *own.shape[2:])
+            found = values.new_zeros(len(q), values.shape[1], *q.shape[2:])
         answers.append(torch.cat([own, found], dim=1))  # HST Eq. 3, 5
     return answers[::-1]
 
@@ -165,16 +163,18 @@ class Stage:
     v: Tensor  # (B, T*H4*W4, f*f, C')
     grid: tuple[int, int, int]  # T, H_i, W_i
     side: int  # f
-    frames: tuple[int, ...]
+    frames: Sequence[int]
+    names: Sequence[str]
 
     @classmethod
     def cut(
-        cls, number: int, q: Tensor, k: Tensor, v: Tensor, side: int, scale: bool, frames: tuple[int, ...]
+        cls, number: int, q: Tensor, k: Tensor, v: Tensor, scale: bool, frames: Sequence[int], names: Sequence[str]
     ) -> Stage:
         """From q (B, C, H, W), k (B, C, T, H, W) and v (B, C', T, H, W)."""
-        grid, q = tuple(k.shape[2:]), q[:, :, None] * (q.shape[1] ** -0.5 if scale else 1)
+        side, q = 2 ** (4 - number), q[:, :, None] * (q.shape[1] ** -0.5 if scale else 1)
         blocks = "b c t (y fy) (x fx) -> b (t y x) (fy fx) c"
-        return cls(number, *(rearrange(part, blocks, fy=side, fx=side) for part in (q, k, v)), grid, side, frames)
+        q, *past = (rearrange(part, blocks, fy=side, fx=side).contiguous() for part in (q, k, v))
+        return cls(number, q, *past, tuple(k.shape[2:]), side, frames, names)
 
     def best(self, k: int) -> Tensor:
         """For each coarse query cell the k coarse memory cells that score highest: (B, H4*W4, k)."""
@@ -193,8 +193,7 @@ class Stage:
                 k, v = (x.flatten(1, 2)[:, None] for x in (self.k, self.v))
             else:
                 cells = chosen[:, part]
-                batch = torch.arange(len(q), device=q.device)[:, None, None]
-                k, v = (x[batch, cells].flatten(2, 3) for x in (self.k, self.v))  # (B, P, k*f*f, C)
+                k, v = (pick(x, cells) for x in (self.k, self.v))
             if not wants_weights():
                 found.append(F.scaled_dot_product_attention(q, k, v, scale=1).flatten(1, 2))  # HST Eq. 2, 4
                 continue
@@ -218,14 +217,21 @@ class Stage:
         return ((t * height + y * f + dy) * width + x * f + dx).flatten(-3)
 
     def record(self, weights: Tensor, index: Tensor) -> None:
-        """Record a map for each object: weights (B, H4*W4, f*f, n) of the cells index (B, H4*W4, n)."""
+        """Record a map for each sample: weights (B, H4*W4, f*f, n) of the cells index (B, H4*W4, n)."""
         _, height, width = self.grid
         rows, f = height // self.side, self.side
         weights = rearrange(weights, "b (y x) (fy fx) n -> b 1 (y fy x fx) n", y=rows, fy=f)
         index = repeat(index, "b (y x) n -> b (y fy x fx) n", y=rows, fy=f, fx=f)
-        for number, (each, cells) in enumerate(zip(weights, index, strict=True), start=1):
-            place = Place(f"object{number}/stage{self.number}", (height, width), self.grid, self.frames, cells)
+        for name, each, cells in zip(self.names, weights, index, strict=True):
+            place = Place(f"{name}/stage{self.number}", (height, width), self.grid, tuple(self.frames), cells)
             record(each[None], place)
+
+
+def pick(blocks: Tensor, cells: Tensor) -> Tensor:
+    """Of each sample the blocks (B, n, f*f, C) with the numbers cells (B, P, k), side by side: (B, P, k*f*f, C)."""
+    first = torch.arange(len(blocks), device=blocks.device)[:, None, None] * blocks.shape[1]
+    found = blocks.flatten(0, 1).index_select(0, (first + cells).flatten())
+    return found.view(*cells.shape[:2], -1, blocks.shape[-1])
 
 
 @cache
@@ -258,10 +264,10 @@ def check_read(
             and keys.dim() == values.dim() == 5
         )
         fits = fits and q.shape[1] == keys.shape[1] and keys.shape[2] == values.shape[2] == memory_keys[3].shape[2]
-        if not fits or len(keys) % len(q) or len(keys) != len(values) or len(q) != len(own):
+        if not fits or len({len(part) for part in (q, own, keys, values)}) > 1:
             raise InputError(
                 f"stage {i + 1}: query keys and values, memory keys and values of shapes {shapes} came; expected "
-                f"(B, C, H, W) twice and (B*K, C, T, H, W) twice, with as many channels in both keys, {size} cells and "
+                f"(B, C, H, W) twice and (B, C, T, H, W) twice, with as many channels in both keys, {size} cells and "
                 "the same T at all stages"
             )
 
@@ -270,18 +276,19 @@ def check_read(
 class Seen:
     """What HST knows of one frame."""
 
-    frame: Tensor  # (B, 3, H, W), normalised
+    picture: Tensor  # (B, 3, H, W), normalised and padded
     keys: list[Tensor]  # (B, C_i, H_i, W_i), finest first
     values: list[Tensor]
+    border: tuple[int, int, int, int]  # pixels of padding: left, right, above, below
     present: Tensor | None = None  # (B, K) bool, the objects that each clip has, once the frame has been read
 
 
 @dataclass
 class HSTEntry(Entry):
-    """What HST keeps of one frame: pictures, for what the video Swin makes of them depends on all frames in memory."""
+    """What HST keeps of one frame: the picture, for what the video Swin makes of it depends on all frames in memory."""
 
-    pixels: Tensor  # (B, 3, H, W), normalised
-    masks: Tensor  # (B, K, H, W) in [0, 1]
+    picture: Tensor  # (B, 3, H, W), normalised and padded
+    masks: Tensor  # (B, K, H, W) in [0, 1], padded
     present: Tensor  # (B, K) bool
 
 
@@ -296,9 +303,9 @@ class HST(VOSNetwork):
         self.encoder = SWINS[config.swin]()
         self.video = VideoSwin(self.encoder, config.time_window)
         channels, self.stride = self.encoder.channels, self.encoder.strides[-1]
-        self.sizing = Sizing(self.stride, config.short_side)
+        self.sizing = Sizing(1, config.short_side)  # any size: `encode` pads
         self.schedule = Schedule(every=config.every)
-        self.schedule_in_training = Schedule(previous=False, every=1)
+        self.schedule_in_training = Schedule()
         self.query, self.memory = (nn.ModuleList(KeysValues(c, config) for c in channels) for _ in range(2))
         told = [2 * (c // config.value_share) for c in channels]
         self.decoder = RefineDecoder(told[-1], told[:-1], config.decoder_width)
@@ -344,15 +351,11 @@ class HST(VOSNetwork):
         self.decoder.start_by_copying(first=self.query[-1].value.out_channels)
 
     def encode(self, frame: Tensor) -> Seen:
-        """RGB frames (B, 3, H, W) in [0, 1], H and W as `sizing` gives them -> seen."""
-        if any(side % self.stride for side in frame.shape[-2:]):
-            raise InputError(
-                f"frames of {tuple(frame.shape[-2:])} pixels came; HST takes multiples of {self.stride}: resize them, "
-                "as `network.sizing` says"
-            )
-        frame = self.normalise(frame)
-        pairs = [embed(part) for embed, part in zip(self.query, self.encoder(frame), strict=True)]
-        return Seen(frame, *(list(parts) for parts in zip(*pairs, strict=True)))
+        """RGB frames (B, 3, H, W) in [0, 1], of any size -> seen."""
+        border = padding(frame.shape[-2:], self.stride)
+        picture = self.normalise(F.pad(frame, border))
+        pairs = [embed(part) for embed, part in zip(self.query, self.encoder(picture), strict=True)]
+        return Seen(picture, *(list(parts) for parts in zip(*pairs, strict=True)), border)
 
     def read(self, seen: Seen, memory: Memory) -> tuple[Tensor, Seen]:
         """Log odds (B, 1+K, H, W) of background and objects, of softly aggregated probabilities; and seen.
@@ -362,33 +365,39 @@ class HST(VOSNetwork):
         entries = memory.entries()
         if not entries:
             raise InputError("HST reads the frames before, but the memory is empty: memorize a frame with its masks.")
-        size = tuple(seen.frame.shape[-2:])
-        if others := {tuple(entry.pixels.shape[-2:]) for entry in entries} - {size}:
+        size = tuple(seen.picture.shape[-2:])
+        if others := {tuple(entry.picture.shape[-2:]) for entry in entries} - {size}:
             raise InputError(f"the memory has frames of {others} pixels, this one {size}: resize it, or start anew")
-        objects = entries[-1].masks.shape[1]
-        masks = torch.stack([F.pad(e.masks, (0, 0, 0, 0, 0, objects - e.masks.shape[1])) for e in entries], dim=2)
-        present = torch.stack([F.pad(e.present, (0, objects - e.present.shape[1])) for e in entries]).any(dim=0)
-        frames = repeat(torch.stack([e.pixels for e in entries], dim=1), "b t c y x -> (b k) t c y x", k=objects)
-        others = rearrange(masks.sum(dim=1, keepdim=True) - masks, "b k t y x -> (b k) t y x")
-        target = rearrange(masks, "b k t y x -> (b k) t y x")
-        features = self.video(frames, target, others if self.config.others else None)
-        keys, values = zip(*(embed(part) for embed, part in zip(self.memory, features, strict=True)), strict=True)
-        config, numbers = self.config, [e.frame for e in entries]
+        k = entries[-1].masks.shape[1]
+        masks = torch.stack([F.pad(e.masks, (0, 0, 0, 0, 0, k - e.masks.shape[1])) for e in entries], dim=2)
+        present = torch.stack([F.pad(e.present, (0, k - e.present.shape[1])) for e in entries]).any(dim=0)
+        present[0, 0] |= not present.any()  # somebody has to ask
+        clip, own = present.nonzero(as_tuple=True)  # a row for each object that there is
+
+        pictures, target = torch.stack([e.picture for e in entries], dim=1)[clip], masks[clip, own]  # (R, T, [3,] H, W)
+        features = self.video(pictures, target, masks.sum(dim=1)[clip] - target if self.config.others else None)
+        past = zip(*(embed(part) for embed, part in zip(self.memory, features, strict=True)), strict=True)
+        now = ([part[clip] for part in parts] for parts in (seen.keys, seen.values))
+        names = [
+            f"object{o + 1}" if len(present) == 1 else f"clip{c}/object{o + 1}" for c, o in zip(clip, own, strict=True)
+        ]
+        config = self.config
         told = memory_read(
-            seen.keys, seen.values, keys, values, config.top_k, config.scale, config.chunk, config.reads, numbers
+            *now, *past, config.top_k, config.scale, config.chunk, config.reads, [e.frame for e in entries], names
         )
-        answers = self.decoder(told[-1], told[:-1])
-        return merge_answers(answers, seen.frame.shape[-2:], present), Seen(seen.frame, seen.keys, seen.values, present)
+        odds = merge_answers(self.decoder(told[-1], told[:-1]), size, present)
+        return crop(odds, seen.border), replace(seen, present=present)
 
     def memorize(self, seen: Seen, masks: Tensor) -> HSTEntry:
         """What the frame becomes as memory; masks (B, 1+K, H, W) in [0, 1], background first, may be soft.
 
-        Raises InputError without objects, and for masks of another size than the frame.
+        Raises InputError without objects, and for masks of another number or size than the frames.
         """
-        if masks.shape[1] < 2 or masks.shape[-2:] != seen.frame.shape[-2:]:
+        wanted = len(seen.picture), *crop(seen.picture, seen.border).shape[-2:]
+        if masks.dim() != 4 or masks.shape[1] < 2 or (len(masks), *masks.shape[-2:]) != wanted:
             raise InputError(
-                f"masks of shape {tuple(masks.shape)} came for a frame of {tuple(seen.frame.shape[-2:])} pixels; "
-                "expected (B, 1+K, H, W) of that size, background first, and at least one object"
+                f"masks of shape {tuple(masks.shape)} came for {wanted[0]} frames of {wanted[1:]} pixels; expected "
+                "(B, 1+K, H, W) of that number and size, background first, and at least one object"
             )
         present = masks[:, 1:].amax(dim=(2, 3)) > 0 if seen.present is None else seen.present
-        return HSTEntry(seen.frame, masks[:, 1:], present)
+        return HSTEntry(seen.picture, F.pad(masks[:, 1:], seen.border), present)

@@ -41,7 +41,7 @@ from minivos.nn.attention import Place, at_frame, attend, current_frame
 from minivos.nn.decoders import RefineDecoder
 from minivos.nn.encoders import ENCODERS, MASK_ENCODERS
 from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
-from minivos.video.masks import merge_answers
+from minivos.video.masks import crop, merge_answers, padding
 
 
 @dataclass(frozen=True)
@@ -266,8 +266,7 @@ class SITVOS(VOSNetwork):
 
     def encode(self, frame: Tensor) -> Seen:
         """RGB frames (B, 3, H, W) in [0, 1], of any size -> seen."""
-        down, beside = (-side % self.stride for side in frame.shape[-2:])
-        border = beside // 2, beside - beside // 2, down // 2, down - down // 2
+        border = padding(frame.shape[-2:], self.stride)
         return Seen(self.encoder(self.normalise(F.pad(frame, border))), border)
 
     def read(self, seen: Seen, memory: Memory) -> tuple[Tensor, Seen]:
@@ -296,10 +295,9 @@ class SITVOS(VOSNetwork):
         """Log odds (B, 1+K, H, W) from context (B, K, N, C'), object by object, then merged."""
         height, width = seen.features[-1].shape[-2:]
         maps = rearrange(context, "b k (y x) c -> (b k) c y x", y=height)
-        size = height * self.stride, width * self.stride
-        odds = merge_answers(self.decoder(maps, seen.features[:2]), size, seen.present)
-        left, right, top, bottom = seen.border
-        return odds[..., top : size[0] - bottom, left : size[1] - right]
+        answers = self.decoder(maps, seen.features[:2])[seen.present.flatten()]
+        odds = merge_answers(answers, (height * self.stride, width * self.stride), seen.present)
+        return crop(odds, seen.border)
 
     def memorize(self, seen: Seen, masks: Tensor) -> SITVOSEntry:
         """What the frame becomes as memory; masks (B, 1+K, H, W) in [0, 1], background first, may be soft.

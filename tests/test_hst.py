@@ -33,20 +33,18 @@ def reference():
     return module
 
 
-def stages(
-    times=2, coarse=(2, 3), objects=1, seed=0, keys=(2, 3, 4, 5), values=(3, 2, 3, 4)
-) -> tuple[list[Tensor], ...]:
+def stages(times=2, coarse=(2, 3), batch=1, seed=0, keys=(2, 3, 4, 5), values=(3, 2, 3, 4)) -> tuple[list[Tensor], ...]:
     """Keys and values of query and memory at four stages, finest first."""
     chance = torch.Generator().manual_seed(seed)
 
-    def noise(batch: int, channels: tuple[int, ...], *more: int) -> list[Tensor]:
+    def noise(count: int, channels: tuple[int, ...], *more: int) -> list[Tensor]:
         sizes = [[side * 2 ** (3 - i) for side in coarse] for i in range(4)]
         return [
-            torch.randn(batch, c, *more, *size, generator=chance, dtype=torch.float64)
+            torch.randn(count, c, *more, *size, generator=chance, dtype=torch.float64)
             for c, size in zip(channels, sizes, strict=True)
         ]
 
-    return noise(1, keys), noise(1, values), noise(objects, keys, times), noise(objects, values, times)
+    return noise(batch, keys), noise(batch, values), noise(batch, keys, times), noise(batch, values, times)
 
 
 def by_definition(q_keys, q_values, keys, values, k, scale=True) -> list[Tensor]:
@@ -111,17 +109,16 @@ def test_all_cells_chosen_is_dense():
 
 @pytest.mark.parametrize("k", [3, None])
 def test_chunks_change_nothing(k):
-    given = stages(objects=2)
+    given = stages(batch=2)
     wanted = memory_read(*given, k, chunk=1000)
     assert all(farthest(memory_read(*given, k, chunk=chunk), wanted) < 1e-12 for chunk in (1, 2, 5))
 
 
-def test_objects_share_the_query_and_read_their_own_memory():
-    q_keys, q_values, keys, values = given = stages(objects=3)
+def test_samples_do_not_mix():
+    given = stages(batch=3)
     together = memory_read(*given, 3)
     for n in range(3):
-        own = [part[n : n + 1] for part in keys], [part[n : n + 1] for part in values]
-        alone = memory_read(q_keys, q_values, *own, 3)
+        alone = memory_read(*([part[n : n + 1] for part in parts] for parts in given), 3)
         assert farthest([part[n : n + 1] for part in together], alone) < 1e-12
 
 
@@ -134,9 +131,9 @@ def test_stages_that_do_not_read_give_their_query_value():
 
 
 def test_recorded_maps_bring_what_was_read():
-    given = stages(times=2, objects=2)
+    given = stages(times=2, batch=2)
     with record_attention() as maps:
-        answers = memory_read(*given, 3, frames=(4, 9))
+        answers = memory_read(*given, 3, frames=(4, 9), names=["object1", "object2"])
     assert {m.name for m in maps} == {f"object{k}/stage{i}" for k in (1, 2) for i in (1, 2, 3, 4)}
     for i in range(4):
         for k in (1, 2):
@@ -222,12 +219,30 @@ def filled_memory(network: HST, frames: Tensor, masks: Tensor) -> Memory:
     return memory
 
 
+@pytest.mark.parametrize("size", [(32, 48), (40, 53)])
 @pytest.mark.parametrize("objects", [1, 5])
 @torch.no_grad()
-def test_any_number_of_objects(objects):
-    network, (frames, masks) = seeded(), clip_of(objects)
-    logits, seen = network.read(network.encode(frames[:, 0]), filled_memory(network, frames, masks))
-    assert logits.shape == (1, 1 + objects, 32, 48) and logits.isfinite().all() and seen.present.all()
+def test_any_size_and_number_of_objects(size, objects):
+    network, (frames, masks) = seeded(), clip_of(objects, size=size)
+    logits, _ = network.read(network.encode(frames[:, 0]), filled_memory(network, frames, masks))
+    assert logits.shape == (1, 1 + objects, *size) and logits.isfinite().all()
+
+
+@torch.no_grad()
+def test_a_clip_with_fewer_objects_than_others_of_its_batch_is_answered_as_if_alone():
+    network, (frames, masks) = seeded(), clip_of(2)
+    fewer = torch.cat([masks[:, :, :1] + masks[:, :, 2:], masks[:, :, 1:2], 0 * masks[:, :, 2:]], dim=2)
+    memory = filled_memory(network, frames.repeat(2, 1, 1, 1, 1), torch.cat([masks, fewer]))
+    together = network.read(network.encode(frames[:, 0].repeat(2, 1, 1, 1)), memory)[0][1]
+    alone = network.read(network.encode(frames[:, 0]), filled_memory(network, frames, fewer[:, :, :2]))[0][0]
+    assert torch.allclose(together[:2].sigmoid(), alone.sigmoid(), atol=1e-4) and (together[2] < -16).all()
+
+
+@torch.no_grad()
+def test_a_batch_without_any_object_is_answered():
+    network, (frames, masks) = seeded(), clip_of(1)
+    nothing = torch.cat([torch.ones_like(masks[:, :, :1]), torch.zeros_like(masks[:, :, 1:])], dim=2)
+    assert network.read(network.encode(frames[:, 0]), filled_memory(network, frames, nothing))[0].isfinite().all()
 
 
 @torch.no_grad()
@@ -342,10 +357,8 @@ def test_presets_have_the_paper_s_sizes():
 def test_inputs_that_do_not_fit_are_refused():
     network, (frames, masks) = seeded(), clip_of(1)
     seen = network.encode(frames[:, 0])
-    with pytest.raises(InputError, match="multiples of 16"):
-        network.encode(frames[:, 0, :, :-1])
-    for wrong in (masks[:, 0, :1], masks[:, 0, :, :-1], masks[:, 0, :, :, 1:]):
-        with pytest.raises(InputError, match="for a frame of"):
+    for wrong in (masks[:, 0, :1], masks[:, 0, :, :-1], masks[:, 0, :, :, 1:], masks[:, 0].repeat(2, 1, 1, 1)):
+        with pytest.raises(InputError, match="for 1 frames of"):
             network.memorize(seen, wrong)
     with pytest.raises(InputError, match="memory is empty"):
         network.read(seen, Memory(network.schedule))

@@ -8,11 +8,14 @@ import torch.nn.functional as F
 from minivos.errors import InputError
 from minivos.video.masks import (
     OKABE_ITO,
+    crop,
     davis_palette,
+    merge_answers,
     object_colour,
     object_log_odds,
     one_hot,
     overlay,
+    padding,
     resize,
     soft_aggregate,
 )
@@ -126,3 +129,19 @@ def test_overlay_leaves_its_inputs_alone_and_refuses_other_sizes(drawn):
     for bad in (frame[:-1], frame / 255):
         with pytest.raises(InputError, match=r"expected \(H,W\) and uint8 \(H,W,3\)"):
             overlay(bad, labels)
+
+
+def test_answers_are_merged_by_clip_and_the_absent_get_nothing():
+    present = torch.tensor([[True, False, True], [False, True, False]])
+    logits = torch.randn(3, 2, 4, 6, generator=torch.Generator().manual_seed(0))
+    odds = merge_answers(logits, (4, 6), present)
+    objects = torch.zeros(2, 3, 4, 6)
+    objects[0, 0], objects[0, 2], objects[1, 1] = logits.softmax(dim=1)[:, 1]
+    assert torch.allclose(odds, object_log_odds(objects), atol=1e-4)
+    assert merge_answers(logits, (8, 12), present).shape == (2, 4, 8, 12)
+
+
+def test_padding_puts_the_smaller_half_first_and_is_cropped_again():
+    x, border = torch.rand(1, 2, 13, 16), padding((13, 16), 8)
+    assert border == (0, 0, 1, 2)
+    assert torch.equal(crop(F.pad(x, border), border), x) and F.pad(x, border).shape[-2:] == (16, 16)

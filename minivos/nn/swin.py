@@ -121,10 +121,7 @@ class VideoBlock(nn.Module):
 
 
 class ImageSwin(TimmEncoder):
-    """timm's Swin with a layer norm on the output of each of its four stages: (B, 3, H, W) -> (B, C_i, H_i, W_i).
-
-    Takes any size; sides that are no multiple of the coarsest stride are padded on the way.
-    """
+    """timm's Swin with a layer norm on the output of each of its four stages: (B, 3, H, W) -> (B, C_i, H_i, W_i)."""
 
     timm_settings = {"strict_img_size": False, "drop_path_rate": 0.0}
     strides = (4, 8, 16, 32)
@@ -184,7 +181,7 @@ class SwinMini(ImageSwin):
 
     timm_name = "swin_tiny_patch4_window7_224"
     timm_settings = ImageSwin.timm_settings | {
-        "patch_size": 2, "embed_dim": 16, "depths": (2, 2, 2, 1), "num_heads": (1, 2, 4, 8), "window_size": 4,
+        "patch_size": 2, "embed_dim": 16, "depths": (1, 1, 2, 1), "num_heads": (1, 2, 4, 8), "window_size": 4,
         "mlp_ratio": 2.0,
     }  # fmt: skip
     strides = (2, 4, 8, 16)

@@ -84,14 +84,26 @@ def object_log_odds(object_probabilities: torch.Tensor) -> torch.Tensor:
 
 
 def merge_answers(logits: torch.Tensor, size: tuple[int, int], present: torch.Tensor) -> torch.Tensor:
-    """The log odds (B,1+K,H,W) of background and objects, from an answer for each object.
+    """The log odds (B,1+K,H,W) of background and objects, from an answer for each object that there is.
 
-    Logits (B*K,2,h,w) of "not this object" and "this", the size (H,W) of the frame, and which objects each clip has,
-    bool (B,K): the others get probability 0.
+    `present`, bool (B,K), says which objects each clip has; logits (R,2,h,w) of "not this object" and "this" are those
+    of its R true entries, in order; (H,W) is the size of the frame. The others get probability 0.
     """
-    logits = F.interpolate(logits.float(), size, mode="bilinear", align_corners=False)
-    objects = logits.softmax(dim=1)[:, 1].unflatten(0, present.shape)
-    return object_log_odds(objects * present[:, :, None, None])
+    answers = F.interpolate(logits.float(), size, mode="bilinear", align_corners=False).softmax(dim=1)[:, 1]
+    objects = answers.new_zeros(*present.shape, *size)
+    objects[present] = answers
+    return object_log_odds(objects)
+
+
+def padding(size: tuple[int, int], stride: int) -> tuple[int, int, int, int]:
+    """Pixels to add left, right, above and below, as `F.pad` takes them, so that (H,W) become multiples of stride."""
+    down, beside = (-side % stride for side in size)
+    return beside // 2, beside - beside // 2, down // 2, down - down // 2
+
+
+def crop(x: torch.Tensor, border: tuple[int, int, int, int]) -> torch.Tensor:
+    """Take off what `F.pad` has added."""
+    return F.pad(x, [-side for side in border])
 
 
 def merge_groups(groups: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -39,7 +39,7 @@ from minivos.errors import InputError
 from minivos.nn.attention import Place, record, wants_weights
 from minivos.nn.decoders import RefineDecoder
 from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
-from minivos.nn.swin import SWINS, VideoBlock, VideoSwin
+from minivos.nn.swin import SWINS, VideoSwin
 from minivos.video.masks import crop, merge_answers, padding
 
 log = logging.getLogger(__name__)
@@ -320,35 +320,41 @@ class HST(VOSNetwork):
     def start_by_copying(self) -> None:
         """Initialise so that a cell takes over the mask from memory cells that look like it.
 
-        The first two channels of the video network and of the values carry the mask past all blocks, as it is and
-        negated. What memory and query are compared by is embedded alike. The numbers were found by trial.
+        In both Swins two channels carry the mask past everything, as it is and negated, in the image Swin nothing. In
+        the others a cell keeps a rotated copy of its pixels, by which query and memory find each other. The numbers
+        were found by trial.
         """
-        carry, sign = slice(2), torch.tensor([1.0, -1.0])
+        own, sign = slice(2), torch.tensor([1.0, -1.0])
         with torch.no_grad():
-            for stage in self.encoder.body.layers[1:]:
-                nn.init.orthogonal_(stage.downsample.reduction.weight)  # so that all stages are of one size
-            self.video = VideoSwin(self.encoder, self.config.time_window)
-            embed, target = self.video.patch_embed.proj, self.video.embed_target.weight
-            embed.weight[carry], embed.bias[carry], self.video.embed_others.weight[carry], target[:] = 0, 0, 0, 0
-            target[carry] = sign[:, None, None, None] / target[0].numel()
-            for merge in self.video.merge[1:]:
-                c = merge.reduction.in_features // 4
-                merge.reduction.weight[carry] = 0
-                for corner in range(4):
-                    merge.reduction.weight[[0, 1], [corner * c, corner * c + 1]] = 1 / 4
-            for block in self.video.stages.modules():
-                if isinstance(block, VideoBlock):
+            body = self.encoder.body
+            embed = body.patch_embed.proj
+            nn.init.orthogonal_(embed.weight)
+            embed.weight[own], embed.bias[:] = 0, 0
+            for stage in body.layers:
+                for block in stage.blocks:
                     for layer in (block.attn.proj, block.mlp.fc2):
-                        layer.weight[carry], layer.bias[carry] = 0, 0
+                        layer.weight[own], layer.bias[:] = 0, 0
+                    for layer in (block.attn.qkv, block.mlp.fc1):
+                        layer.weight[:, own] = 0
+            for stage in body.layers[1:]:
+                weight = nn.init.orthogonal_(stage.downsample.reduction.weight)
+                four = weight.unflatten(1, (4, -1))  # (2C, 4, C): four cells become one
+                four[own], four[:, :, own] = 0, 0
+                four[[0, 1], :, [0, 1]] = 1 / 4
+            self.video = VideoSwin(self.encoder, self.config.time_window)
+            target = self.video.embed_target.weight
+            target[:], self.video.embed_others.weight[:] = 0, 0
+            target[own] = sign[:, None, None, None] / target[0].numel()
             for query, memory in zip(self.query, self.memory, strict=True):
-                nn.init.orthogonal_(query.key.weight, gain=3.0)  # like finds like
-                query.key.weight[:, carry] = 0
-                query.key.bias.zero_()
+                nn.init.orthogonal_(query.key.weight, gain=2.0)  # like finds like
+                query.key.weight[:, own], query.key.bias[:] = 0, 0
                 memory.key.load_state_dict(query.key.state_dict())
-                memory.value.weight[carry] = 0
-                memory.value.weight[0, carry, 1, 1], memory.value.weight[1, carry, 1, 1] = -4 * sign, 4 * sign
-                memory.value.bias[carry] = 4 * sign
-        self.decoder.start_by_copying(first=self.query[-1].value.out_channels)
+                value = memory.value
+                value.weight[own] = 0
+                value.weight[0, own, 1, 1], value.weight[1, own, 1, 1] = -4 * sign, 4 * sign
+                value.bias[own] = 2 * sign
+        *fine, coarse = (part.value.out_channels for part in self.query)
+        self.decoder.start_by_copying(coarse, fine)
 
     def encode(self, frame: Tensor) -> Seen:
         """RGB frames (B, 3, H, W) in [0, 1], of any size -> seen."""

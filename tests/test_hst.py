@@ -1,12 +1,13 @@
 """HST: the hierarchical read against the definition, the network, what objects share, bad input."""
 
 import importlib.util
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from minivos import Clip, create_model, propagate, record_attention
 from minivos.errors import InputError
 from minivos.hst import HST, HSTConfig, memory_read
+from minivos.nn.decoders import RefineDecoder
 from minivos.nn.network import Memory
 from minivos.nn.swin import SwinMini
 from minivos.video.masks import one_hot
@@ -337,6 +339,16 @@ def test_the_untrained_small_network_copies_masks_to_what_looks_alike():
 
     assert np.mean([mean_j(seed) for seed in range(6)]) > 0.25
     assert np.mean([mean_j(seed, copy_at_start=False) for seed in range(6)]) < 0.15
+
+
+@torch.no_grad()
+def test_the_decoder_starts_by_adding_up_what_each_scale_has_read():
+    decoder = RefineDecoder(6, (5, 7), 4)
+    decoder.start_by_copying(2, (1, 3))
+    fine, middle, x = torch.rand(2, 5, 16, 24), torch.rand(2, 7, 8, 12), torch.rand(2, 6, 4, 6)
+    grow = partial(F.interpolate, scale_factor=2, mode="bilinear")
+    wanted = grow(grow(x[:, 2:4]) + middle[:, 3:5]) + fine[:, 1:3]
+    assert torch.allclose(decoder(x, (fine, middle)), wanted, atol=1e-5)
 
 
 def test_presets_have_the_paper_s_sizes():

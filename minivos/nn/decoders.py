@@ -137,11 +137,16 @@ class RefineDecoder(nn.Module):
         self.steps = nn.ModuleList(Refine(channels, width) for channels in reversed(shortcuts))
         self.predict = nn.Conv2d(width, 2, 3, padding=1)
 
-    def start_by_copying(self, first: int = 0) -> None:
-        """Initialise so that the logits show two channels of the input, `first` and the next, where positive."""
+    def start_by_copying(self, first: int = 0, joining: Sequence[int] = ()) -> None:
+        """Initialise so that the logits show two channels of the input, `first` and the next, where positive.
+
+        `joining`: so many channels into the features of each step, finest first, are two more to be added.
+        """
         with torch.no_grad():
             for step in self.steps:
                 step.adapt.weight[:2], step.adapt.bias[:2] = 0, 0
+            for step, channel in zip(reversed(self.steps), joining, strict=False):
+                step.adapt.weight[[0, 1], [channel, channel + 1], 1, 1] = 1
             for block in (self.merged, *(b for step in self.steps for b in (step.image, step.merged))):
                 block.conv2.weight[:2], block.conv2.bias[:2] = 0, 0
             for layer, channel in ((self.adapt, first), (self.predict, 0)):

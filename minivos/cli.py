@@ -275,7 +275,9 @@ def models() -> None:
     for name in list_models():
         preset = PRESETS[name]
         published = f"published {preset.published} M" if preset.published else ""
-        print(f"{name:12} {parameters(create_model(name)) / 1e6:6.2f} M parameters  {published:16}  {preset.summary}")
+        with torch.device("meta"):  # sizes without numbers
+            millions = parameters(create_model(name)) / 1e6
+        print(f"{name:12} {millions:6.2f} M parameters  {published:17}  {preset.summary}")
         if has_weights(name):
             scores = read_facts(name)["scores"]["val"]
             print(f"{'':12} shipped weights: J&F {scores['J&F']:.3f} on the validation split of data_samples")

@@ -351,8 +351,8 @@ class HST(VOSNetwork):
                 memory.key.load_state_dict(query.key.state_dict())
                 value = memory.value
                 value.weight[own] = 0
-                value.weight[0, own, 1, 1], value.weight[1, own, 1, 1] = -4 * sign, 4 * sign
-                value.bias[own] = 2 * sign
+                value.weight[0, own, 1, 1], value.weight[1, own, 1, 1] = -sign, sign
+                value.bias[own] = sign / 2
         *fine, coarse = (part.value.out_channels for part in self.query)
         self.decoder.start_by_copying(coarse, fine)
 

@@ -15,7 +15,6 @@ it is waited for after each, which makes totals a little long; with --compile on
 import argparse
 import contextlib
 import multiprocessing
-import resource
 import time
 from collections import defaultdict
 from statistics import median
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 
 from minivos import create_model, list_models
 from minivos.aot import AOT, FeedForward, LongTermAttention, SelfAttention, ShortTermAttention
+from minivos.lab.cost import peak_memory
 from minivos.nn.attention import explicit_attention
 from minivos.nn.network import Memory, Schedule
 from minivos.video.masks import one_hot, resize
@@ -126,10 +126,7 @@ def measure(row: dict) -> dict[int, dict[str, float]]:
             for follower in followers:  # in turn, so that what disturbs the machine disturbs all alike
                 follower.step(frames[t : t + 1], t, video_size, watch)
     assert all(len(follower.memory.kept) == kept for follower in followers)
-    if device == "cuda":
-        peak = torch.cuda.max_memory_allocated() / 2**20
-    else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else peak_memory()
     return {
         follower.objects: {part: median(spent[warm_up:]) for part, spent in follower.parts.items()}
         | {"total": median(follower.seconds[warm_up:]), "MiB": peak}

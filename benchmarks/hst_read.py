@@ -10,20 +10,15 @@ T H4 W4 / k. Each row is a process of its own; its memory is what the read adds 
 
 import argparse
 import multiprocessing
-import resource
 import time
 
 import torch
 
 from minivos.hst import HSTConfig, Stage
+from minivos.lab.cost import peak_memory
 
 WIDTHS, TIMES, KINDS, LIMIT_GIB = (128, 256, 512, 1024), (1, 2, 4, 8), ("top-k", "dense", "map"), 12
 STAGES = (4, 3, 2, 1)
-
-
-def peak() -> float:
-    """Peak memory of this process so far, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def make_stage(number: int, times: int, coarse: tuple[int, int]) -> Stage:
@@ -41,7 +36,7 @@ def measure(kind: str, times: int, coarse: tuple[int, int], k: int) -> tuple[lis
     stages = [make_stage(number, times, coarse) for number in STAGES]
     small = make_stage(3, 1, (1, 1))
     small.read(small.best(1), chunk=1)  # load what is loaded on first use
-    before, seconds = peak(), []
+    before, seconds = peak_memory(), []
     chunk = 10**9 if kind == "map" else HSTConfig().chunk
     for stage in stages:
         tries = []
@@ -52,7 +47,7 @@ def measure(kind: str, times: int, coarse: tuple[int, int], k: int) -> tuple[lis
             stage.read(None if stage.number == 4 or kind != "top-k" else chosen, chunk)
             tries.append(time.perf_counter() - began)
         seconds.append(min(tries))
-    return seconds, peak() - before
+    return seconds, peak_memory() - before
 
 
 def main() -> None:

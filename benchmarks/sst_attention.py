@@ -12,12 +12,12 @@ size to the power e, fitted over the rows: with the side of the grid at 8 frames
 import argparse
 import math
 import multiprocessing
-import resource
 import time
 
 import numpy as np
 import torch
 
+from minivos.lab.cost import peak_memory
 from minivos.nn.sparse import Pattern, find_pattern
 
 CHANNELS, REPEATS, LIMIT_GIB = 32, 3, 8
@@ -38,21 +38,6 @@ def pattern_for(name: str, shape: Shape) -> Pattern:
     return find_pattern("dense" if name == "map" else name, round(math.sqrt(shape[2])), temporal="dense")
 
 
-def pairs(name: str, shape: Shape) -> int:
-    """The sizes of all I_p together."""
-    frames, height, width = shape
-    if name == "grid":
-        return math.prod(shape) * (sum(shape) - 2)
-    pattern = pattern_for(name, shape)
-    along = [pattern.near(torch.arange(n) - torch.arange(n)[:, None]).sum().item() for n in (height, width)]
-    return frames**2 * math.prod(along)
-
-
-def peak() -> float:
-    """Peak memory of this process so far, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 @torch.inference_mode()
 def measure(name: str, shape: Shape) -> tuple[float, float]:
     """Seconds (the least of three runs, or of as many as half a second holds), and MiB that the layer adds."""
@@ -60,7 +45,7 @@ def measure(name: str, shape: Shape) -> tuple[float, float]:
     q, k, v = torch.randn(3, 1, CHANNELS, *shape)
     pattern = pattern_for(name, shape)
     pattern.attend(*(x[..., :2, :2, :2] for x in (q, k, v)))  # load what is loaded on first use
-    before, seconds = peak(), []
+    before, seconds = peak_memory(), []
     while len(seconds) < REPEATS or sum(seconds) < 0.5:
         began = time.perf_counter()
         if name == "map":
@@ -69,7 +54,7 @@ def measure(name: str, shape: Shape) -> tuple[float, float]:
         else:
             pattern.attend(q, k, v)
         seconds.append(time.perf_counter() - began)
-    return min(seconds), peak() - before
+    return min(seconds), peak_memory() - before
 
 
 def exponent(sizes: list[int], costs: list[float]) -> float:
@@ -89,7 +74,7 @@ def main() -> None:
     print(f"{'T x H x W':>12} {'pattern':>8} {'seconds':>9} {'MiB':>8} {'10^9 mult.':>11}")
     for shape in shapes:
         for name in PATTERNS:
-            work = 2 * CHANNELS * pairs(name, shape) / 1e9
+            work = 2 * CHANNELS * pattern_for(name, shape).pairs(shape) / 1e9
             label = f"{' x '.join(map(str, shape)):>12} {name:>8}"
             gib = 4 * math.prod(shape) ** 2 / 2**30
             if name == "map" and 2 * gib > LIMIT_GIB:
@@ -105,7 +90,7 @@ def main() -> None:
         for sizes, shape_of in ((sides, lambda n: (8, n, n)), (lengths, lambda t: (t, 32, 32))):
             done = [n for n in sizes if (name, shape_of(n)) in seconds]
             row.append(exponent(done, [seconds[name, shape_of(n)] for n in done]))
-            row.append(exponent(list(sizes), [pairs(name, shape_of(n)) for n in sizes]))
+            row.append(exponent(list(sizes), [pattern_for(name, shape_of(n)).pairs(shape_of(n)) for n in sizes]))
         print(f"{name:>8} {row[0]:13.2f} {row[1]:6.2f} {row[2]:9.2f} {row[3]:6.2f}   {CLAIMS[name]}")
 
 

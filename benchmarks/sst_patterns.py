@@ -47,10 +47,12 @@ def still() -> dict[str, float]:
 def main() -> None:
     """Print a row for each run, and the mean of each pattern."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("patterns", nargs="*", default=PATTERNS, help=", ".join(PATTERNS))
+    parser.add_argument("patterns", nargs="*", default=PATTERNS, metavar="PATTERN", help=", ".join(PATTERNS))
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--seeds", type=int, default=3)
     settings = parser.parse_args()
+    if unknown := set(settings.patterns) - set(PATTERNS):
+        parser.error(f"no pattern is called {', '.join(unknown)}; choose from {', '.join(PATTERNS)}")
     known = still()
     print(f"{settings.steps} steps; {'pattern':>13} {'seed':>4}" + "".join(f"{name[:11]:>12}" for name in known))
     print(f"{'still':>23} {'':>4}" + "".join(f"{score:12.2f}" for score in known.values()))

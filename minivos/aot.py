@@ -34,7 +34,7 @@ from einops import einsum, rearrange
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from minivos.errors import InputError
+from minivos.errors import InputError, check_numbers, check_rules
 from minivos.nn.attention import (
     Place,
     attend,
@@ -78,18 +78,19 @@ class AOTConfig:
     copy_at_start: bool = False  # initialise so that the untrained network copies masks (ours)
 
     def __post_init__(self) -> None:
-        rules = {
-            "window must be odd": self.window % 2 == 1,
-            "width must be a multiple of heads and of 4": self.width % self.heads == 0 == self.width % 4,
-            "feedforward must be a multiple of 32": self.feedforward % 32 == 0,
-            "decoder_width must be a multiple of 16, and at least 2 (1 + identities)": (
-                self.decoder_width % 16 == 0 and self.decoder_width >= 2 * (1 + self.identities)
-            ),
-            "layers and identities start at 1": min(self.layers, self.identities) >= 1,
-            f"encoder must be one of {', '.join(ENCODERS)}": self.encoder in ENCODERS,
-        }
-        if broken := [rule for rule, kept in rules.items() if not kept]:
-            raise InputError(f"{self}: {'; '.join(broken)}.")
+        check_numbers(
+            self, layers=1, width=1, heads=1, feedforward=1, window=1, identities=1, decoder_width=1, memory_every=0,
+            memory_every_in_training=0, memory_size=1,
+        )  # fmt: skip
+        multiple = self.width % self.heads == 0 == self.width % 4
+        wide = self.decoder_width % 16 == 0 and self.decoder_width >= 2 * (1 + self.identities)
+        check_rules({
+            f"window={self.window} must be odd": self.window % 2 == 1,
+            f"width={self.width} must be a multiple of 4 and of heads={self.heads}": multiple,
+            f"feedforward={self.feedforward} must be a multiple of 32": self.feedforward % 32 == 0,
+            f"decoder_width={self.decoder_width} must be a multiple of 16, and at least 2 (1 + identities)": wide,
+            f"encoder={self.encoder!r} must be one of {', '.join(ENCODERS)}": self.encoder in ENCODERS,
+        })  # fmt: skip
 
     @classmethod
     def published(cls, variant: str) -> AOTConfig:

@@ -35,7 +35,7 @@ import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from minivos.errors import InputError
+from minivos.errors import InputError, check_numbers, check_rules
 from minivos.nn.attention import Place, record, wants_weights
 from minivos.nn.decoders import RefineDecoder
 from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
@@ -64,18 +64,13 @@ class HSTConfig:
     copy_at_start: bool = False  # initialise so that the untrained network copies masks to what looks alike (ours)
 
     def __post_init__(self) -> None:
-        rules = {
-            f"swin must be one of {', '.join(SWINS)}": self.swin in SWINS,
-            "top_k must be 1 or more, or None": self.top_k is None or self.top_k >= 1,
-            "reads must be 1 to 4": 1 <= self.reads <= 4,
-            "time_window, key_share, value_share and chunk start at 1": min(
-                self.time_window, self.key_share, self.value_share, self.chunk
-            )
-            >= 1,
-            "decoder_width starts at 2": self.decoder_width >= 2,
-        }
-        if broken := [rule for rule, kept in rules.items() if not kept]:
-            raise InputError(f"{self}: {'; '.join(broken)}.")
+        check_numbers(self, time_window=1, reads=1, key_share=1, value_share=1, decoder_width=2, every=0, chunk=1)
+        if self.top_k is not None:
+            check_numbers(self, top_k=1)
+        check_rules({
+            f"swin={self.swin!r} must be one of {', '.join(SWINS)}": self.swin in SWINS,
+            f"reads={self.reads} must be 1 to 4": self.reads <= 4,
+        })  # fmt: skip
 
     @classmethod
     def published(cls, swin: str) -> HSTConfig:

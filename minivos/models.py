@@ -113,7 +113,8 @@ def load_tensors(network: VOSNetwork, found: Mapping[str, Tensor], path: str) ->
     if missing or extra:
         raise InputError(
             f"{path} is of another network: it lacks {len(missing)} of the {len(wanted)} tensors expected "
-            f"({_some(missing)}) and has {len(extra)} unknown ones ({_some(extra)}). Choose the matching model name."
+            f"({_some(missing)}) and has {len(extra)} unknown ones ({_some(extra)}). "
+            "Choose the model name and the settings that the weights were trained with."
         )
     for key, value in wanted.items():
         if found[key].shape != value.shape:

@@ -36,7 +36,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from minivos.errors import InputError
+from minivos.errors import InputError, check_numbers, check_rules
 from minivos.nn.attention import Place, at_frame, attend, current_frame
 from minivos.nn.decoders import RefineDecoder
 from minivos.nn.encoders import ENCODERS, MASK_ENCODERS
@@ -65,15 +65,12 @@ class SITVOSConfig:
     copy_at_start: bool = False  # initialise so that the untrained network copies masks to what looks alike (ours)
 
     def __post_init__(self) -> None:
-        narrowest = min(self.width, self.match, self.context, self.decoder_width)
-        rules = {
-            "width, match, context and decoder_width start at 2": narrowest >= 2,
-            "kernel must be odd": self.kernel % 2 == 1,
-            "dropout is in [0, 1)": 0 <= self.dropout < 1,
-            f"encoder must be one of {', '.join(MASK_ENCODERS)}": self.encoder in MASK_ENCODERS,
-        }
-        if broken := [rule for rule, kept in rules.items() if not kept]:
-            raise InputError(f"{self}: {'; '.join(broken)}.")
+        check_numbers(self, width=2, match=2, context=2, decoder_width=2, kernel=1, every=0, spread=0)
+        check_rules({
+            f"kernel={self.kernel} must be odd": self.kernel % 2 == 1,
+            f"dropout={self.dropout} must be in [0, 1)": 0 <= self.dropout < 1,
+            f"encoder={self.encoder!r} must be one of {', '.join(MASK_ENCODERS)}": self.encoder in MASK_ENCODERS,
+        })  # fmt: skip
 
     @classmethod
     def paper(cls) -> SITVOSConfig:

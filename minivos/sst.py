@@ -17,7 +17,8 @@ looks at the most similar earlier cell of that object.
 The authors never released the network. What the paper leaves open is chosen here: for each object the decoder sees its
 affinity and the largest of the other objects' (a channel per layer and head), with the same weights for every object;
 local and strided layers see all frames of the buffer, since a history of a few frames is shorter than any stride.
-`sst_mini` is the same with fewer channels on a finer grid, and an encoder that learns from scratch.
+`sst_mini` has a smaller encoder, which learns from scratch, a smaller decoder and a finer grid; its affinity is by
+distance, and its buffer keeps the given frame.
 
 Letters: B batch, C channels, T frames in the buffer, H x W grid, S = T*H*W cells, O objects with the background. A cell
 is p = (t, y, x). Heads are folded into the batch.
@@ -32,7 +33,7 @@ import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from minivos.errors import InputError
+from minivos.errors import InputError, check_numbers, check_rules
 from minivos.nn.attention import Place, record, wants_weights
 from minivos.nn.decoders import FPNDecoder
 from minivos.nn.encoders import ENCODERS
@@ -40,9 +41,11 @@ from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
 from minivos.nn.sparse import (
     AFFINITIES,
     Pattern,
+    check_fit,
     connectivity,
     find_pattern,
     grid_attention,
+    grid_routes,
     local_attention,
     object_affinity,
     sparse_attention,
@@ -56,12 +59,16 @@ __all__ = [
     "LearnedPosition",
     "connectivity",
     "grid_attention",
+    "grid_routes",
     "local_attention",
     "object_affinity",
     "sine_position_3d",
     "sparse_attention",
     "strided_attention",
 ]
+
+
+POSITIONS = ("sine", "learned", "none")
 
 
 @dataclass(frozen=True)
@@ -74,9 +81,11 @@ class SSTConfig:
     width: int = 96  # C, channels of a cell (paper: not given; its config file embeds in 100)
     heads: int = 8  # attention heads (its config file: 8)
     feedforward: int = 192  # channels inside the feed-forward part (paper: not given)
-    h: int = 7  # side of the local window, and stride, in cells (paper: root of the grid's width)
+    h: int = (
+        7  # local layers look fewer than h cells away, strided ones in steps of h (paper: root of the grid's width)
+    )
     temporal: str = "dense"  # local and strided layers see all frames; "same": h counts along t as well
-    local_window: str = "open"  # |offset| < h; "cube": a cube of side h around the cell
+    local_window: str = "open"  # side 2 h - 1; "cube": side h
     scale: bool = False  # divide scores by the root of their channels (paper: no)
     affinity: str = "softmax"  # object affinity is the largest softmax weight, score or distance (paper: open)
     position: str = "sine"  # sine, learned or none (paper: sine is best)
@@ -86,16 +95,15 @@ class SSTConfig:
     short_side: int | None = None  # pixels, of the frames it works on; None: of the video
 
     def __post_init__(self) -> None:
-        rules = {
-            "width must be a multiple of heads and of 6": self.width % self.heads == 0 == self.width % 6,
-            "decoder_width must be a multiple of 16": self.decoder_width % 16 == 0,
-            "layers, heads and history (tau) start at 1": min(self.layers, self.heads, self.history) >= 1,
-            f"encoder must be one of {', '.join(ENCODERS)}": self.encoder in ENCODERS,
-            f"affinity must be one of {', '.join(AFFINITIES)}": self.affinity in AFFINITIES,
-            "position must be one of sine, learned, none": self.position in ("sine", "learned", "none"),
-        }
-        if broken := [rule for rule, kept in rules.items() if not kept]:
-            raise InputError(f"{self}: {'; '.join(broken)}.")
+        check_numbers(self, layers=1, width=1, heads=1, feedforward=1, history=1, decoder_width=1)
+        multiple = self.width % self.heads == 0 == self.width % 6
+        check_rules({
+            f"width={self.width} must be a multiple of 6 and of heads={self.heads}": multiple,
+            f"decoder_width={self.decoder_width} must be a multiple of 16": self.decoder_width % 16 == 0,
+            f"encoder={self.encoder!r} must be one of {', '.join(ENCODERS)}": self.encoder in ENCODERS,
+            f"affinity={self.affinity!r} must be one of {', '.join(AFFINITIES)}": self.affinity in AFFINITIES,
+            f"position={self.position!r} must be one of {', '.join(POSITIONS)}": self.position in POSITIONS,
+        })  # fmt: skip
         self.patterns()  # which raise for settings that no pattern can have
 
     @classmethod
@@ -117,8 +125,10 @@ def sine_position_3d(times: Tensor, height: int, width: int, channels: int, base
     """Sine position encoding P of Eq. 2: (C, T, H, W), a third of the channels for each of t, y and x.
 
     Channels j and j+1 of a third are sine and cosine of place / base^(3 j / C); `times` (T,) are frame numbers. A base
-    of 100 suits short axes (10,000 is usual for text). `channels` must be a multiple of 6.
+    of 100 suits short axes (10,000 is usual for text). Raises InputError unless `channels` is a multiple of 6.
     """
+    if channels % 6:
+        raise InputError(f"{channels} channels came; sine and cosine for each of t, y and x need a multiple of 6")
     third = channels // 3
     wave = base ** (torch.arange(0, third, 2, device=times.device) / third)
 
@@ -238,7 +248,8 @@ class SST(VOSNetwork):
     def read(self, seen: Seen, memory: Memory) -> tuple[Tensor, Seen]:
         """Logits (B, O, h, w) of the objects in memory, background first, each to go through a sigmoid; and seen.
 
-        h and w are those of the finest features. Raises InputError when the memory is empty.
+        h and w are those of the finest features. Raises InputError when the memory is empty, and when a window or
+        stride is larger than the grid.
         """
         if not memory.kept:
             raise InputError(
@@ -250,6 +261,8 @@ class SST(VOSNetwork):
         unknown = torch.full_like(entries[-1].labels, -1)
         labels = torch.stack([*(entry.labels for entry in entries), unknown], dim=1)  # (B, T, H, W)
 
+        for layer in self.layers:
+            check_fit(layer.pattern, tuple(cells.shape[1:4]))
         x, affinities = cells + self.place(torch.tensor(frames, device=cells.device), cells), []  # SST Eq. 2
         for layer in self.layers:  # SST Eq. 3
             last = layer is self.layers[-1]  # nobody reads the earlier frames of its output

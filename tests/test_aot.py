@@ -384,8 +384,8 @@ def test_a_decoder_that_starts_by_copying_shows_the_vectors_it_was_given():
 @pytest.mark.parametrize(
     "change, said",
     [
-        ({"window": 8}, "window must be odd"),
-        ({"heads": 5}, "multiple of heads"),
+        ({"window": 8}, "window=8 must be odd"),
+        ({"heads": 5}, "multiple of 4 and of heads=5"),
         ({"feedforward": 100}, "feedforward"),
         ({"identities": 40}, "decoder_width"),
         ({"layers": 0}, "layers"),

@@ -315,6 +315,14 @@ def test_one_step_of_a_route_is_attention_without_softmax():
         assert torch.allclose(found[(slice(None), slice(None), *cell)], wanted)
 
 
+@pytest.mark.parametrize("kwargs", SETTINGS, ids=str)
+def test_pairs_are_the_sizes_of_all_sets(kwargs):
+    pattern = find_pattern(kwargs["pattern"], **{key: x for key, x in kwargs.items() if key != "pattern"})
+    asked = {key: x for key, x in kwargs.items() if key != "scale"}
+    sets = [sst.connectivity(shape=(3, 4, 5), cell=cell, **asked) for cell in cells_of((3, 4, 5))]
+    assert pattern.pairs((3, 4, 5)) == sum(map(len, sets))
+
+
 # bad input
 
 
@@ -324,6 +332,7 @@ def test_one_step_of_a_route_is_attention_without_softmax():
         ({"pattern": "star"}, "no pattern 'star'; choose one of dense, grid, local, strided"),
         ({"pattern": "local"}, "needs h"),
         ({"pattern": "local", "h": 0}, "h=0"),
+        ({"pattern": "local", "h": "3"}, "h='3'"),
         ({"pattern": "strided", "h": 6}, r"h=6 is larger.*choose 1 to 5"),
         ({"pattern": "strided", "h": 2, "temporal": "often"}, "temporal='often'"),
         ({"pattern": "local", "h": 2, "local_window": "round"}, "local_window='round'"),
@@ -345,10 +354,30 @@ def test_inputs_that_do_not_fit_together_are_refused():
         sst.grid_attention(q[0], k[0], v[0])
     with pytest.raises(InputError, match="do not fit together"):
         sst.local_attention(q, k, v[..., :3], 2)
-    with pytest.raises(InputError, match="q is on cpu, k on meta"):
+    with pytest.raises(InputError, match="q is torch.float64 on cpu, k torch.float64 on meta"):
         sst.grid_attention(q, k.to("meta"), v)
-    with pytest.raises(InputError, match=r"outside a video of \(2, 4, 5\)"):
-        sst.connectivity("grid", (2, 4, 5), (0, 4, 0))
+    with pytest.raises(InputError, match="k torch.float32 on cpu; expected one type and device"):
+        sst.grid_attention(q, k.float(), v)
+    with pytest.raises(InputError, match="v came as ndarray; expected PyTorch tensors"):
+        sst.grid_attention(q, k, v.numpy())
+    with pytest.raises(InputError, match="-1 steps came"):
+        grid_routes(q, v, -1)
+    with pytest.raises(InputError, match="10 channels came"):
+        sst.sine_position_3d(torch.arange(3), 4, 5, 10)
+
+
+@pytest.mark.parametrize(
+    ("shape", "cell", "message"),
+    [
+        ((2, 4, 5), (0, 4, 0), r"outside a video of \(2, 4, 5\)"),
+        ((4, 5), (0, 4, 0), r"shape \(T, H, W\) came as \(4, 5\)"),
+        ((2, 4, 5), (4, 0), r"cell \(t, y, x\) came as \(4, 0\)"),
+        ((2, 4, 5), (0, 1.0, 0), "three whole numbers"),
+    ],
+)
+def test_cells_that_are_not_there_are_refused(shape, cell, message):
+    with pytest.raises(InputError, match=message):
+        sst.connectivity("grid", shape, cell)
 
 
 def test_labels_that_do_not_fit_are_refused():
@@ -358,5 +387,9 @@ def test_labels_that_do_not_fit_are_refused():
         sst.object_affinity(q, k, labels[..., :4], 3, "grid")
     with pytest.raises(InputError, match="labels -1 to 2 came for 2 objects"):
         sst.object_affinity(q, k, labels, 2, "grid")
+    with pytest.raises(InputError, match="torch.float32 labels of 3 objects"):
+        sst.object_affinity(q, k, labels.float(), 3, "grid")
+    with pytest.raises(InputError, match="of 0 objects"):
+        sst.object_affinity(q, k, labels, 0, "grid")
     with pytest.raises(InputError, match="no affinity 'colour'"):
         sst.object_affinity(q, k, labels, 3, "grid", kind="colour")

@@ -14,7 +14,7 @@ from minivos.models import create_model
 from minivos.nn.attention import at_frame, record_attention
 from minivos.nn.encoders import ResNet101
 from minivos.nn.network import Memory
-from minivos.nn.sparse import sparse_attention
+from minivos.nn.sparse import connectivity, sparse_attention
 from minivos.sst import SST, LearnedPosition, SSTConfig, SSTLayer, sine_position_3d
 from minivos.tracker import Tracker, propagate
 from minivos.video.clip import Clip
@@ -265,10 +265,17 @@ def test_resnet_101_stays_at_stride_16():
         ({"pattern": "star"}, "no pattern 'star'"),
         ({"history": 0}, "history"),
         ({"h": 0}, "h=0"),
-        ({"width": 40}, "multiple of heads and of 6"),
-        ({"affinity": "colour"}, "affinity must be one of"),
-        ({"position": "map"}, "position must be one of"),
-        ({"encoder": "eye"}, "encoder must be one of"),
+        ({"width": 40}, "width=40 must be a multiple of 6 and of heads=4"),
+        ({"heads": 0}, "heads=0 came; give a whole number, 1 or more"),
+        ({"width": 0}, "width=0"),
+        ({"feedforward": 0}, "feedforward=0"),
+        ({"decoder_width": 0}, "decoder_width=0"),
+        ({"layers": "2"}, "layers='2'"),
+        ({"history": 1.5}, "history=1.5"),
+        ({"h": 2.5}, "h=2.5"),
+        ({"affinity": "colour"}, "affinity='colour' must be one of"),
+        ({"position": "map"}, "position='map' must be one of"),
+        ({"encoder": "eye"}, "encoder='eye' must be one of"),
         ({"decoder_width": 20}, "decoder_width"),
         ({"temporal": "often"}, "temporal"),
     ],
@@ -276,6 +283,23 @@ def test_resnet_101_stays_at_stride_16():
 def test_settings_that_cannot_be_are_refused(change, message):
     with pytest.raises(InputError, match=message):
         create_model("sst_mini", **change)
+
+
+@pytest.mark.parametrize("pattern", ["local", "strided"])
+def test_a_window_larger_than_the_grid_is_refused(pattern):
+    frames, masks = frames_and_masks()
+    network = tiny_sst(pattern=pattern, h=100)
+    memory = remember(network, frames[:1], masks[:1])
+    with pytest.raises(InputError, match="h=100 is larger than a video of"):
+        network.read(network.encode(frames[1:2]), memory)
+
+
+def test_patterns_without_window_do_not_mind_h():
+    frames, masks = frames_and_masks()
+    for pattern in ("grid", "dense"):
+        network = tiny_sst(pattern=pattern, h=100)
+        network.read(network.encode(frames[1:2]), remember(network, frames[:1], masks[:1]))
+        assert connectivity(pattern, (2, 3, 4), (0, 0, 0), h=100) == connectivity(pattern, (2, 3, 4), (0, 0, 0))
 
 
 def test_an_empty_memory_is_refused():

@@ -2,13 +2,15 @@
 
 Duke et al., "SSTVOS", CVPR 2021, Sec. 3.2; `minivos/sst.py` builds a network of it.
 
-    Pattern, Local, Strided, Grid     who looks at whom; attention; object affinity       Eq. 4 to 6
+    Pattern: Boxes, Grid              who looks at whom; attention; object affinity       Eq. 4 to 6
+    Boxes: Dense, Local, Strided      patterns that are alike along every axis
     connectivity                      the set I_p of one cell
     sparse_attention, ...             attention by the name of the pattern, one head
     object_affinity                   the strongest link to the earlier cells of each object
 
-A map of all pairs of cells soon fits into no memory: for 16 x 64 x 64 cells it has 4 billion weights. `Pattern.weights`
-is the definition, written out for few queries; `attend` and `affinity` are the fast forms, which build no such map.
+A map of all pairs of cells soon fits into no memory: for 16 x 64 x 64 cells it has 4 billion weights. `connected` is
+the definition, and `weights` follows it literally, for few queries; `attend` and `affinity` are the fast forms, which
+build no such map.
 
 Letters: B batch (heads are folded into it), C channels, T frames, H x W grid, S = T*H*W cells, O objects with the
 background. A cell is p = (t, y, x).
@@ -16,6 +18,8 @@ background. A cell is p = (t, y, x).
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -33,89 +37,41 @@ Box = tuple[range, range, range]  # the t, y and x of its cells
 
 @dataclass(frozen=True)
 class Pattern:
-    """Which cells I_p each cell p looks at, and attention over them. This one is dense: all look at all.
+    """Which cells I_p each cell p looks at, and attention over them.
 
-    Queries, keys and values are (B, C, T, H, W); queries may be of the last frames only. Attention goes through the
-    video in boxes of cells that look at each other, so that no larger map is ever built.
+    Queries, keys and values are (B, C, T, H, W); queries may be of the last frames only.
     """
 
-    h: int = 1  # side of the window, or stride, in cells
+    h: int = 1  # local: cells less than this far away are seen; strided: the stride; others do not use it
     scale: bool = False  # divide scores by sqrt(C)
     temporal: str = "same"  # h counts along t as along y and x, or "dense": it does not, all frames are connected
     local_window: str = "open"  # see Local
 
     def __post_init__(self) -> None:
-        if self.h < 1:
-            raise InputError(f"h={self.h} came for a window or a stride; give 1 cell or more")
+        if not isinstance(self.h, int) or self.h < 1:
+            raise InputError(f"h={self.h!r} came for a window or a stride; give a whole number of cells, 1 or more")
         for field, choices in (("temporal", ("same", "dense")), ("local_window", ("open", "cube"))):
             if getattr(self, field) not in choices:
                 raise InputError(f"{field}={getattr(self, field)!r} is unknown; choose one of {', '.join(choices)}")
 
-    def near(self, offset: Tensor) -> Tensor:
-        """Whether a cell looks as far as this along one axis, from signed numbers of cells: bool."""
-        return torch.ones_like(offset, dtype=torch.bool)
-
     def connected(self, offset: Tensor) -> Tensor:
         """Whether p looks at p + offset, from offsets (..., 3) along t, y and x: bool (...)."""
-        return self.near(offset[..., 1:] if self.temporal == "dense" else offset).all(dim=-1)
+        raise NotImplementedError
 
-    def stretches(self, length: int) -> list[tuple[range, range]]:
-        """The queries and keys, along one axis, that boxes are made of; each query occurs once."""
-        return [(range(length), range(length))]
-
-    def boxes(self, shape: Cell, queried: int) -> Iterator[tuple[Box, Box]]:
-        """Queries and keys of all boxes in a video of shape (T, H, W), with queries in its last `queried` frames."""
-        frames, height, width = shape
-        over_time = [(range(frames), range(frames))] if self.temporal == "dense" else self.stretches(frames)
-        for (qt, kt), (qy, ky), (qx, kx) in product(over_time, self.stretches(height), self.stretches(width)):
-            qt = qt[sum(t < frames - queried for t in qt) :]
-            if qt:
-                yield (qt, qy, qx), (kt, ky, kx)
-
-    def seen(self, queries: Box, keys: Box, device: torch.device) -> Tensor | None:
-        """Which keys of a box its queries look at, bool (queries, keys); None: all."""
-        t, y, x = (self.near(_offsets(q, k, device)) for q, k in zip(queries, keys, strict=True))
-        if self.temporal == "dense":
-            t = torch.ones_like(t)
-        if t.all() and y.all() and x.all():
-            return None
-        pairs = t[:, None, None, :, None, None] & y[:, None, None, :, None] & x[:, None, None, :]
-        return pairs.flatten(3).flatten(0, 2)
+    def pairs(self, shape: Cell) -> int:
+        """The sizes of all sets I_p of a video of shape (T, H, W), together."""
+        raise NotImplementedError
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Softmax over the connected cells, and the mean of their values: (B, Cv, Tq, H, W)."""
-        out = q.new_zeros(q.shape[0], v.shape[1], *q.shape[2:])
-        for queries, keys in self.boxes(tuple(k.shape[2:]), q.shape[2]):
-            here, there = _at(queries, q.shape[2] - k.shape[2]), _at(keys)
-            parts = (rearrange(x, "b c t y x -> b 1 (t y x) c") for x in (q[here], k[there], v[there]))
-            mine, theirs, values = (part.contiguous() for part in parts)  # for PyTorch's kernel without a map
-            mask = self.seen(queries, keys, q.device)
-            found = F.scaled_dot_product_attention(mine, theirs, values, mask, scale=self.factor(q))  # SST Eq. 5, 6
-            out[here] = rearrange(found, "b 1 n c -> b c n").unflatten(2, [len(axis) for axis in queries])
-        return out
+        raise NotImplementedError
 
     def affinity(self, q: Tensor, k: Tensor, labels: Tensor, objects: int, kind: str) -> Tensor:
         """The strongest link from each query to the earlier cells of each object (Eq. 4): (B, O, Tq, H, W).
 
         Labels (B, T, H, W) of the keys are in 0..O-1, or -1 where nobody knows. 0 where an object has no such cell.
         """
-        out = q.new_zeros(q.shape[0], objects, *q.shape[2:])
-        for queries, keys in self.boxes(tuple(k.shape[2:]), q.shape[2]):
-            here, there = _at(queries, q.shape[2] - k.shape[2]), _at(keys)
-            mine, theirs = (rearrange(x, "b c t y x -> b (t y x) c") for x in (q[here], k[there]))
-            key_times, query_times = _cells(keys, q.device)[:, 0], _cells(queries, q.device)[:, :1]
-            allowed = key_times < query_times  # (queries, keys)
-            scores = mine @ theirs.mT
-            if (mask := self.seen(queries, keys, q.device)) is not None:
-                allowed, scores = allowed & mask, scores.masked_fill(~mask, -torch.inf)
-            if kind == "distance":
-                links = nearness(scores, mine.square().sum(-1)[:, :, None], theirs.square().sum(-1)[:, None])
-            else:
-                links = scores * self.factor(q)
-                links = links.softmax(dim=-1) if kind == "softmax" else links
-            found = strongest(links, allowed, labels[there].flatten(1)[:, None], objects)  # (B, O, queries)
-            out[here] = found.unflatten(2, [len(axis) for axis in queries])
-        return out
+        raise NotImplementedError
 
     def weights(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """The definition written out: weights (B, N, I) of N queries, and the cell (N, I) that each is on, -1 none.
@@ -135,7 +91,93 @@ class Pattern:
         return q.shape[1] ** -0.5 if self.scale else 1.0
 
 
-class Local(Pattern):
+class Boxes(Pattern):
+    """A pattern that holds along each axis alone: p looks at r if they are connected along t, along y and along x.
+
+    Attention goes through the video in boxes of cells that look at each other, so that no larger map is ever built.
+    """
+
+    def near(self, offset: Tensor) -> Tensor:
+        """Whether a cell looks as far as this along one axis, from signed numbers of cells: bool."""
+        raise NotImplementedError
+
+    def stretches(self, length: int) -> list[tuple[range, range]]:
+        """The queries and keys, along one axis, that boxes are made of; each query occurs once."""
+        raise NotImplementedError
+
+    def connected(self, offset: Tensor) -> Tensor:
+        """Near along every axis, or every axis but t."""
+        return self.near(offset[..., 1:] if self.temporal == "dense" else offset).all(dim=-1)
+
+    def pairs(self, shape: Cell) -> int:
+        """The product over the axes."""
+        along = [int(self.near(_offsets(range(n), range(n), torch.device("cpu"))).sum()) for n in shape]
+        return shape[0] ** 2 * along[1] * along[2] if self.temporal == "dense" else math.prod(along)
+
+    def boxes(self, shape: Cell, queried: int) -> Iterator[tuple[Box, Box]]:
+        """Queries and keys of all boxes in a video of shape (T, H, W), with queries in its last `queried` frames."""
+        frames, height, width = shape
+        over_time = [(range(frames), range(frames))] if self.temporal == "dense" else self.stretches(frames)
+        for (qt, kt), (qy, ky), (qx, kx) in product(over_time, self.stretches(height), self.stretches(width)):
+            if late := qt[bisect_left(qt, frames - queried) :]:
+                yield (late, qy, qx), (kt, ky, kx)
+
+    def seen(self, queries: Box, keys: Box, device: torch.device) -> Tensor | None:
+        """Which keys of a box its queries look at, bool (queries, keys); None: all."""
+        t, y, x = (self.near(_offsets(q, k, device)) for q, k in zip(queries, keys, strict=True))
+        if self.temporal == "dense":
+            t = torch.ones_like(t)
+        if t.all() and y.all() and x.all():
+            return None
+        pairs = t[:, None, None, :, None, None] & y[:, None, None, :, None] & x[:, None, None, :]
+        return pairs.flatten(3).flatten(0, 2)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """As in `Pattern`, box by box."""
+        out = q.new_zeros(q.shape[0], v.shape[1], *q.shape[2:])
+        for queries, keys in self.boxes(tuple(k.shape[2:]), q.shape[2]):
+            here, there = _at(queries, q.shape[2] - k.shape[2]), _at(keys)
+            parts = (rearrange(x, "b c t y x -> b 1 (t y x) c") for x in (q[here], k[there], v[there]))
+            mine, theirs, values = (part.contiguous() for part in parts)  # for PyTorch's kernel without a map
+            mask = self.seen(queries, keys, q.device)
+            found = F.scaled_dot_product_attention(mine, theirs, values, mask, scale=self.factor(q))  # SST Eq. 5, 6
+            out[here] = rearrange(found, "b 1 n c -> b c n").unflatten(2, [len(axis) for axis in queries])
+        return out
+
+    def affinity(self, q: Tensor, k: Tensor, labels: Tensor, objects: int, kind: str) -> Tensor:
+        """As in `Pattern`, box by box."""
+        out = q.new_zeros(q.shape[0], objects, *q.shape[2:])
+        for queries, keys in self.boxes(tuple(k.shape[2:]), q.shape[2]):
+            here, there = _at(queries, q.shape[2] - k.shape[2]), _at(keys)
+            mine, theirs = (rearrange(x, "b c t y x -> b (t y x) c") for x in (q[here], k[there]))
+            key_times, query_times = _cells(keys, q.device)[:, 0], _cells(queries, q.device)[:, :1]
+            allowed = key_times < query_times  # (queries, keys)
+            scores = mine @ theirs.mT
+            if (mask := self.seen(queries, keys, q.device)) is not None:
+                allowed, scores = allowed & mask, scores.masked_fill(~mask, -torch.inf)
+            if kind == "distance":
+                links = nearness(scores, mine.square().sum(-1)[:, :, None], theirs.square().sum(-1)[:, None])
+            else:
+                links = scores * self.factor(q)
+                links = links.softmax(dim=-1) if kind == "softmax" else links
+            found = strongest(links, allowed, labels[there].flatten(1)[:, None], objects)  # (B, O, queries)
+            out[here] = found.unflatten(2, [len(axis) for axis in queries])
+        return out
+
+
+class Dense(Boxes):
+    """Each cell looks at all cells (Eq. 5)."""
+
+    def near(self, offset: Tensor) -> Tensor:
+        """Always."""
+        return torch.ones_like(offset, dtype=torch.bool)
+
+    def stretches(self, length: int) -> list[tuple[range, range]]:
+        """One box."""
+        return [(range(length), range(length))]
+
+
+class Local(Boxes):
     """Each cell looks at those fewer than h cells away along every axis (I^1 of Sec. 3.2).
 
     With `local_window="cube"` at a centred cube of side h: cheaper, but a strided layer then leaves gaps at the border.
@@ -158,7 +200,7 @@ class Local(Pattern):
         return [(range(a, b), range(max(0, a + low), min(length, b + high))) for a, b in zip(starts, ends, strict=True)]
 
 
-class Strided(Pattern):
+class Strided(Boxes):
     """Each cell looks at those in steps of h along every axis (I^2 of Sec. 3.2), and never at any other."""
 
     def near(self, offset: Tensor) -> Tensor:
@@ -176,6 +218,10 @@ class Grid(Pattern):
     def connected(self, offset: Tensor) -> Tensor:
         """Two of the three offsets are zero."""
         return (offset == 0).sum(dim=-1) >= 2
+
+    def pairs(self, shape: Cell) -> int:
+        """T + H + W - 2 for each cell."""
+        return math.prod(shape) * (sum(shape) - 2)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """As in `Pattern`; the scores of the three lines share one softmax."""
@@ -224,7 +270,7 @@ class Grid(Pattern):
         return along_x, along_y.masked_fill(same_y, -torch.inf), along_t.masked_fill(same_t, -torch.inf)
 
 
-PATTERNS = {"dense": Pattern, "grid": Grid, "local": Local, "strided": Strided}
+PATTERNS = {"dense": Dense, "grid": Grid, "local": Local, "strided": Strided}
 AFFINITIES = ("softmax", "score", "distance")
 
 
@@ -239,9 +285,11 @@ def strongest(links: Tensor, allowed: Tensor, labels: Tensor, objects: int) -> T
 
     Links (B, ..., keys) in which `allowed` and `labels` can be broadcast.
     """
-    mine = (links.detach().masked_fill(~(allowed & (labels == number)), 0) for number in range(objects))
-    largest, places = (torch.stack(found, dim=-1) for found in zip(*(x.max(dim=-1) for x in mine), strict=True))
-    return links.gather(-1, places).where(largest > 0, 0).movedim(-1, 1)  # gradients flow to these few links only
+    found = []
+    for number in range(objects):
+        largest, place = links.detach().masked_fill(~(allowed & (labels == number)), 0).max(dim=-1, keepdim=True)
+        found.append(links.gather(-1, place).where(largest > 0, 0).squeeze(-1))  # gradients flow to this link only
+    return torch.stack(found, dim=1)
 
 
 def _channels_last(x: Tensor) -> Tensor:
@@ -268,7 +316,7 @@ def _cells(box: Box, device: torch.device) -> Tensor:
 def find_pattern(
     name: str, h: int | None = None, scale: bool = False, temporal: str = "same", local_window: str = "open"
 ) -> Pattern:
-    """A pattern by name; InputError for an unknown name, or a local or strided one without h of 1 or more."""
+    """A pattern by name; InputError for an unknown name or setting, and for a local or strided one without h."""
     if name not in PATTERNS:
         raise InputError(f"there is no pattern {name!r}; choose one of {', '.join(PATTERNS)}")
     if h is None and name in ("local", "strided"):
@@ -281,9 +329,12 @@ def connectivity(
 ) -> list[Cell]:
     """I_p (Sec. 3.2): the cells (t, y, x), in order, that `cell` looks at in a video of shape (T, H, W), itself once.
 
-    Raises InputError for a cell outside, and as `sparse_attention`.
+    Raises InputError unless shape and cell are three whole numbers, for a cell outside, and as `sparse_attention`.
     """
     found = find_pattern(pattern, h, temporal=temporal, local_window=local_window)
+    for name, numbers in (("shape (T, H, W)", shape), ("cell (t, y, x)", cell)):
+        if len(numbers) != 3 or not all(isinstance(number, int) for number in numbers):
+            raise InputError(f"the {name} came as {numbers}; give three whole numbers")
     check_fit(found, shape)
     if not all(0 <= place < size for place, size in zip(cell, shape, strict=True)):
         raise InputError(f"the cell {cell} is outside a video of {shape} cells, which count from 0")
@@ -333,9 +384,12 @@ def grid_routes(features: Tensor, values: Tensor, steps: int = 3) -> Tensor:
     """Grid attention without softmax, `steps` times, with the features as queries and keys each time (Eq. 7 to 10).
 
     Features (B, C, T, H, W), values (B, Cv, T, H, W), as returned: each value is carried along every route of so many
-    steps, one axis a step, and multiplied by the dot products of the features that meet on the way.
+    steps, one axis a step, and multiplied by the dot products of the features that meet on the way. Raises InputError
+    when the two do not fit together, and for steps below 0.
     """
     check_together(q=features, k=features, v=values)
+    if steps < 0:
+        raise InputError(f"{steps} steps came; give 0 or more")
     lines = [line.masked_fill(line == -torch.inf, 0) for line in Grid().scores(features, features)]
     for _ in range(steps):  # three make SST Eq. 7, 10
         values = Grid().carry(lines, values)  # SST Eq. 8, 9
@@ -359,7 +413,7 @@ def object_affinity(
     q and k (B, C, T, H, W), labels (B, T, H, W) in 0..O-1, or -1 where nobody knows; `objects` is O, background
     included. `kind`: of the attention weights ("softmax"), the scores ("score"), or 2 / (1 + exp(|q - k|^2))
     ("distance"). 0 where an object has no earlier cell within reach. Raises InputError as `sparse_attention`, for an
-    unknown kind, and for labels of another size or beyond O-1.
+    unknown kind, and for labels of another size or type, or beyond O-1.
     """
     found = find_pattern(pattern, h, scale, temporal, local_window)
     check_together(q=q, k=k)
@@ -368,6 +422,10 @@ def object_affinity(
         raise InputError(f"there is no affinity {kind!r}; choose one of {', '.join(AFFINITIES)}")
     if labels.shape != (len(q), *q.shape[2:]):
         raise InputError(f"labels of shape {tuple(labels.shape)} came; expected {(len(q), *q.shape[2:])}, one per cell")
+    if labels.is_floating_point() or objects < 1:
+        raise InputError(
+            f"{labels.dtype} labels of {objects} objects came; expected whole numbers, of 1 object or more"
+        )
     if labels.max() >= objects or labels.min() < -1:
         low, high = labels.min().item(), labels.max().item()
         raise InputError(f"labels {low} to {high} came for {objects} objects; expected -1 (unknown) to {objects - 1}")
@@ -375,19 +433,23 @@ def object_affinity(
 
 
 def check_together(**inputs: Tensor) -> None:
-    """Raise InputError unless the tensors (B, C, T, H, W) agree in device and shape; v may differ in C."""
+    """Raise InputError unless the tensors (B, C, T, H, W) agree in device, type and shape; v may differ in C."""
+    if arrays := [name for name, tensor in inputs.items() if not isinstance(tensor, Tensor)]:
+        raise InputError(f"{', '.join(arrays)} came as {type(inputs[arrays[0]]).__name__}; expected PyTorch tensors")
     q = inputs["q"]
     for name, tensor in inputs.items():
         alike = tensor.shape if name != "v" or tensor.dim() != 5 else (tensor.shape[0], q.shape[1], *tensor.shape[2:])
         if q.dim() != 5 or alike != q.shape:
             shapes = ", ".join(f"{key} {tuple(value.shape)}" for key, value in inputs.items())
             raise InputError(f"{shapes} do not fit together; expected (B, C, T, H, W), all alike but for the C of v")
-        if tensor.device != q.device:
-            raise InputError(f"q is on {q.device}, {name} on {tensor.device}; move them to one device")
+        if (tensor.device, tensor.dtype) != (q.device, q.dtype):
+            raise InputError(
+                f"q is {q.dtype} on {q.device}, {name} {tensor.dtype} on {tensor.device}; expected one type and device"
+            )
 
 
 def check_fit(pattern: Pattern, shape: Cell) -> None:
     """Raise InputError when the window or stride is larger than the grid."""
     limit = max(shape[1:] if pattern.temporal == "dense" else shape)
-    if pattern.h > limit:
+    if isinstance(pattern, Local | Strided) and pattern.h > limit:
         raise InputError(f"h={pattern.h} is larger than a video of {shape} cells (T, H, W); choose 1 to {limit}")

@@ -1,20 +1,28 @@
 """Transformer video object segmentation, one readable file per paper."""
 
-from minivos.models import create_model, list_models
-from minivos.nn.attention import record_attention
-from minivos.nn.network import Schedule
-from minivos.official import load_official
-from minivos.tracker import Tracker, propagate, track
-from minivos.video.clip import Clip
+from importlib import import_module
+from typing import Any
 
-__all__ = [
-    "Clip",
-    "Schedule",
-    "Tracker",
-    "create_model",
-    "list_models",
-    "load_official",
-    "propagate",
-    "record_attention",
-    "track",
-]
+PUBLIC = {
+    "Clip": "minivos.video.clip",
+    "Schedule": "minivos.nn.network",
+    "Tracker": "minivos.tracker",
+    "create_model": "minivos.models",
+    "list_models": "minivos.models",
+    "load_official": "minivos.official",
+    "propagate": "minivos.tracker",
+    "record_attention": "minivos.nn.attention",
+    "track": "minivos.tracker",
+}
+__all__ = list(PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `python -m minivos.aot` loads no other paper."""
+    if name not in PUBLIC:
+        raise AttributeError(f"minivos has no {name!r}; it has {', '.join(PUBLIC)}")
+    return getattr(import_module(PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *PUBLIC]

@@ -78,10 +78,7 @@ class AOTConfig:
     copy_at_start: bool = False  # initialise so that the untrained network copies masks (ours)
 
     def __post_init__(self) -> None:
-        check_numbers(
-            self, layers=1, width=1, heads=1, feedforward=1, window=1, identities=1, decoder_width=1, memory_every=0,
-            memory_every_in_training=0, memory_size=1,
-        )  # fmt: skip
+        check_numbers(self, layers=1, width=1, heads=1, feedforward=1, window=1, identities=1, decoder_width=1)
         multiple = self.width % self.heads == 0 == self.width % 4
         wide = self.decoder_width % 16 == 0 and self.decoder_width >= 2 * (1 + self.identities)
         check_rules({
@@ -404,14 +401,12 @@ class AOT(VOSNetwork):
     def read(self, seen: Seen, memory: Memory) -> tuple[Tensor, Seen]:
         """Logits (B, 1+K, h, w) of the K objects in memory, background first, and seen with its traces.
 
-        h and w are those of the finest features: a quarter of the frame, for the tiny encoder half of it.
-
-        Raises InputError when the memory is empty or holds no previous frame.
+        h and w are those of the finest features: a quarter of the frame, for the tiny encoder half of it. Raises
+        InputError when the memory is empty or holds no previous frame.
         """
         if not memory.kept or memory.previous is None:
             raise InputError(
-                "AOT reads a kept frame and the previous frame, but the memory holds "
-                f"{len(memory.kept)} kept and {'no' if memory.previous is None else 'a'} previous frame: "
+                f"AOT reads a kept and the previous frame; there is no {'previous' if memory.kept else 'kept'} one: "
                 "memorize a frame with its masks first, under a schedule with first=True and previous=True."
             )
         outputs, traces = self.lstt(seen.tokens, seen.grid, past=self._recall(memory))
@@ -446,3 +441,9 @@ class AOT(VOSNetwork):
             long = KeysValues(torch.cat([e.keys for e in kept], 1), torch.cat([e.values for e in kept], 1), frames)
             past.append((long, memory.previous.blocks[i]._replace(frames=(memory.previous.frame,))))
         return past
+
+
+if __name__ == "__main__":
+    from minivos.nn.shapes import show_network
+
+    show_network(AOT(AOTConfig.mini()))

@@ -27,6 +27,7 @@ from minivos.lab.evaluate import evaluate_folders, score_samples
 from minivos.lab.report import build_cards, write_report
 from minivos.lab.train import Recipe, clips_for, fit_side, train
 from minivos.models import PRESETS, create_model, has_weights, list_models, read_facts, save_weights
+from minivos.nn.shapes import count_parameters
 from minivos.official import load_official
 from minivos.tracker import Tracker, pick_device
 from minivos.video.clip import (
@@ -260,7 +261,7 @@ def describe(name: str, network: torch.nn.Module, weights: str) -> str:
     origin = f"weights {weights}"
     if weights == "mini":
         origin = f"trained for {training_minutes(read_facts(name)):.0f} minutes on synthetic clips, none of them shown"
-    return f"{parameters(network):,} parameters, {origin}"
+    return f"{count_parameters(network):,} parameters, {origin}"
 
 
 def training_minutes(facts: dict[str, Any]) -> float:
@@ -276,7 +277,7 @@ def models() -> None:
         preset = PRESETS[name]
         published = f"published {preset.published} M" if preset.published else ""
         with torch.device("meta"):  # sizes without numbers
-            millions = parameters(create_model(name)) / 1e6
+            millions = count_parameters(create_model(name)) / 1e6
         print(f"{name:12} {millions:6.2f} M parameters  {published:17}  {preset.summary}")
         if has_weights(name):
             scores = read_facts(name)["scores"]["val"]
@@ -298,11 +299,6 @@ def doctor() -> None:
     print(f"{'memory':12} {memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free")
     can = [verb for verb, codec in (("read", "h264"), ("write", "libx264")) if codec in av.codecs_available]
     print(f"{'H.264 video':12} can {' and '.join(can) or 'neither read nor write'}")
-
-
-def parameters(network: torch.nn.Module) -> int:
-    """Number of parameters."""
-    return sum(p.numel() for p in network.parameters())
 
 
 if __name__ == "__main__":

@@ -402,3 +402,9 @@ class HST(VOSNetwork):
             )
         present = masks[:, 1:].amax(dim=(2, 3)) > 0 if seen.present is None else seen.present
         return HSTEntry(seen.picture, F.pad(masks[:, 1:], seen.border), present)
+
+
+if __name__ == "__main__":
+    from minivos.nn.shapes import show_network
+
+    show_network(HST(HSTConfig.mini()))

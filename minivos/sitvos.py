@@ -336,3 +336,9 @@ def released_schedule(length: int, n: int = 7) -> Schedule:
     if n < 1:
         raise InputError(f"{n} frames were asked for; keep 1 or more")
     return Schedule(these=tuple(np.unique(np.linspace(0, length, n + 2).round().astype(int)[:-1]).tolist()))
+
+
+if __name__ == "__main__":
+    from minivos.nn.shapes import show_network
+
+    show_network(SITVOS(SITVOSConfig.mini()))

@@ -8,7 +8,8 @@ SST lets each cell look at a small set of others that depends on its place only,
 away arrives over several steps. What the decoder hears about an object is the *object affinity*: how strongly a cell
 looks at the most similar earlier cell of that object.
 
-    nn/sparse.py                        who looks at whom; attention; object affinity       Sec. 3.2, Eq. 4 to 6
+    nn/patterns.py                      who looks at whom; attention; object affinity       Sec. 3.2, Eq. 4 to 6
+    nn/sparse.py                        the same as plain functions; routes                 Eq. 5 to 10
     SSTConfig                           sizes and presets
     sine_position_3d, LearnedPosition   positions                                           Eq. 2
     SSTLayer                            attention and feed-forward                          Fig. 2, Eq. 3
@@ -38,9 +39,8 @@ from minivos.nn.attention import Place, record, wants_weights
 from minivos.nn.decoders import FPNDecoder
 from minivos.nn.encoders import ENCODERS
 from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
+from minivos.nn.patterns import AFFINITIES, Pattern
 from minivos.nn.sparse import (
-    AFFINITIES,
-    Pattern,
     check_fit,
     connectivity,
     find_pattern,
@@ -292,3 +292,9 @@ class SST(VOSNetwork):
         """Cells and their labels, of a frame whose masks (B, O, H, W) are given or predicted; H, W as of the frame."""
         labels = F.adaptive_avg_pool2d(masks, seen.cells.shape[1:3]).argmax(dim=1)
         return SSTEntry(seen.cells, labels, masks.shape[1])
+
+
+if __name__ == "__main__":
+    from minivos.nn.shapes import show_network
+
+    show_network(SST(SSTConfig.mini()))

@@ -292,7 +292,7 @@ def test_long_term_attention_sees_all_kept_frames_and_short_term_the_previous_on
 def test_an_empty_memory_cannot_be_read():
     network = tiny_aot()
     frames, _ = frames_and_masks(frames=1)
-    with pytest.raises(InputError, match="the memory holds 0 kept and no previous frame: memorize a frame"):
+    with pytest.raises(InputError, match="there is no kept one: memorize a frame"):
         network.read(network.encode(frames), Memory(network.schedule))
 
 

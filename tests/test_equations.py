@@ -13,7 +13,8 @@ TRACKER = "minivos/tracker.py", "test_tracker.py"
 ATTENTION = "minivos/nn/attention.py", "test_attention.py"
 AOT = "minivos/aot.py", "test_aot.py"
 SST = "minivos/sst.py", "test_sst.py"
-SPARSE = "minivos/nn/sparse.py", "test_sparse.py"
+SPARSE = "minivos/nn/patterns.py", "test_sparse.py"
+ROUTES = "minivos/nn/sparse.py", "test_sparse.py"
 SITVOS = "minivos/sitvos.py", "test_sitvos.py"
 HST = "minivos/hst.py", "test_hst.py"
 EQUATIONS = {
@@ -36,17 +37,25 @@ EQUATIONS = {
         "test_a_layer_is_attention_then_feed_forward_each_normalised_after_its_shortcut",
     ),
     "SST Eq. 4": (*SPARSE, "def strongest", "test_affinity_is_the_strongest_link_to_an_object_s_earlier_cells"),
-    "SST Eq. 5": (*SPARSE, "scaled_dot_product", "test_values_and_gradients_are_those_of_dense_attention_under_a_mask"),
-    "SST Eq. 6": (*SPARSE, "scaled_dot_product", "test_values_and_gradients_are_those_of_dense_attention_under_a_mask"),
-    "SST Eq. 7": (
+    "SST Eq. 5": (
         *SPARSE,
+        "scaled_dot_product",
+        "test_values_and_gradients_are_those_of_dense_attention_under_a_mask",
+    ),
+    "SST Eq. 6": (
+        *SPARSE,
+        "scaled_dot_product",
+        "test_values_and_gradients_are_those_of_dense_attention_under_a_mask",
+    ),
+    "SST Eq. 7": (
+        *ROUTES,
         "for _ in range(steps)",
         "test_a_cell_that_differs_in_all_coordinates_is_reached_by_six_routes",
     ),
-    "SST Eq. 8": (*SPARSE, "carry(lines", "test_one_step_of_a_route_is_attention_without_softmax"),
-    "SST Eq. 9": (*SPARSE, "carry(lines", "test_one_step_of_a_route_is_attention_without_softmax"),
+    "SST Eq. 8": (*ROUTES, "carry(lines", "test_one_step_of_a_route_is_attention_without_softmax"),
+    "SST Eq. 9": (*ROUTES, "carry(lines", "test_one_step_of_a_route_is_attention_without_softmax"),
     "SST Eq. 10": (
-        *SPARSE,
+        *ROUTES,
         "for _ in range(steps)",
         "test_a_cell_that_differs_in_all_coordinates_is_reached_by_six_routes",
     ),

@@ -15,7 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from minivos import sst
 from minivos.errors import InputError
-from minivos.nn.sparse import PATTERNS, find_pattern, grid_routes
+from minivos.nn.patterns import PATTERNS
+from minivos.nn.sparse import find_pattern, grid_routes
 
 REFERENCE = Path(__file__).parents[2] / "shared/golden/reference_ops.py"
 needs_reference = pytest.mark.skipif(not REFERENCE.exists(), reason="the reference operators are not here")

@@ -1,4 +1,4 @@
-"""What people type: `minivos segment`, `train`, `eval`, `demo`, `models`, `doctor`."""
+"""What people type: `minivos segment`, `train`, `eval`, `demo`, `shootout`, `models`, `doctor`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ import typer
 from tqdm import tqdm
 
 from minivos.errors import InputError
+from minivos.lab import shootout
 from minivos.lab.evaluate import evaluate_folders, score_samples
 from minivos.lab.report import build_cards, write_report
 from minivos.lab.train import Recipe, clips_for, fit_side, train
@@ -254,6 +255,33 @@ def demo(
         print(f"{card.name:20}" + "".join(f"{score:21.2f}" for score in card.scores.values()) + rates)
     print(f"{time.perf_counter() - began:.0f} seconds in all")
     print(f"Open this page in a browser: {out.resolve()}")
+
+
+@app.command("shootout")
+@plain_errors
+def shootout_command(
+    out: Annotated[Path, typer.Option(help="folder for shootout.csv and shootout.html")] = Path("out/shootout"),
+    model: Annotated[
+        list[str] | None, typer.Option(help="model name, repeatable; all that come with weights if not given")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="two settings of each kind instead of three")] = False,
+) -> None:
+    """Compare the small networks on the same clips: accuracy, speed, memory, growth and attention."""
+    names = model or [name for name in list_models() if has_weights(name)]
+    shootout.check_names(names)
+    networks = {name: create_model(name, "mini") for name in names}
+    most = 2 if quick else 3
+    tables = [
+        *shootout.accuracy_tables(names),
+        *shootout.cost_tables(names, shootout.SIDES[:most], shootout.OBJECTS[:most], shootout.LENGTHS[:most]),
+        *(shootout.attention_table(networks, scenario) for scenario in ("plain", "crossing_lookalikes")),
+    ]
+    print("\n\n".join(table.text() for table in tables))
+    out.mkdir(parents=True, exist_ok=True)
+    shootout.write_csv(out / "shootout.csv", tables)
+    facts = {name: describe(name, network, "mini") for name, network in networks.items()}
+    shootout.write_page(out / "shootout.html", tables, facts)
+    print(f"\n{out / 'shootout.csv'}: every number\nOpen this page in a browser: {(out / 'shootout.html').resolve()}")
 
 
 def describe(name: str, network: torch.nn.Module, weights: str) -> str:

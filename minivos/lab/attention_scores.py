@@ -143,17 +143,17 @@ def score_maps(maps: Iterable[AttentionMap], clip: SyntheticClip, align_corners:
     return _pool((look, truth) for look in maps)
 
 
-def score_attention(model: VOSNetwork, clip: SyntheticClip, **settings: object) -> list[AttentionScore]:
-    """Let the network segment a clip and score every attention by which it reads its memory; see `score_maps`.
+def score_attention(model: VOSNetwork, *clips: SyntheticClip, **settings: object) -> list[AttentionScore]:
+    """Let the network segment clips and score every attention by which it reads its memory; see `score_maps`.
 
-    `settings` go to `Tracker`.
+    Every asked cell counts alike, over all clips. `settings` go to `Tracker`.
     """
-    return _pool(_reads(model, [clip], settings))
+    return _pool(_reads(model, clips, settings))
 
 
 def score_table(model: VOSNetwork, clips: Iterable[SyntheticClip], **settings: object) -> str:
     """The scores over all clips together, every asked cell counting alike, as text; see `score_attention`."""
-    scores = _pool(_reads(model, clips, settings))
+    scores = score_attention(model, *clips, **settings)
     width = max(len(score.name) for score in scores)
     lines = [
         f"{'':{width}}    right object    within 1 cell    within 2 cells",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import pickle
 from collections.abc import Callable, Mapping
@@ -92,10 +93,19 @@ def create_model(name: str, weights: str | Path | None = None, **overrides: Any)
 
 
 def save_weights(network: VOSNetwork, path: str | Path) -> None:
-    """Write the weights as safetensors, whole or not at all. Raises InputError when it cannot be written."""
+    """Write the weights as safetensors, whole or not at all, with a checksum. InputError when it cannot be written."""
     tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     with whole_file(path) as part:
-        save_file(tensors, part)
+        save_file(tensors, part, metadata={"sha256": checksum(tensors)})
+
+
+def checksum(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of all names and values."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        found.update(name.encode())
+        found.update(tensors[name].flatten().view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def load_weights(network: VOSNetwork, path: str | Path) -> None:
@@ -140,7 +150,11 @@ def read_file(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, it is no dict
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, it is no dict
+                wanted = (file.metadata() or {}).get("sha256")
+                if wanted and wanted != checksum(tensors):
+                    raise ValueError("its checksum is wrong")
+                return tensors
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(

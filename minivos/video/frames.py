@@ -136,7 +136,7 @@ class _VideoFrames(FrameSource):
 @contextmanager
 def _open_video(path: Path) -> Iterator[av.container.InputContainer]:
     try:
-        container = av.open(str(path))
+        container = av.open(str(path), metadata_errors="replace")  # a damaged title is no reason to refuse
     except (av.FFmpegError, OSError) as error:
         state = "is empty" if path.stat().st_size == 0 else f"cannot be opened as a video ({error.strerror})"
         raise InputError(f"{path} {state}; expected a whole video such as .mp4: copy or export it again") from error

@@ -1,5 +1,6 @@
 """Mask files: whatever people save their masks as, read into label maps, and label maps written as DAVIS does."""
 
+import io
 import logging
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -61,10 +62,17 @@ def read_binary_masks(folder: str | Path, *, report: Report = log.info) -> np.nd
 
 def write_mask(path: str | Path, labels: np.ndarray) -> None:
     """Write labels (H,W) in 0..255 as a palette PNG with the DAVIS palette, whole or not at all."""
-    picture = Image.fromarray(_as_labels(labels, str(path)))
-    picture.putpalette(davis_palette().tobytes())
+    content = encode_mask(labels, str(path))
     with whole_file(path) as part:
-        picture.save(part, format="PNG")
+        part.write_bytes(content)
+
+
+def encode_mask(labels: np.ndarray, name: str = "the mask") -> bytes:
+    """Labels (H,W) in 0..255 as the content of a palette PNG with the DAVIS palette."""
+    picture, file = Image.fromarray(_as_labels(labels, name)), io.BytesIO()
+    picture.putpalette(davis_palette().tobytes())
+    picture.save(file, format="PNG")
+    return file.getvalue()
 
 
 def check_mask(labels: np.ndarray, size: tuple[int, int], name: str = "the mask") -> np.ndarray:

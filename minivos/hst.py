@@ -190,6 +190,8 @@ class Stage:
                 cells = chosen[:, part]
                 k, v = (pick(x, cells) for x in (self.k, self.v))
             if not wants_weights():
+                wider = (0, max(0, v.shape[-1] - q.shape[-1]))  # keys as wide as values, as the fused kernel wants them
+                q, k = F.pad(q, wider), F.pad(k, wider)
                 found.append(F.scaled_dot_product_attention(q, k, v, scale=1).flatten(1, 2))  # HST Eq. 2, 4
                 continue
             weights = (q @ k.mT).softmax(dim=-1)

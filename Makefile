@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: demo test lab notebooks clean
+.PHONY: demo test lab notebooks pages clean
 
 demo: $(STAMP)  # segment the sample clips and write out/report.html
 	$(BIN)/minivos demo
@@ -22,6 +22,9 @@ notebooks: $(STAMP)  # run every notebook again and store its outputs
 		--ExecutePreprocessor.timeout=600 \
 		--ExecutePreprocessor.record_timing=False \
 		--ExecutePreprocessor.store_widget_state=False
+
+pages: $(STAMP)  # write the notebooks as pages to read without Jupyter, out/course/
+	$(BIN)/python docs/render.py
 
 clean:  # remove the environment and everything the commands above wrote
 	rm -rf .venv out build *.egg-info .pytest_cache .ruff_cache .hypothesis

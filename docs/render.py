@@ -1,0 +1,54 @@
+"""Write the notebooks as pages that need neither Jupyter nor the internet: `python docs/render.py` fills out/course/.
+
+Formulas become MathML, which browsers draw by themselves; pictures are inside the pages; scripts are left out.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+from latex2mathml.converter import convert
+from nbconvert import HTMLExporter
+from nbformat import NotebookNode
+
+from minivos.video.files import whole_file
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+CODE = r"```.*?```|`[^`\n]*`"
+FORMULA = re.compile(rf"(?P<code>{CODE})|\$\$(?P<block>.+?)\$\$|\$(?P<inline>(?:[^$\n]|\n(?!\n))+?)\$", re.DOTALL)
+SCRIPT = re.compile(r"<script\b.*?</script>", re.DOTALL)
+
+
+def with_mathml(markdown: str) -> str:
+    """Markdown whose formulas, $...$ and $$...$$ outside code, are MathML on one line each."""
+
+    def replace(found: re.Match) -> str:
+        if found["code"]:
+            return found["code"]
+        latex, display = (found["block"], "block") if found["block"] else (found["inline"], "inline")
+        return convert(latex.strip(), display=display).replace("\n", " ")
+
+    return FORMULA.sub(replace, markdown)
+
+
+def page(notebook: NotebookNode, title: str) -> str:
+    """A notebook as one HTML page."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = with_mathml(cell.source)
+    html, _ = HTMLExporter().from_notebook_node(notebook, {"metadata": {"name": title}})
+    return SCRIPT.sub("", html).replace(".ipynb)", ".html)").replace('.ipynb"', '.html"')
+
+
+def main(folder: Path) -> None:
+    """Write a page for each notebook."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        with whole_file(folder / f"{path.stem}.html") as part:
+            part.write_text(page(nbformat.read(path, as_version=4), path.stem), encoding="utf8")
+        print(folder / f"{path.stem}.html")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("out/course"))

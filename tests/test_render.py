@@ -1,0 +1,41 @@
+"""The notebooks as pages: formulas and pictures are there without the internet."""
+
+import re
+import runpy
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+RENDER = runpy.run_path(str(ROOT / "docs/render.py"))
+
+
+def test_formulas_become_mathml_and_code_stays():
+    found = RENDER["with_mathml"]("of $x^2$, $8 \\times\n8$ and `$HOME`\n\n$$a +\nb$$\n\n```text\n$5 or $6\n```")
+    assert found.count("<math") == 3 and "<msup>" in found and 'display="block"' in found
+    assert "`$HOME`" in found and "$5 or $6" in found and "\n<m" not in found.replace("\n\n", "")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_page_holds_every_formula_and_picture_and_asks_nobody(path):
+    notebook = nbformat.read(path, as_version=4)
+    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    formulas = sum(not found["code"] for found in RENDER["FORMULA"].finditer(prose))
+    pictures = sum(
+        "image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])
+    )
+    page = RENDER["page"](notebook, path.stem)
+    assert page.count("<math") == formulas and "$$" not in re.sub(r"<pre>.*?</pre>", "", page, flags=re.S)
+    assert page.count('src="data:image/png;base64') == pictures
+    assert not re.search(r"""(src|href)=["']http|url\(["']?http|<script|@import""", page)
+
+
+def test_the_command_writes_a_page_for_each_notebook(tmp_path, monkeypatch):
+    some = tmp_path / "notebooks"
+    some.mkdir()
+    (some / NOTEBOOKS[0].name).write_bytes(NOTEBOOKS[0].read_bytes())
+    monkeypatch.setitem(RENDER["main"].__globals__, "NOTEBOOKS", some)
+    RENDER["main"](tmp_path / "new")
+    assert [file.name for file in (tmp_path / "new").iterdir()] == [f"{NOTEBOOKS[0].stem}.html"]

@@ -206,7 +206,7 @@ def test_eval_prints_a_table_and_writes_csv(tmp_path: Path) -> None:
 
 
 def test_demo_shows_every_network_that_comes_with_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    frames, masks = zip(*map(square, range(4)), strict=True)
+    frames, masks = zip(*(square(t, size=(72, 104)) for t in range(4)), strict=True)
     clip = minivos.Clip(np.stack(frames), dict(enumerate(masks)), name="square")
     monkeypatch.setattr("minivos.cli.DavisDataset", lambda root, split: [clip])
     status, printed = run("demo", "--out", tmp_path / "new/report.html", "--device", "cpu")

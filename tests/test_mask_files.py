@@ -1,5 +1,7 @@
 """Mask files: every way in which people save masks, and the ways that must be refused."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -204,11 +206,11 @@ def test_write_mask_is_whole_or_not_at_all(path, tmp_path):
 def test_a_failed_write_leaves_the_old_file(path, tmp_path, monkeypatch):
     write_mask(path, LABELS)
 
-    def run_out_of_space(self, target, format):
-        target.write_bytes(b"half a")
+    def run_out_of_space(self, content):
+        self.write_text("half a")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Image.Image, "save", run_out_of_space)
+    monkeypatch.setattr(Path, "write_bytes", run_out_of_space)
     with pytest.raises(InputError, match="No space left"):
         write_mask(path, LABELS * 0)
     assert np.array_equal(read_mask(path), LABELS)

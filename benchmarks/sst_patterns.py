@@ -15,10 +15,9 @@ import torch
 from tqdm import tqdm
 
 from minivos import create_model
-from minivos.lab.evaluate import Evaluation, every_mask, score_samples
+from minivos.lab.evaluate import score_on_samples, score_samples
 from minivos.lab.train import Recipe, train
 from minivos.video.baselines import repeat_first_mask
-from minivos.video.datasets import DavisDataset, samples_root
 
 PATTERNS = ("grid", "local", "strided", "local_strided")
 
@@ -34,16 +33,6 @@ def scores(pattern: str, steps: int, seed: int) -> dict[str, float]:
     return {name: score["J&F"] for name, score in score_samples(network).items()}
 
 
-def still() -> dict[str, float]:
-    """J&F of the first mask, repeated."""
-    root = samples_root()
-    sets = {"val": list(DavisDataset(root, "val"))} | {clip.name: [clip] for clip in DavisDataset(root, "scenarios")}
-    return {
-        name: Evaluation.of({clip.name: (every_mask(clip), repeat_first_mask(clip)) for clip in clips}).mean
-        for name, clips in sets.items()
-    }
-
-
 def main() -> None:
     """Print a row for each run, and the mean of each pattern."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -53,7 +42,7 @@ def main() -> None:
     settings = parser.parse_args()
     if unknown := set(settings.patterns) - set(PATTERNS):
         parser.error(f"no pattern is called {', '.join(unknown)}; choose from {', '.join(PATTERNS)}")
-    known = still()
+    known = {name: score["J&F"] for name, score in score_on_samples(repeat_first_mask).items()}
     print(f"{settings.steps} steps; {'pattern':>13} {'seed':>4}" + "".join(f"{name[:11]:>12}" for name in known))
     print(f"{'still':>23} {'':>4}" + "".join(f"{score:12.2f}" for score in known.values()))
     for pattern in tqdm(settings.patterns, disable=None):

@@ -1,7 +1,7 @@
 """Scores of predicted masks, as tables: the DAVIS protocol over folders of mask PNGs or over label arrays."""
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -104,9 +104,19 @@ def evaluate_model(model: VOSNetwork, clips: Iterable[Clip], **settings: Any) ->
 
 def score_samples(model: VOSNetwork) -> dict[str, dict[str, float]]:
     """J, F and J&F on the validation split of data_samples ("val") and on each scenario clip (by its name)."""
-    val = evaluate_model(model, DavisDataset(samples_root(), "val"))
-    scenarios = evaluate_model(model, DavisDataset(samples_root(), "scenarios"))
-    parts = {"val": val} | {name: Evaluation({name: scores}) for name, scores in scenarios.scores.items()}
+    return score_on_samples(lambda clip: propagate(model, clip))
+
+
+def score_on_samples(answer: Callable[[Clip], np.ndarray]) -> dict[str, dict[str, float]]:
+    """As `score_samples`, of anything that makes labels uint8 (T,H,W) of a clip, such as a baseline."""
+
+    def score(clips: Iterable[Clip]) -> Evaluation:
+        return Evaluation.of({clip.name: (every_mask(clip), answer(clip)) for clip in clips})
+
+    root = samples_root()
+    parts = {"val": score(DavisDataset(root, "val"))}
+    scenarios = score(DavisDataset(root, "scenarios"))
+    parts |= {name: Evaluation({name: scores}) for name, scores in scenarios.scores.items()}
     return {
         name: {key: round(value, 4) for key, value in zip(("J", "F", "J&F"), part.summary(), strict=True)}
         for name, part in parts.items()

@@ -27,13 +27,12 @@ from tqdm import tqdm
 from minivos.errors import InputError
 from minivos.lab.attention_scores import score_attention
 from minivos.lab.cost import peak_memory
-from minivos.lab.evaluate import Evaluation, every_mask, score_samples
+from minivos.lab.evaluate import score_on_samples, score_samples
 from minivos.lab.report import STYLE
 from minivos.models import create_model, has_weights
 from minivos.nn.network import VOSNetwork
 from minivos.tracker import Tracker
 from minivos.video.baselines import block_matching, repeat_first_mask
-from minivos.video.datasets import DavisDataset, samples_root
 from minivos.video.files import whole_file
 from minivos.video.synthetic import render
 
@@ -88,28 +87,12 @@ def check_names(names: Sequence[str]) -> None:
 def accuracy_tables(names: Sequence[str]) -> list[Table]:
     """J&F, J and F of the trained networks and of two baselines, on the validation split and on each scenario clip."""
     scores = {name: score_samples(create_model(name, "mini")) for name in tqdm(names, "accuracy", disable=None)}
-    scores |= {name: score_baseline(name) for name in BASELINES}
+    scores |= {name: score_on_samples(baseline) for name, baseline in BASELINES.items()}
     clips = list(scores[names[0]])
     return [
         Table(measure, list(scores), {clip: [each[clip][measure] for each in scores.values()] for clip in clips})
         for measure in ("J&F", "J", "F")
     ]
-
-
-def score_baseline(name: str) -> dict[str, dict[str, float]]:
-    """As `score_samples`, of a baseline."""
-    sets = {"val": list(DavisDataset(samples_root(), "val"))}
-    sets |= {clip.name: [clip] for clip in DavisDataset(samples_root(), "scenarios")}
-    return {
-        part: dict(
-            zip(
-                ("J", "F", "J&F"),
-                Evaluation.of({c.name: (every_mask(c), BASELINES[name](c)) for c in clips}).summary(),
-                strict=True,
-            )
-        )
-        for part, clips in sets.items()
-    }
 
 
 def cost_tables(

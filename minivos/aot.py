@@ -34,17 +34,9 @@ from einops import einsum, rearrange
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from minivos.errors import InputError, check_numbers, check_rules
+from minivos.errors import InputError, check_rules, check_settings
 from minivos.nn.attention import (
-    Place,
-    attend,
-    attend_window,
-    join_heads,
-    record,
-    sine_position,
-    split_heads,
-    wants_weights,
-    window_index,
+    Place, attend, attend_window, join_heads, record, sine_position, split_heads, wants_weights, window_index,
 )  # fmt: skip
 from minivos.nn.decoders import FPNDecoder
 from minivos.nn.encoders import ENCODERS
@@ -78,11 +70,15 @@ class AOTConfig:
     copy_at_start: bool = False  # initialise so that the untrained network copies masks (ours)
 
     def __post_init__(self) -> None:
-        check_numbers(self, layers=1, width=1, heads=1, feedforward=1, window=1, identities=1, decoder_width=1)
+        check_settings(
+            self, layers=1, width=1, heads=1, feedforward=1, window=1, identities=1, decoder_width=1, memory_every=0,
+            memory_every_in_training=0, memory_size=1, short_side=1, longest=1,
+        )  # fmt: skip
         multiple = self.width % self.heads == 0 == self.width % 4
         wide = self.decoder_width % 16 == 0 and self.decoder_width >= 2 * (1 + self.identities)
         check_rules({
             f"window={self.window} must be odd": self.window % 2 == 1,
+            f"drop_path={self.drop_path} must be in [0, 1)": 0 <= self.drop_path < 1,
             f"width={self.width} must be a multiple of 4 and of heads={self.heads}": multiple,
             f"feedforward={self.feedforward} must be a multiple of 32": self.feedforward % 32 == 0,
             f"decoder_width={self.decoder_width} must be a multiple of 16, and at least 2 (1 + identities)": wide,

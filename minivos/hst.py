@@ -35,7 +35,7 @@ import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from minivos.errors import InputError, check_numbers, check_rules
+from minivos.errors import InputError, check_rules, check_settings
 from minivos.nn.attention import Place, record, wants_weights
 from minivos.nn.decoders import RefineDecoder
 from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
@@ -64,9 +64,10 @@ class HSTConfig:
     copy_at_start: bool = False  # initialise so that the untrained network copies masks to what looks alike (ours)
 
     def __post_init__(self) -> None:
-        check_numbers(self, time_window=1, reads=1, key_share=1, value_share=1, decoder_width=2, every=0, chunk=1)
-        if self.top_k is not None:
-            check_numbers(self, top_k=1)
+        check_settings(
+            self, time_window=1, top_k=1, reads=1, key_share=1, value_share=1, decoder_width=2, every=0, short_side=1,
+            chunk=1,
+        )  # fmt: skip
         check_rules({
             f"swin={self.swin!r} must be one of {', '.join(SWINS)}": self.swin in SWINS,
             f"reads={self.reads} must be 1 to 4": self.reads <= 4,

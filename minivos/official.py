@@ -118,7 +118,12 @@ def load_official(model: VOSNetwork, source: str | Path | Mapping[str, Tensor]) 
     elif isinstance(model, SITVOS) and model.config.encoder == "resnet50":
         rules, unused = SITVOS_RULES, SITVOS_UNUSED
     else:
-        raise InputError(f"There is no released checkpoint for this {type(model).__name__}: create aot_t, say.")
+        raise InputError(
+            f"There is no released checkpoint for this {type(model).__name__}; there are some for aot_t, aot_s, aot_b, "
+            "aot_l, r50_aot_l, swinb_aot_l and sitvos."
+        )
+    if not isinstance(source, str | Path | Mapping):
+        raise InputError(f"A {type(source).__name__} came; give the path of a checkpoint, or its state dict.")
     name = "the state dict" if isinstance(source, Mapping) else str(source)
     found = source if isinstance(source, Mapping) else read_file(Path(source))
     renamed = {}

@@ -20,8 +20,9 @@ the whole of Eq. 3. The last read and the decoder run per object, and soft aggre
 
 Paper and released code differ; the defaults are the code's, `SITVOSConfig.paper()` is to the letter of the paper, and a
 comment at each field says so. What the network without interaction feeds to the last read is not said; here the values
-are then M_x. `sitvos_mini` is the same with fewer channels, and encoders that learn from scratch, and an
-initialisation of our own, with which the untrained network roughly copies masks to what looks alike.
+are then M_x. `sitvos_mini` is the same with fewer channels, encoders that learn from scratch and cells of 8 pixels in
+frames enlarged to a short side of 192, and with an initialisation of our own that leans towards copying masks to what
+looks alike.
 
 Letters: B batch, K objects (1 for what all of them share), T frames, H x W grid, N = H*W cells of a frame, C channels.
 """
@@ -36,7 +37,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from minivos.errors import InputError, check_numbers, check_rules
+from minivos.errors import InputError, check_rules, check_settings
 from minivos.nn.attention import Place, at_frame, attend, current_frame
 from minivos.nn.decoders import RefineDecoder
 from minivos.nn.encoders import ENCODERS, MASK_ENCODERS
@@ -62,12 +63,13 @@ class SITVOSConfig:
     every: int = 12  # keep every n-th frame (paper: one row of Table 4); 0: none
     spread: int = 0  # instead, read so many frames spread evenly over the past (paper: 7)
     short_side: int | None = None  # pixels, of the frames it works on; None: of the video
-    copy_at_start: bool = False  # initialise so that the untrained network copies masks to what looks alike (ours)
+    copy_at_start: bool = False  # initialise so that the network leans towards copying masks (ours)
 
     def __post_init__(self) -> None:
-        check_numbers(self, width=2, match=2, context=2, decoder_width=2, kernel=1, every=0, spread=0)
+        check_settings(self, width=2, match=2, context=2, decoder_width=2, kernel=1, every=0, spread=0, short_side=1)
         check_rules({
             f"kernel={self.kernel} must be odd": self.kernel % 2 == 1,
+            f"every={self.every} beside spread={self.spread}: one of them must be 0": 0 in (self.every, self.spread),
             f"dropout={self.dropout} must be in [0, 1)": 0 <= self.dropout < 1,
             f"encoder={self.encoder!r} must be one of {', '.join(MASK_ENCODERS)}": self.encoder in MASK_ENCODERS,
         })  # fmt: skip
@@ -147,7 +149,7 @@ class FeatureInteraction(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(1 if config.share_norm else 2))
 
     def forward(self, memory: Tokens, query: Tokens, marked: Tensor) -> tuple[Tokens, Tokens]:
-        """M_SA and Q_SA, of all objects, and M_x (B, K, T, N, C) -> M_out, of all objects, and Q_out, of each."""
+        """M_SA and Q_SA, shared by all objects, and M_x (B, K, T, N, C) -> M_out, shared, and Q_out, of each."""
         from_query = self.to_memory(memory, query, query.cells)
         from_memory = self.to_query(query, memory, marked)  # here the objects part
         memory_out = self.norms[0](from_query + memory.cells)  # SITVOS Eq. 3
@@ -196,7 +198,7 @@ class SITVOSEntry(Entry):
     """What SITVOS keeps of one frame."""
 
     cells: Tensor  # M_ori (B, C, H, W), the same for all objects
-    marks: Tensor  # (B, K, C, H, W), what the mask encoder says of each object
+    marks: Tensor  # M_E (B, K, C, H, W), what the mask encoder says of each object
     present: Tensor  # (B, K) bool, the objects that each clip has: those of a shorter list are made up
 
 
@@ -314,7 +316,7 @@ class SITVOS(VOSNetwork):
         return SITVOSEntry(self.embed_memory(seen.features[-1]), marks, present)
 
     def mark(self, masks: Tensor) -> Tensor:
-        """What the mask encoder says of each object: (B, K, H, W) in pixels -> (B, K, C, H, W) in cells."""
+        """M_E, what the mask encoder says of each object: (B, K, H, W) in pixels -> (B, K, C, H, W) in cells."""
         marks = self.embed_mask(self.mask_encoder(rearrange(masks, "b k y x -> (b k) 1 y x"))[-1])
         return rearrange(marks, "(b k) c y x -> b k c y x", k=masks.shape[1])
 
@@ -331,11 +333,12 @@ class SITVOS(VOSNetwork):
 def released_schedule(length: int, n: int = 7) -> Schedule:
     """The frames that the released code stores of a video of `length` frames when it fixes their number to n.
 
-    It must know the length, and stores up to n+1 frames; InputError for n below 1.
+    It must know the length, and stores up to n+1 frames; InputError for a length or n below 1.
     """
-    if n < 1:
-        raise InputError(f"{n} frames were asked for; keep 1 or more")
-    return Schedule(these=tuple(np.unique(np.linspace(0, length, n + 2).round().astype(int)[:-1]).tolist()))
+    if not isinstance(length, int) or not isinstance(n, int) or min(length, n) < 1:
+        raise InputError(f"a video of length={length!r} and n={n!r} came; give whole numbers, 1 or more")
+    these = np.unique(np.linspace(0, length, n + 2).round().astype(int)[:-1]).tolist()
+    return Schedule(these=tuple(these), at_most=max(Schedule.at_most, n + 1))
 
 
 if __name__ == "__main__":

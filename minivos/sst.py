@@ -34,7 +34,7 @@ import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from minivos.errors import InputError, check_numbers, check_rules
+from minivos.errors import InputError, check_rules, check_settings
 from minivos.nn.attention import Place, record, wants_weights
 from minivos.nn.decoders import FPNDecoder
 from minivos.nn.encoders import ENCODERS
@@ -95,7 +95,7 @@ class SSTConfig:
     short_side: int | None = None  # pixels, of the frames it works on; None: of the video
 
     def __post_init__(self) -> None:
-        check_numbers(self, layers=1, width=1, heads=1, feedforward=1, history=1, decoder_width=1)
+        check_settings(self, layers=1, width=1, heads=1, feedforward=1, history=1, decoder_width=1, short_side=1)
         multiple = self.width % self.heads == 0 == self.width % 6
         check_rules({
             f"width={self.width} must be a multiple of 6 and of heads={self.heads}": multiple,

@@ -53,9 +53,17 @@ class Tracker:
         model: the network; it is used as it is, on its own device.
         schedule: which frames the memory keeps; None: the network's own.
         side: short side in pixels at which frames are processed; None: the network's own.
+
+    Raises InputError for arguments of another kind, a side below one patch, and a network that is not in float32.
     """
 
     def __init__(self, model: VOSNetwork, schedule: Schedule | None = None, side: int | None = None) -> None:
+        if not isinstance(model, VOSNetwork):
+            raise InputError(f"{model!r} came as network; make one: create_model('aot_mini', 'mini').")
+        if not isinstance(schedule, Schedule | None):
+            raise InputError(f"schedule={schedule!r} came; give a Schedule, such as Schedule(every=5), or None.")
+        if not isinstance(side, int | None):
+            raise InputError(f"side={side!r} came; give a whole number of pixels, or None.")
         if side is not None and side < model.sizing.stride:
             least = model.sizing.stride
             raise InputError(f"side={side} is smaller than one patch of the network; give {least} or more.")
@@ -133,9 +141,22 @@ class Tracker:
                 renumber = np.zeros(256, np.int64)
                 renumber[group.ids] = np.arange(1, len(group.ids) + 1)
                 own = torch.from_numpy(renumber[labels])[None].to(self.device)
-                masks = one_hot(resize(own, working), len(group.ids))
+                own = resize(own, working)
+                masks = one_hot(own, len(group.ids))
+                if given:
+                    self._warn_of_lost(group.ids, labels, own)
             entry = self.model.memorize(seen if given else reads[i][1], masks)
             group.memory.add(entry, self.time, reference=given)
+
+    def _warn_of_lost(self, ids: list[int], labels: np.ndarray, small: Tensor) -> None:
+        """Say which objects of the labels have no pixel left at the network's size, where they are numbered anew."""
+        left = {ids[number - 1] for number in small.unique().tolist() if number}
+        if lost := sorted(set(ids) & set(np.unique(labels).tolist()) - left):
+            size = " x ".join(map(str, small.shape[-2:]))
+            log.warning(
+                f"Frame {self.time}: object {', '.join(map(str, lost))} is too small to be seen at {size} pixels, the "
+                "size at which the network works; give a larger side."
+            )
 
     def _to_network(self, frame: np.ndarray) -> Tensor:
         """uint8 (H, W, 3) -> float (1, 3, h, w) in [0, 1] at the network's size; resizing may overshoot a little."""
@@ -147,6 +168,9 @@ class Tracker:
         return image / 255
 
     def _check(self, frame: np.ndarray, mask: np.ndarray | None) -> None:
+        for array in (frame,) if mask is None else (frame, mask):
+            if not isinstance(array, np.ndarray):
+                raise InputError(f"A {type(array).__name__} came as frame or mask; give a NumPy array.")
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
             raise InputError(f"A frame of shape {frame.shape} and type {frame.dtype} came; give uint8 (H, W, 3) RGB.")
         if self.size not in (None, frame.shape[:2]):
@@ -179,9 +203,14 @@ def track(
 def propagate(model: VOSNetwork, clip: Clip, **settings: object) -> np.ndarray:
     """Follow the objects of a clip's first mask through the clip: uint8 (T, H, W).
 
-    Later masks of the clip are not looked at; `track` takes them. `settings` go to `Tracker`. Raises InputError for a
-    clip without masks.
+    Later masks of the clip are not looked at; `track` takes them. `settings` go to `Tracker`. Raises InputError for
+    what is no clip or has no masks.
     """
+    if not isinstance(clip, Clip):
+        raise InputError(
+            f"A {type(clip).__name__} came; give a Clip. If it has frames and a mask for each, wrap it: "
+            "Clip(video.frames, {0: video.masks[0]})."
+        )
     if not clip.masks:
         raise InputError(f"The clip {clip.name} has no mask: nothing says which objects to follow.")
     first = min(clip.masks)

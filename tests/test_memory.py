@@ -122,15 +122,29 @@ def test_the_length_counts_the_previous_frame_once():
 
 
 def test_a_schedule_that_keeps_nothing_is_refused():
-    with pytest.raises(
-        InputError, match="keeps nothing at all: switch on first, previous, every, last, these or spread"
-    ):
+    with pytest.raises(InputError, match="keeps nothing: use `first`"):
         Schedule(first=False, previous=False)
 
 
-@pytest.mark.parametrize("change", [{"every": -1}, {"last": -2}, {"at_most": 0}, {"spread": -1}, {"spread": 40}])
-def test_a_schedule_of_senseless_numbers_is_refused(change):
-    with pytest.raises(InputError, match="must be 0 or more, `at_most` 1 or more and not below"):
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"every": -1}, "every=-1 came; give a whole number, 0 or more"),
+        ({"last": 2.5}, "last=2.5 came; give a whole number, 0 or more"),
+        ({"spread": True}, "spread=True came; give a whole number, 0 or more"),
+        ({"first": 1}, "first=1 came; give True or False"),
+        ({"at_most": 0}, "at_most=0 came; give a whole number, 1 or more"),
+        ({"these": 3}, "these=3 came; give a tuple"),
+        ({"these": (1, -1)}, r"these=\(1, -1\) must be frame numbers"),
+        ({"these": (1, 2.0)}, r"these=\(1, 2.0\) must be frame numbers"),
+        ({"spread": 40}, "at_most=32 must not be below spread=40"),
+        ({"spread": 5, "every": 3}, "spread=5 chooses by itself"),
+        ({"spread": 5, "last": 3}, "spread=5 chooses by itself"),
+        ({"spread": 5, "these": (3,)}, "spread=5 chooses by itself"),
+    ],
+)
+def test_a_schedule_of_senseless_settings_is_refused(change, said):
+    with pytest.raises(InputError, match=said):
         Schedule(**change)
 
 

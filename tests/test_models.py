@@ -48,6 +48,28 @@ def test_an_unknown_setting_is_answered_with_the_known_ones():
         create_model("aot_mini", hight=3, depth=2, layers=1)
 
 
+@pytest.mark.parametrize("name", ["aot_mini", "sst_mini", "sitvos_mini", "hst_mini"])
+def test_every_network_wants_a_size_in_whole_pixels(name):
+    for side in (0, 96.5, "96", True):
+        with pytest.raises(InputError, match="give a whole number, 1 or more or None"):
+            create_model(name, short_side=side)
+    assert create_model(name, short_side=None).sizing((50, 60)) is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"align_corners": 1}, "align_corners=1 came; give True or False"),
+        ({"drop_path": "none"}, "drop_path='none' came; give a number"),
+        ({"drop_path": 1.5}, "drop_path=1.5 must be in"),
+        ({"encoder": None}, "encoder=None came; give a name"),
+    ],
+)
+def test_settings_of_the_wrong_kind_are_refused(change, said):
+    with pytest.raises(InputError, match=said):
+        small(**change)
+
+
 def test_weights_make_the_round_trip(tmp_path):
     network = small(seed=1)
     save_weights(network, tmp_path / "a.safetensors")

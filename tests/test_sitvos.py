@@ -241,8 +241,10 @@ def test_checkpoints_that_do_not_fit_are_refused(tmp_path):
     ):
         with pytest.raises(InputError, match=said):
             load_official(network, change)
-    with pytest.raises(InputError, match="no released checkpoint"):
+    with pytest.raises(InputError, match="no released checkpoint for this SITVOS; there are some for aot_t.* sitvos"):
         load_official(create_model("sitvos_mini"), state)
+    with pytest.raises(InputError, match="NoneType came; give the path"):
+        load_official(network, None)
     with pytest.raises(InputError, match="is of another network"):
         load_official(create_model("aot_t"), state)
     (tmp_path / "cut.pth").write_bytes(b"PK\x03\x04 and no more")
@@ -467,8 +469,10 @@ def test_imagenet_weights_go_into_both_encoders(monkeypatch):
 def test_fixed_numbers_of_frames():
     assert SITVOSConfig.paper().spread == 7
     assert released_schedule(70, 7).these == (0, 9, 18, 26, 35, 44, 52, 61)
-    with pytest.raises(InputError, match="0 frames"):
-        released_schedule(70, 0)
+    assert released_schedule(200, 40).at_most == 41
+    for wrong in ((70, 0), (0, 7), (70, 2.5), ("70", 7)):
+        with pytest.raises(InputError, match="give whole numbers, 1 or more"):
+            released_schedule(*wrong)
 
 
 @torch.no_grad()
@@ -483,9 +487,20 @@ def test_masks_and_memories_that_do_not_fit_are_refused():
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"width": 0}, {"kernel": 2}, {"dropout": 1.0}, {"encoder": "vgg"}, {"encoder": "swin_b"}, {"spread": -1}],
+    ("change", "said"),
+    [
+        ({"width": 0}, "width=0 came; give a whole number, 2 or more"),
+        ({"kernel": 2}, "kernel=2 must be odd"),
+        ({"dropout": 1.0}, "dropout=1.0 must be in"),
+        ({"dropout": "0.1"}, "dropout='0.1' came; give a number"),
+        ({"fim": "no"}, "fim='no' came; give True or False"),
+        ({"encoder": "vgg"}, "encoder='vgg' must be one of"),
+        ({"encoder": "swin_b"}, "encoder='swin_b' must be one of"),
+        ({"encoder": ["tiny"]}, "encoder=.'tiny'. came; give a name"),
+        ({"spread": -1}, "spread=-1 came; give a whole number, 0 or more"),
+        ({"every": 3}, "every=3 beside spread=5: one of them must be 0"),
+    ],
 )
-def test_settings_that_make_no_sense_are_refused(change):
-    with pytest.raises(InputError):
+def test_settings_that_make_no_sense_are_refused(change, said):
+    with pytest.raises(InputError, match=said):
         create_model("sitvos_mini", **change)

@@ -12,6 +12,7 @@ from minivos.nn.network import Schedule
 from minivos.tracker import Tracker, pick_device, propagate, track
 from minivos.video.clip import Clip
 from minivos.video.masks import resize, soft_aggregate
+from minivos.video.synthetic import render
 from tiny import EveryFrameCounts, squares, tiny_aot
 
 
@@ -223,6 +224,27 @@ def test_a_frame_of_another_size_than_before_is_refused():
     with pytest.raises(InputError, match=r"Frame 1 is \(16, 20\), the frames before are \(16, 24\)"):
         tracker.step(FRAME[:, :20])
     assert np.array_equal(tracker.step(FRAME), MASK)
+
+
+def test_arguments_of_another_kind_are_refused():
+    for wrong in ({"schedule": 5}, {"schedule": Schedule}, {"side": "96"}, {"side": 9.5}, {"model": "aot_mini"}):
+        with pytest.raises(InputError, match="came"):
+            Tracker(**{"model": repeater()} | wrong)
+    for frame, mask in ((FRAME.tolist(), MASK), (FRAME, torch.from_numpy(MASK))):
+        with pytest.raises(InputError, match="(list|Tensor) came as frame or mask; give a NumPy array"):
+            Tracker(repeater()).step(frame, mask)
+    with pytest.raises(InputError, match=r"SyntheticClip came; give a Clip.* Clip\(video.frames"):
+        propagate(repeater(), render(0, frames=2, size=(32, 32)))
+
+
+def test_an_object_lost_at_the_working_size_is_named(caplog):
+    mask = MASK.copy()
+    mask[3, 3] = 7
+    Tracker(repeater(), side=8).step(FRAME, mask)
+    assert "Frame 0: object 7 is too small to be seen at 8 x 16 pixels" in caplog.text
+    caplog.clear()
+    Tracker(repeater(), side=64).step(FRAME, mask)
+    assert not caplog.text
 
 
 def test_a_side_below_one_patch_and_a_clip_without_masks_are_refused():

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minivos.errors import InputError
+from minivos.errors import check_rules, check_settings
 
 
 class VOSNetwork(nn.Module):
@@ -108,12 +108,20 @@ class Schedule:
     at_most: int = 32  # keep no more than this many, `previous` apart; the oldest but the first reference goes
 
     def __post_init__(self) -> None:
-        if min(self.every, self.last, self.spread) < 0 or self.at_most < max(1, self.spread):
-            raise InputError(
-                f"{self}: `every`, `last` and `spread` must be 0 or more, `at_most` 1 or more and not below `spread`."
-            )
-        if not (self.first or self.previous or self.every or self.last or self.these or self.spread):
-            raise InputError(f"{self} keeps nothing at all: switch on first, previous, every, last, these or spread.")
+        check_settings(self, every=0, last=0, spread=0, at_most=1)
+        others = bool(self.every or self.last or self.these)
+        check_rules({
+            f"{self} keeps nothing: use `first`, `previous`, `every`, `last`, `these` or `spread`": (
+                self.first or self.previous or self.spread > 0 or others
+            ),
+            f"these={self.these} must be frame numbers, 0 or more": all(
+                isinstance(frame, int) and frame >= 0 for frame in self.these
+            ),
+            f"at_most={self.at_most} must not be below spread={self.spread}": self.at_most >= self.spread,
+            f"spread={self.spread} chooses by itself: leave out `every`, `last` and `these`": not (
+                self.spread and others
+            ),
+        })  # fmt: skip
 
 
 class Memory:

@@ -14,11 +14,10 @@ current frame at once.
     LSTTBlock, LSTT      the long short-term transformer                         Sec. 4.2, Fig. 2c
     AOT                  encode, read, memorize                                  Fig. 2a, Eq. 5
 
-Where the released code differs from the text we follow the code: the identity embedding is added before the value
-projection (the text adds it after), the background has an identity of its own, the patches of the identity bank overlap
-by a pixel (but for SwinB-L), and the feed-forward part normalises before it convolves. `aot_t` to `swinb_aot_l` are
-the published networks; `aot_mini` is the same with fewer channels on a finer grid (stride 8), an encoder that learns
-from scratch, and an initialisation of our own, with which the untrained network roughly copies masks.
+Where the released code differs from the text we follow the code: identity embeddings are added before the value
+projection (the text: after), the background has an identity of its own, patches of the identity bank overlap by a pixel
+(but for SwinB-L), and the feed-forward part normalises before it convolves. `aot_mini` has fewer channels, cells of 8
+pixels, an encoder that learns from scratch, and an initialisation of our own that roughly copies masks.
 
 Letters: B batch, N = H*W tokens of one frame, T kept frames, C width, K objects, M identities.
 """
@@ -36,7 +35,15 @@ from torch import Tensor, nn
 
 from minivos.errors import InputError, check_rules, check_settings
 from minivos.nn.attention import (
-    Place, attend, attend_window, join_heads, record, sine_position, split_heads, wants_weights, window_index,
+    Place,
+    attend,
+    attend_window,
+    join_heads,
+    record,
+    sine_position,
+    split_heads,
+    wants_weights,
+    window_index,
 )  # fmt: skip
 from minivos.nn.decoders import FPNDecoder
 from minivos.nn.encoders import ENCODERS
@@ -71,9 +78,8 @@ class AOTConfig:
 
     def __post_init__(self) -> None:
         check_settings(
-            self, layers=1, width=1, heads=1, feedforward=1, window=1, identities=1, decoder_width=1, memory_every=0,
-            memory_every_in_training=0, memory_size=1, short_side=1, longest=1,
-        )  # fmt: skip
+            self, layers=1, width=1, heads=1, feedforward=1, window=1, identities=1, decoder_width=1, short_side=1
+        )
         multiple = self.width % self.heads == 0 == self.width % 4
         wide = self.decoder_width % 16 == 0 and self.decoder_width >= 2 * (1 + self.identities)
         check_rules({
@@ -136,10 +142,8 @@ class IdentityBank(nn.Module):
         Object k gets identity k, or a random one with `shuffle`. Raises InputError for more objects than identities.
         """
         if objects > self.identities:
-            raise InputError(
-                f"{objects} objects for a bank of {self.identities} identities: track them in groups of "
-                f"{self.identities} (minivos.Tracker does)."
-            )
+            groups = f"track them in groups of {self.identities} (minivos.Tracker does)."
+            raise InputError(f"{objects} objects for a bank of {self.identities} identities: {groups}")
         order = torch.arange(self.identities, device=device).expand(batch, -1)
         if shuffle:
             order = torch.rand(batch, self.identities, device=device).argsort(dim=1)
@@ -416,9 +420,8 @@ class AOT(VOSNetwork):
         """Keys and values of a frame whose masks (B, 1+K, H, W) are given or predicted; H, W as of the frame."""
         assignment, traces = seen.assignment, seen.traces
         if assignment is None:
-            batch, objects = masks.shape[0], masks.shape[1] - 1
             shuffle = self.training and self.config.shuffle_identities
-            assignment = self.identity_bank.assign(batch, objects, shuffle, masks.device)
+            assignment = self.identity_bank.assign(len(masks), masks.shape[1] - 1, shuffle, masks.device)
         identity = self.identity_bank(masks, assignment)
         if traces is None:
             _, traces = self.lstt(seen.tokens, seen.grid, identity=identity)

@@ -77,7 +77,7 @@ def main() -> None:
     torch.manual_seed(0)
     network, (height, width) = create_model("sitvos"), settings.size
     print(f"{width}x{height}, {torch.get_num_threads()} CPU threads, float32, median of {TIMED} frames")
-    print(f"{'memory frames':>13} {'objects':>8} {'shared':>8} {'per object':>11} {'times':>6}")
+    print(f"{'memory frames':>13} {'objects':>8} {'shared':>8} {'per object':>11} {'ratio':>6}")
     for frames in settings.memory:
         for objects in settings.objects:
             one, other = measure(network, (height, width), objects, frames)

@@ -27,13 +27,13 @@ def make_stage(number: int, times: int, coarse: tuple[int, int]) -> Stage:
     config, width, side = HSTConfig(), WIDTHS[number - 1], 2 ** (4 - number)
     keys, values, size = width // config.key_share, width // config.value_share, [n * side for n in coarse]
     q, k, v = torch.randn(1, keys, *size), torch.randn(1, keys, times, *size), torch.randn(1, values, times, *size)
-    return Stage.cut(number, q, k, v, scale=True, frames=range(times), names=["object1"])
+    return Stage.cut(number, q * keys**-0.5, k, v, frames=range(times), names=["object1"])
 
 
 def read_by_map(stage: Stage) -> torch.Tensor:
     """The dense read written out."""
-    q, k, v = (part.flatten(1, 2) for part in (stage.q, stage.k, stage.v))
-    return (q @ k.mT).softmax(dim=-1) @ v
+    queries, keys, values = (part.flatten(1, 2) for part in (stage.queries, stage.keys, stage.values))
+    return (queries @ keys.mT).softmax(dim=-1) @ values
 
 
 @torch.inference_mode()
@@ -59,13 +59,20 @@ def measure(kind: str, times: int, coarse: tuple[int, int], k: int) -> tuple[lis
     return seconds, peak_memory() - before
 
 
+def whole_cells(pixels: str) -> int:
+    """Coarse cells along a side of so many pixels."""
+    if not pixels.isdecimal() or int(pixels) % 32 or int(pixels) == 0:
+        raise argparse.ArgumentTypeError(f"{pixels} came; give a multiple of 32 pixels, 32 or more")
+    return int(pixels) // 32
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, nargs=2, default=[480, 864], metavar=("HEIGHT", "WIDTH"))
-    coarse = tuple(side // 32 for side in parser.parse_args().size)
+    parser.add_argument("--size", type=whole_cells, nargs=2, default=[15, 27], metavar=("HEIGHT", "WIDTH"))
+    coarse = parser.parse_args().size
     cells = coarse[0] * coarse[1]
-    k, context, totals = round(128 * cells / 405), multiprocessing.get_context("spawn"), {}
+    k, context, totals = max(1, round(128 * cells / 405)), multiprocessing.get_context("spawn"), {}
     print(f"{coarse[0]} x {coarse[1]} coarse cells, k={k}, float32, {torch.get_num_threads()} CPU threads")
     print(
         f"{'T':>2} {'read':>6} {'stage 4':>8} {'3':>6} {'2':>6} {'1':>6} {'seconds':>8} {'MiB':>6}   times top-k; mult."

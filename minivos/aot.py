@@ -217,7 +217,7 @@ class ShortTermAttention(nn.Module):
         relative = rearrange(relative, "b (h o) y x -> b h (y x) o", h=self.heads)
         relative = relative.masked_fill(index < 0, float("-inf"))  # outside the frame
         q, k, v = (split_heads(t, self.heads) for t in (q, k, v))
-        if wants_weights():
+        if wants_weights(place.name):
             near = index.clamp(min=0)
             scores = einsum(q * q.shape[-1] ** -0.5, k[:, :, near], "b h n d, b h n o d -> b h n o") + relative
             weights = scores.softmax(dim=-1)  # AOT Eq. 7, (B, h, N, window^2)

@@ -7,17 +7,21 @@ Both give features at four scales, and at each scale the frame reads the past. A
 compare every fine cell with every fine cell of all frames. HST reads densely at the coarsest scale only; finer cells
 look no further than under the k coarse cells that their own coarse cell liked best.
 
-    nn/swin.py        image Swin, and the video Swin inflated from it       Sec. III-A, Fig. 2
-    HSTConfig         sizes and presets
-    KeysValues        what is compared, and what is handed over             Sec. III-B
-    memory_read       dense at stage 4, top-k at stages 3, 2 and 1          Sec. III-B, Eq. 1 to 5
-    HST               encode, read, memorize                                Fig. 2
+    nn/swin.py        image Swin, and the video Swin inflated from it       Sec. III-A and III-B
+    HSTConfig         sizes and presets                                     Sec. III-D and IV-A
+    KeysValues        what is compared, and what is handed over             Sec. III-C
+    memory_read       dense at stage 4, top-k at stages 3, 2 and 1          Sec. III-C, Eq. 1 to 5
+    HST               encode, read, decode, memorize                        Fig. 2, Sec. III-C
 
-The authors released no code. What the paper leaves open is chosen here: keys and values come from 3x3 convolutions, as
-in STM, on which HST builds; scores are divided by the root of their channels (an option); a window of the video Swin is
-8 frames long; RGB, the object's mask and the mask of all others are embedded apart and summed. `hst_mini` is the same
-with a small Swin that learns from scratch, and an initialisation of our own, with which the untrained network roughly
-copies masks to what looks alike.
+The authors released no code. What the paper leaves open is chosen here; where that is a setting, `HSTConfig` says so.
+Each stage of a Swin ends in a layer norm. Windows are padded where they do not fit, unseen. RGB, the object's mask and
+that of all others are embedded apart and summed, as the supplement has it (the main text: one patch of RGB and mask).
+Predicted masks are remembered as probabilities. Keys and values come from 3x3 convolutions, and the decoder's blocks
+are those of STM, on which HST builds. All cells under a coarse cell share its k choices, as in HMMN. Stages that do not
+read hand zeros to the decoder beside their query value.
+
+`hst_mini` is the same with a small Swin that learns from scratch, and an initialisation of our own, with which the
+untrained network roughly copies masks to what looks alike.
 
 Letters: B batch, K objects, T frames in memory, C channels, H_i x W_i grid of stage i = 1..4, finest first, f = 8, 4, 2
 or 1 the side of a coarse cell in cells of stage i. Lists over stages are finest first.
@@ -26,6 +30,7 @@ or 1 the side of a coarse cell in cells of stage i. Lists over stages are finest
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -52,7 +57,7 @@ class HSTConfig:
     swin: str = "base"  # tiny, small, base or large (paper: T, S, B, L); or mini
     time_window: int = 8  # frames in a window of the video Swin (paper: not given); 1: every frame by itself
     top_k: int | None = 128  # coarse cells under which the finer stages look (paper: 128); None: everywhere, dense
-    reads: int = 4  # stages that read, from the coarsest; the others hand on their query value (paper: 4)
+    reads: int = 4  # stages that read, from the coarsest (paper: 4)
     others: bool = True  # the memory sees the masks of all other objects, too (paper: yes)
     key_share: int = 8  # channels of a stage over those of its keys (paper: 8)
     value_share: int = 2  # ... of its values (paper: 2)
@@ -60,7 +65,7 @@ class HSTConfig:
     decoder_width: int = 128  # channels inside the decoder (paper: not given)
     every: int = 8  # keep every n-th frame, beside first and previous (paper: 8); 0: none
     short_side: int | None = None  # pixels, of the frames it works on; None: of the video (paper: 480)
-    chunk: int = 16  # coarse cells that read at once in the finer stages: more need more memory
+    chunk: int = 16  # coarse cells that read at once: more need more memory
     copy_at_start: bool = False  # initialise so that the untrained network copies masks to what looks alike (ours)
 
     def __post_init__(self) -> None:
@@ -72,11 +77,22 @@ class HSTConfig:
             f"swin={self.swin!r} must be one of {', '.join(SWINS)}": self.swin in SWINS,
             f"reads={self.reads} must be 1 to 4": self.reads <= 4,
         })  # fmt: skip
+        channels, values = SWINS[self.swin].channels[0], 2 if self.copy_at_start else 1
+        check_rules({
+            f"key_share={self.key_share} must leave a key of {channels} channels": self.key_share <= channels,
+            f"value_share={self.value_share} must leave {values} or more of {channels} channels":
+                channels // self.value_share >= values,
+        })  # fmt: skip
 
     @classmethod
     def published(cls, swin: str) -> HSTConfig:
-        """HST-T, S, B or L; the decoder is as wide as the Swin's first stage."""
-        return cls(swin=swin, decoder_width={"tiny": 96, "small": 96, "base": 128, "large": 192}[swin])
+        """HST-T, S, B or L by their Swins; the decoder is as wide as the first stage. InputError for other names.
+
+        The paper gives the two Swins of HST-B 193.6 M parameters; ours have 176.5 M, the whole network 196.5 M.
+        """
+        if swin not in (names := [name for name in SWINS if name != "mini"]):
+            raise InputError(f"swin={swin!r} came; the paper has {', '.join(names)}.")
+        return cls(swin=swin, decoder_width=SWINS[swin].channels[0])
 
     @classmethod
     def mini(cls) -> HSTConfig:
@@ -88,7 +104,7 @@ class HSTConfig:
 
 
 class KeysValues(nn.Module):
-    """Keys and values of one stage, of query or memory: two 3x3 convolutions, frame by frame (Sec. III-B)."""
+    """Keys and values of one stage, of query or memory: two 3x3 convolutions, frame by frame (Sec. III-C)."""
 
     def __init__(self, channels: int, config: HSTConfig) -> None:
         super().__init__()
@@ -117,34 +133,37 @@ def memory_read(
     frames: Sequence[int] | None = None,
     names: Sequence[str] | None = None,
 ) -> list[Tensor]:
-    """Read the memory at every stage: dense at stage 4, finer ones under the k best coarse cells (Eq. 1 to 5).
+    """Read the memory at every stage: dense at stage 4, finer ones under the k best coarse cells (Sec. III-C).
 
     Args:
         query_keys, query_values: (B, C_i, H_i, W_i) of each stage, finest first, with H_i = 2 H_(i+1).
         memory_keys, memory_values: (B, C_i, T, H_i, W_i) of each stage.
         k: coarse cells per coarse query cell; more than there are means all; None: every stage reads densely.
         scale: divide scores by the root of their channels.
-        chunk: coarse query cells that read at once in the finer stages. Bounds memory, changes no result.
-        reads: how many stages read, from the coarsest; the others give their query value alone.
+        chunk: coarse query cells of each of the B samples that read at once. Changes no result. A read holds the keys,
+            values and weights of so many cells at a time; where gradients or maps are wanted it keeps those of all.
+        reads: how many stages read, from the coarsest, 1 to 4; the others get zeros.
         frames, names: numbers of the T frames and names of the B samples, for recorded maps.
 
     Returns [query value; what was read] of each stage, finest first: (B, 2 C'_i, H_i, W_i). Raises InputError when
-    sizes do not fit together and for k or chunk below 1.
+    parts or settings do not fit together.
     """
-    check_read(query_keys, query_values, memory_keys, memory_values, k, chunk)
-    frames = range(memory_keys[-1].shape[2]) if frames is None else frames
-    names = [f"sample{b}" for b in range(len(memory_keys[-1]))] if names is None else names
+    HSTConfig(top_k=k, scale=scale, chunk=chunk, reads=reads)  # which raises for settings that cannot be
+    samples, times = check_read(query_keys, query_values, memory_keys, memory_values)
+    frames = range(times) if frames is None else frames
+    names = [f"sample{b}" for b in range(samples)] if names is None else names
+    if (len(frames), len(names)) != (times, samples):
+        raise InputError(f"{len(frames)} frames and {len(names)} names came; expected {times} and {samples}, T and B")
     chosen, answers = None, []
-    for number, q, own, keys, values in zip(
-        (4, 3, 2, 1), *(parts[::-1] for parts in (query_keys, query_values, memory_keys, memory_values)), strict=True
-    ):
-        stage = Stage.cut(number, q, keys, values, scale, frames, names)
-        if number == 4 and k is not None:
-            chosen = stage.best(k)
-        if number > 4 - reads:
-            found = stage.read(None if number == 4 else chosen, chunk)
+    for i in (3, 2, 1, 0):  # coarsest first
+        q, own, keys, values = query_keys[i], query_values[i], memory_keys[i], memory_values[i]
+        if i < 4 - reads:
+            found = torch.zeros_like(values[:, :, 0])
         else:
-            found = values.new_zeros(len(q), values.shape[1], *q.shape[2:])
+            stage = Stage.cut(i + 1, q * q.shape[1] ** -0.5 if scale else q, keys, values, frames, names)
+            found = stage.read(chosen, chunk)
+        if i == 3 and k is not None and reads > 1:
+            chosen = stage.best(k)
         answers.append(torch.cat([own, found], dim=1))  # HST Eq. 3, 5
     return answers[::-1]
 
@@ -154,75 +173,71 @@ class Stage:
     """Query and memory of one stage, cut into the blocks of f x f cells that lie under one coarse cell."""
 
     number: int  # 1 to 4
-    q: Tensor  # (B, H4*W4, f*f, C), scaled
-    k: Tensor  # (B, T*H4*W4, f*f, C)
-    v: Tensor  # (B, T*H4*W4, f*f, C')
+    queries: Tensor  # (B, H4*W4, f*f, C), scaled
+    keys: Tensor  # (B, T*H4*W4, f*f, C)
+    values: Tensor  # (B, T*H4*W4, f*f, C')
     grid: tuple[int, int, int]  # T, H_i, W_i
-    side: int  # f
+    blocks: dict[str, int]  # for einops: number y of blocks from top to bottom, rows fy = f and columns fx = f of each
     frames: Sequence[int]
     names: Sequence[str]
 
     @classmethod
     def cut(
-        cls, number: int, q: Tensor, k: Tensor, v: Tensor, scale: bool, frames: Sequence[int], names: Sequence[str]
+        cls, number: int, queries: Tensor, keys: Tensor, values: Tensor, frames: Sequence[int], names: Sequence[str]
     ) -> Stage:
-        """From q (B, C, H, W), k (B, C, T, H, W) and v (B, C', T, H, W)."""
-        side, q = 2 ** (4 - number), q[:, :, None] * (q.shape[1] ** -0.5 if scale else 1)
-        blocks = "b c t (y fy) (x fx) -> b (t y x) (fy fx) c"
-        q, *past = (rearrange(part, blocks, fy=side, fx=side).contiguous() for part in (q, k, v))
-        return cls(number, q, *past, tuple(k.shape[2:]), side, frames, names)
+        """From queries (B, C, H, W), keys (B, C, T, H, W) and values (B, C', T, H, W)."""
+        f, cut = 2 ** (4 - number), "b c t (y fy) (x fx) -> b (t y x) (fy fx) c"
+        parts = (rearrange(part, cut, fy=f, fx=f).contiguous() for part in (queries[:, :, None], keys, values))
+        blocks = {"y": keys.shape[3] // f, "fy": f, "fx": f}
+        return cls(number, *parts, tuple(keys.shape[2:]), blocks, frames, names)
 
     def best(self, k: int) -> Tensor:
         """For each coarse query cell the k coarse memory cells that score highest: (B, H4*W4, k)."""
-        scores = self.q[:, :, 0] @ self.k[:, :, 0].mT  # HST Eq. 1
+        scores = self.queries[:, :, 0] @ self.keys[:, :, 0].mT  # HST Eq. 1
         if k > scores.shape[-1]:
             say_once(f"top_k={k}: the memory has {scores.shape[-1]} coarse cells, the finer stages look under all")
         return scores.topk(min(k, scores.shape[-1])).indices
 
     def read(self, chosen: Tensor | None, chunk: int) -> Tensor:
-        """What the query finds under the chosen coarse cells, or anywhere: (B, C', H, W)."""
-        found, seen, everywhere = [], [], torch.arange(self.k.shape[1], device=self.k.device)
-        for part in torch.arange(self.q.shape[1]).split(chunk):
-            q = self.q[:, part]  # (B, P, f*f, C)
-            if chosen is None:
-                q, cells = q.flatten(1, 2)[:, None], everywhere[None, None]
-                k, v = (x.flatten(1, 2)[:, None] for x in (self.k, self.v))
+        """What the query finds under the chosen coarse cells (B, H4*W4, k), or, with None, anywhere: (B, C', H, W)."""
+        explicit = wants_weights(*(f"{name}/stage{self.number}" for name in self.names))
+        found, maps = [], []
+        for first in range(0, self.queries.shape[1], chunk):
+            part = slice(first, first + chunk)
+            queries = self.queries[:, part]  # (B, P, f*f, C)
+            if chosen is None:  # all blocks as one
+                queries, keys, values = (x.flatten(1, 2)[:, None] for x in (queries, self.keys, self.values))
             else:
-                cells = chosen[:, part]
-                k, v = (pick(x, cells) for x in (self.k, self.v))
-            if not wants_weights():
-                wider = (0, max(0, v.shape[-1] - q.shape[-1]))  # keys as wide as values, as the fused kernel wants them
-                q, k = F.pad(q, wider), F.pad(k, wider)
-                found.append(F.scaled_dot_product_attention(q, k, v, scale=1).flatten(1, 2))  # HST Eq. 2, 4
-                continue
-            weights = (q @ k.mT).softmax(dim=-1)
-            found.append((weights @ v).flatten(1, 2))
-            under = self.under(cells).expand(len(q), len(part), -1)
-            seen.append((weights.reshape(len(q), len(part), self.side**2, -1), under))
-        if seen:
-            self.record(*(torch.cat(parts, dim=1) for parts in zip(*seen, strict=True)))
-        blocks = torch.cat(found, dim=1)
-        rows, f = self.grid[1] // self.side, self.side
-        return rearrange(blocks, "b (y x fy fx) c -> b c (y fy) (x fx)", y=rows, fy=f, fx=f)
+                keys, values = (pick(x, chosen[:, part]) for x in (self.keys, self.values))
+            if explicit:
+                weights = (queries @ keys.mT).softmax(dim=-1)  # HST Eq. 2, 4
+                maps.append(weights.flatten(1, 2))
+                answer = weights @ values
+            else:
+                wider = (0, max(0, values.shape[-1] - keys.shape[-1]))  # keys as wide as the fused kernel wants them
+                queries, keys = F.pad(queries, wider), F.pad(keys, wider)
+                answer = F.scaled_dot_product_attention(queries, keys, values, scale=1)  # HST Eq. 2, 4
+            found.append(answer.flatten(1, 2))
+        if explicit:
+            self.record(torch.cat(maps, dim=1), chosen)
+        return rearrange(torch.cat(found, dim=1), "b (y x fy fx) c -> b c (y fy) (x fx)", **self.blocks)
 
-    def under(self, cells: Tensor) -> Tensor:
+    def record(self, weights: Tensor, chosen: Tensor | None) -> None:
+        """Record a map for each sample: weights (B, H4*W4*f*f, n) of the cells under the chosen ones, or of all."""
+        weights = rearrange(weights, "b (y x fy fx) n -> b 1 1 (y fy x fx) n", **self.blocks)
+        if chosen is None:
+            cells = [None] * len(weights)
+            weights = rearrange(weights, "... (t y x fy fx) -> ... (t y fy x fx)", t=self.grid[0], **self.blocks)
+        else:
+            cells = repeat(self.under(chosen), "b (y x) n -> b (y fy x fx) n", **self.blocks)
+        for name, each, index in zip(self.names, weights, cells, strict=True):
+            record(each, Place(f"{name}/stage{self.number}", self.grid[1:], self.grid, tuple(self.frames), index))
+
+    def under(self, chosen: Tensor) -> Tensor:
         """Numbers in the grid (T, H_i, W_i) of the cells under coarse cells (..., k): (..., k*f*f)."""
-        (_, height, width), f = self.grid, self.side
-        rows, columns = height // f, width // f
-        t, y, x = cells // (rows * columns), cells // columns % rows, cells % columns
-        dy, dx = torch.arange(f, device=cells.device)[:, None], torch.arange(f, device=cells.device)
-        t, y, x = (part[..., None, None] for part in (t, y, x))
-        return ((t * height + y * f + dy) * width + x * f + dx).flatten(-3)
-
-    def record(self, weights: Tensor, index: Tensor) -> None:
-        """Record a map for each sample: weights (B, H4*W4, f*f, n) of the cells index (B, H4*W4, n)."""
-        _, height, width = self.grid
-        rows, f = height // self.side, self.side
-        weights = rearrange(weights, "b (y x) (fy fx) n -> b 1 (y fy x fx) n", y=rows, fy=f)
-        index = repeat(index, "b (y x) n -> b (y fy x fx) n", y=rows, fy=f, fx=f)
-        for name, each, cells in zip(self.names, weights, index, strict=True):
-            place = Place(f"{name}/stage{self.number}", (height, width), self.grid, tuple(self.frames), cells)
-            record(each[None], place)
+        numbers = torch.arange(math.prod(self.grid), device=chosen.device)
+        numbers = rearrange(numbers, "(t y fy x fx) -> (t y x) (fy fx)", t=self.grid[0], **self.blocks)
+        return numbers[chosen].flatten(-2)
 
 
 def pick(blocks: Tensor, cells: Tensor) -> Tensor:
@@ -243,31 +258,28 @@ def check_read(
     query_values: Sequence[Tensor],
     memory_keys: Sequence[Tensor],
     memory_values: Sequence[Tensor],
-    k: int | None,
-    chunk: int,
-) -> None:
-    """InputError unless `memory_read` can work with this."""
-    if k is not None and k < 1 or chunk < 1:
-        raise InputError(f"k={k} and chunk={chunk} came; give 1 or more (k=None reads densely).")
+) -> tuple[int, int]:
+    """B and T of what `memory_read` is given; InputError when it does not fit together."""
     parts = query_keys, query_values, memory_keys, memory_values
     if {len(part) for part in parts} != {4}:
         raise InputError(f"{[len(part) for part in parts]} stages of query and memory came; expected 4 each.")
-    coarse = tuple(query_keys[3].shape[-2:])
+    kinds = {(tensor.dtype, tensor.device) for part in parts for tensor in part}
+    if len(kinds) > 1 or not query_keys[3].is_floating_point():
+        raise InputError(f"parts of the kinds {kinds} came; expected one type of float on one device")
+    samples, coarse, times = query_keys[3].shape[:1], query_keys[3].shape[-2:], memory_keys[3].shape[2:3]
     for i, (q, own, keys, values) in enumerate(zip(*parts, strict=True)):
-        size = tuple(side * 2 ** (3 - i) for side in coarse)
-        shapes = [tuple(part.shape) for part in (q, own, keys, values)]
-        fits = (
-            all(shape[-2:] == size for shape in shapes)
-            and q.dim() == own.dim() == 4
-            and keys.dim() == values.dim() == 5
-        )
-        fits = fits and q.shape[1] == keys.shape[1] and keys.shape[2] == values.shape[2] == memory_keys[3].shape[2]
-        if not fits or len({len(part) for part in (q, own, keys, values)}) > 1:
+        grid = [side * 2 ** (3 - i) for side in coarse]
+        came = [tuple(part.shape) for part in (q, own, keys, values)]
+        wanted = [
+            (*samples, *part.shape[1:2], *more, *grid)
+            for part, more in ((q, ()), (own, ()), (q, times), (values, times))
+        ]
+        if came != wanted or any(0 in shape for shape in came):
             raise InputError(
-                f"stage {i + 1}: query keys and values, memory keys and values of shapes {shapes} came; expected "
-                f"(B, C, H, W) twice and (B, C, T, H, W) twice, with as many channels in both keys, {size} cells and "
-                "the same T at all stages"
+                f"stage {i + 1}: query keys and values, memory keys and values of shapes {came} came; expected "
+                f"{wanted}, none empty, from the keys at stage 4 and as many channels in both keys"
             )
+    return len(memory_keys[3]), memory_keys[3].shape[2]
 
 
 @dataclass(frozen=True)
@@ -287,7 +299,13 @@ class HSTEntry(Entry):
 
     picture: Tensor  # (B, 3, H, W), normalised and padded
     masks: Tensor  # (B, K, H, W) in [0, 1], padded
+    border: tuple[int, int, int, int]  # pixels of padding, as in `Seen`
     present: Tensor  # (B, K) bool
+
+
+def unpadded(frames: Seen | HSTEntry) -> tuple[int, ...]:
+    """(B, H, W) of frames as they came."""
+    return tuple(crop(frames.picture[:, 0], frames.border).shape)
 
 
 class HST(VOSNetwork):
@@ -305,13 +323,18 @@ class HST(VOSNetwork):
         self.schedule = Schedule(every=config.every)
         self.schedule_in_training = Schedule()
         self.query, self.memory = (nn.ModuleList(KeysValues(c, config) for c in channels) for _ in range(2))
-        told = [2 * (c // config.value_share) for c in channels]
-        self.decoder = RefineDecoder(told[-1], told[:-1], config.decoder_width)
+        *fine, coarse = (2 * (c // config.value_share) for c in channels)
+        self.decoder = RefineDecoder(coarse, fine, config.decoder_width)
         if config.copy_at_start:
             self.start_by_copying()
 
     def load_imagenet(self) -> None:
-        """Load timm's weights into both Swins; InputError when they cannot be downloaded."""
+        """Load timm's weights into both Swins; InputError with `copy_at_start`, and when they cannot be downloaded."""
+        if self.config.copy_at_start:
+            raise InputError(
+                "ImageNet's weights would overwrite what copy_at_start=True has initialised: set copy_at_start=False, "
+                "and swin=tiny, small, base or large, which have such weights."
+            )
         super().load_imagenet()
         self.video = VideoSwin(self.encoder, self.config.time_window)
 
@@ -355,7 +378,12 @@ class HST(VOSNetwork):
         self.decoder.start_by_copying(coarse, fine)
 
     def encode(self, frame: Tensor) -> Seen:
-        """RGB frames (B, 3, H, W) in [0, 1], of any size -> seen."""
+        """RGB frames (B, 3, H, W) in [0, 1], of any size -> seen. Raises InputError for another shape or type."""
+        if frame.dim() != 4 or frame.shape[1] != 3 or not frame.is_floating_point():
+            raise InputError(
+                f"frames of shape {tuple(frame.shape)} and type {frame.dtype} came; expected RGB (B, 3, H, W), float, "
+                "in [0, 1]"
+            )
         border = padding(frame.shape[-2:], self.stride)
         picture = self.normalise(F.pad(frame, border))
         pairs = [embed(part) for embed, part in zip(self.query, self.encoder(picture), strict=True)]
@@ -364,17 +392,19 @@ class HST(VOSNetwork):
     def read(self, seen: Seen, memory: Memory) -> tuple[Tensor, Seen]:
         """Log odds (B, 1+K, H, W) of background and objects, of softly aggregated probabilities; and seen.
 
-        H and W are those of the frame. Raises InputError when the memory is empty or of frames of another size.
+        H and W are those of the frame. Raises InputError when the memory is empty or of other B, H or W.
         """
         entries = memory.entries()
         if not entries:
             raise InputError("HST reads the frames before, but the memory is empty: memorize a frame with its masks.")
-        size = tuple(seen.picture.shape[-2:])
-        if others := {tuple(entry.picture.shape[-2:]) for entry in entries} - {size}:
-            raise InputError(f"the memory has frames of {others} pixels, this one {size}: resize it, or start anew")
-        k = entries[-1].masks.shape[1]
-        masks = torch.stack([F.pad(e.masks, (0, 0, 0, 0, 0, k - e.masks.shape[1])) for e in entries], dim=2)
-        present = torch.stack([F.pad(e.present, (0, k - e.present.shape[1])) for e in entries]).any(dim=0)
+        wanted = unpadded(seen)
+        if strangers := {unpadded(entry) for entry in entries} - {wanted}:
+            raise InputError(
+                f"frames (B, H, W) of {strangers} are in memory, one of {wanted} reads it: resize it, or start anew"
+            )
+        objects = max(e.masks.shape[1] for e in entries)
+        masks = torch.stack([F.pad(e.masks, (0, 0, 0, 0, 0, objects - e.masks.shape[1])) for e in entries], dim=2)
+        present = torch.stack([F.pad(e.present, (0, objects - e.present.shape[1])) for e in entries]).any(dim=0)
         present[0, 0] |= not present.any()  # somebody has to ask
         clip, own = present.nonzero(as_tuple=True)  # a row for each object that there is
 
@@ -386,25 +416,31 @@ class HST(VOSNetwork):
             f"object{o + 1}" if len(present) == 1 else f"clip{c}/object{o + 1}" for c, o in zip(clip, own, strict=True)
         ]
         config = self.config
-        told = memory_read(
+        *fine, coarse = memory_read(
             *now, *past, config.top_k, config.scale, config.chunk, config.reads, [e.frame for e in entries], names
         )
-        odds = merge_answers(self.decoder(told[-1], told[:-1]), size, present)
+        odds = merge_answers(self.decoder(coarse, fine), tuple(seen.picture.shape[-2:]), present)
         return crop(odds, seen.border), replace(seen, present=present)
 
     def memorize(self, seen: Seen, masks: Tensor) -> HSTEntry:
         """What the frame becomes as memory; masks (B, 1+K, H, W) in [0, 1], background first, may be soft.
 
-        Raises InputError without objects, and for masks of another number or size than the frames.
+        An object is there if it was when the frame was read, or if its mask has a pixel. Raises InputError without
+        objects, and for masks of another type, number or size than the frames.
         """
-        wanted = len(seen.picture), *crop(seen.picture, seen.border).shape[-2:]
-        if masks.dim() != 4 or masks.shape[1] < 2 or (len(masks), *masks.shape[-2:]) != wanted:
+        wanted = unpadded(seen)
+        fits = masks.dim() == 4 and masks.shape[1] > 1 and (len(masks), *masks.shape[-2:]) == wanted
+        if not fits or not masks.is_floating_point():
             raise InputError(
-                f"masks of shape {tuple(masks.shape)} came for {wanted[0]} frames of {wanted[1:]} pixels; expected "
-                "(B, 1+K, H, W) of that number and size, background first, and at least one object"
+                f"masks of shape {tuple(masks.shape)} and type {masks.dtype} came for {wanted[0]} frames of "
+                f"{wanted[1:]} pixels; expected float (B, 1+K, H, W) of that number and size, background first, and at "
+                "least one object"
             )
-        present = masks[:, 1:].amax(dim=(2, 3)) > 0 if seen.present is None else seen.present
-        return HSTEntry(seen.picture, F.pad(masks[:, 1:], seen.border), present)
+        masks = masks[:, 1:]
+        present = masks.amax(dim=(2, 3)) > (0 if seen.present is None else 0.5)  # predictions give absent ones a little
+        if seen.present is not None:
+            present |= F.pad(seen.present, (0, present.shape[1] - seen.present.shape[1]))
+        return HSTEntry(seen.picture, F.pad(masks, seen.border), seen.border, present)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class Preset:
     network: type[VOSNetwork]
     config: Callable[[], Any]
     summary: str
-    published: float | None = None  # parameters in millions, as the paper or the released code has them
+    published: float | None = None  # millions of parameters, as paper or released code say (HST: of its Swins)
 
 
 PRESETS = {

@@ -194,7 +194,7 @@ class SSTLayer(nn.Module):
 
     def look(self, q: Tensor, k: Tensor, frames: tuple[int, ...]) -> None:
         """Record where the last frame looks."""
-        if wants_weights():
+        if wants_weights(self.name):
             weights, index = self.pattern.weights(q, k)
             weights = rearrange(weights, "(b h) n i -> b h n i", h=self.heads)
             record(weights, Place(self.name, tuple(k.shape[3:]), tuple(k.shape[2:]), frames, index))

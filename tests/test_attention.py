@@ -75,9 +75,9 @@ def test_nothing_is_recorded_outside_the_block():
     q, k, v = queries_keys_values()
     attend(q, k, v, PLACE)
     with record_attention() as maps:
-        assert wants_weights()
+        assert wants_weights(PLACE.name)
         attend(q, k, v, PLACE)
-    assert not wants_weights()
+    assert not wants_weights(PLACE.name)
     attend(q, k, v, PLACE)
     assert len(maps) == 1
 
@@ -96,6 +96,7 @@ def test_only_the_names_asked_for_are_kept():
     with record_attention(only="*/self") as maps:
         for name in ("block1/self", "block1/long_term", "block2/self"):
             attend(q, k, v, Place(name, (2, 3), (2, 2, 3), (0, 1)))
+        assert wants_weights("a", "block1/self") and not wants_weights("block1/long_term")
     assert [m.name for m in maps] == ["block1/self", "block2/self"]
 
 
@@ -108,13 +109,13 @@ def test_recording_nothing_is_an_error_that_says_why():
         record_attention(only="typo"),
     ):
         attend(q, k, v, PLACE)
-    assert not wants_weights()
+    assert not wants_weights(PLACE.name)
 
 
 def test_an_exception_inside_the_block_comes_through():
     with pytest.raises(ZeroDivisionError), record_attention():
         raise ZeroDivisionError
-    assert not wants_weights()
+    assert not wants_weights(PLACE.name)
 
 
 def test_find_takes_the_last_map_of_a_name_and_frame():

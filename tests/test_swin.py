@@ -117,12 +117,89 @@ def test_where_nothing_is_shifted_or_padded_all_of_a_window_may_look():
     assert who_may_look((2, 4, 4), (2, 4, 4), (1, 2, 2)).float().mean() == 1 / 8
 
 
+@torch.no_grad()
+def test_windows_run_in_the_fused_kernel_with_and_without_a_mask():
+    class Kernels(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            called.append(func)
+            return func(*args, **(kwargs or {}))
+
+    attention = timm.models.swin_transformer.WindowAttention(8, num_heads=2, window_size=4).eval()
+    table = torch.randn((2 * 2 - 1) * (2 * 4 - 1) ** 2, 2)
+    for shifted in (False, True):
+        called = []
+        with Kernels():
+            window_attention(torch.randn(2, 2, 8, 8, 8), attention, table, (2, 4, 4), shifted)
+        assert torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default in called
+
+
+@torch.no_grad()
+def test_a_frame_finds_the_masks_of_the_one_before_and_old_ones_go():
+    image = SwinMini().eval()
+    video = VideoSwin(image, frames=4).eval()
+
+    def see(times: int) -> int:
+        before = who_may_look.cache_info().misses
+        image(torch.rand(1, 3, 48, 80))
+        video(torch.rand(1, times, 3, 48, 80))
+        return who_may_look.cache_info().misses - before
+
+    assert see(times=3) > 0 == see(times=3)
+    for times in range(4, 10):
+        see(times)
+    assert who_may_look.cache_info().currsize <= 16 and see(times=3) > 0
+
+
 def test_features_of_each_stage():
     for kind, width in (("mini", 16), ("tiny", 96)):
         image = SWINS[kind]()
         with torch.inference_mode():
             shapes = [tuple(part.shape[1:]) for part in image.eval()(torch.rand(1, 3, 64, 96))]
         assert shapes == [(width * 2**i, 64 // s, 96 // s) for i, s in enumerate(image.strides)]
+
+
+def test_imagenet_weights_are_made_for_the_same_windows_and_channels():
+    for kind in set(SWINS.values()) - {SwinMini}:
+        with torch.device("meta"):
+            image = kind()
+        trained = timm.get_pretrained_cfg(kind.timm_name)
+        window = image.body.layers[0].blocks[0].attn.window_size[0]
+        assert trained.tag == "ms_in22k_ft_in1k" and trained.input_size[1] == 32 * window  # 7 for 224, 12 for 384
+        assert image.channels == tuple(stage.blocks[0].dim for stage in image.body.layers)
+
+
+def test_pretrained_weights_are_fetched_under_that_name(monkeypatch):
+    asked, make = [], timm.create_model
+
+    def fetch(name: str, pretrained: bool, **settings: object) -> nn.Module:
+        asked.append((name, pretrained))
+        body = make(name, pretrained=False, **settings)
+        body.patch_embed.proj.weight.data.fill_(0.5)
+        return body
+
+    image = SwinTiny()
+    monkeypatch.setattr(timm, "create_model", fetch)
+    image.load_imagenet()
+    assert asked == [("swin_tiny_patch4_window7_224.ms_in22k_ft_in1k", True)]
+    assert (image.body.patch_embed.proj.weight == 0.5).all()
+
+
+@pytest.mark.parametrize(
+    ("frames", "masks", "message"),
+    [
+        ((1, 0, 3, 32, 32), None, "T >= 1"),
+        ((1, 2, 3, 40, 32), None, "multiples of 16: pad them"),
+        ((1, 3, 32, 32), None, "expected"),
+        ((1, 2, 4, 32, 32), None, "expected"),
+        ((1, 2, 3, 32, 32), (1, 1, 32, 32), "masks of shape"),
+        ((1, 2, 3, 32, 32), (1, 2, 16, 16), "masks of shape"),
+    ],
+)
+def test_videos_and_masks_that_do_not_fit_are_refused(frames, masks, message):
+    video = VideoSwin(SwinMini(), frames=2)
+    for place in ("target", "others"):
+        with pytest.raises(InputError, match=message):
+            video(torch.zeros(frames), **({} if masks is None else {place: torch.zeros(masks)}))
 
 
 def test_nobody_has_trained_the_mini_swin_on_imagenet():

@@ -155,9 +155,13 @@ def explicit_attention() -> Iterator[None]:
         _explicit.reset(token)
 
 
-def wants_weights() -> bool:
-    """Whether attention has to build its weights: somebody records, or wants the explicit form."""
-    return _explicit.get() or _recording.get() is not None
+def wants_weights(*names: str) -> bool:
+    """Whether attention has to build the weights of these maps: somebody records one, or wants the explicit form."""
+    recording = _recording.get()
+    if recording is None:
+        return _explicit.get()
+    recording.names_met.update(names)
+    return _explicit.get() or any(fnmatch(name, recording.only) for name in names)
 
 
 def record(weights: Tensor, place: Place) -> None:
@@ -181,7 +185,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, place: Place, dropout: float = 0.0) 
     weights that are left out by chance.
     """
     d, wider = q.shape[-1], v.shape[-1] - q.shape[-1]
-    if not wants_weights():
+    if not wants_weights(place.name):
         if 0 < wider <= d:  # the fused kernel wants keys as wide as values; zeros change no score
             q, k = F.pad(q, (0, wider)), F.pad(k, (0, wider))
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=d**-0.5)

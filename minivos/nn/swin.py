@@ -4,8 +4,9 @@ Liu et al., "Swin Transformer", ICCV 2021; Liu et al., "Video Swin Transformer",
 
 A window is a small box of cells that look at each other; every second block shifts the boxes by half of their sides, so
 that news gets across their borders. An image is a video of one frame, so both networks run the same windows. The image
-network is timm's, with its weights; the video network is that one *inflated*: it has the same weights, and its position
-bias is repeated along time. Shown one frame, or the same frame again and again, it gives what the image network gives.
+network is timm's, with its weights; the video network is that one *inflated*: it starts with the same weights, its
+position bias repeated along time. Until it is trained, and without masks, it gives for one frame, and for the same
+frame again and again, what the image network gives.
 
 Where a grid does not fill whole windows it is padded, in space and time, and nobody looks at the padding.
 """
@@ -13,7 +14,7 @@ Where a grid does not fill whole windows it is padded, in space and time, and no
 from __future__ import annotations
 
 from copy import deepcopy
-from functools import cache
+from functools import cache, lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +40,7 @@ def from_windows(x: Tensor, window: Sides, grid: Sides) -> Tensor:
     return rearrange(x, "b (nt ny nx) (t y x) c -> b (nt t) (ny y) (nx x) c", nt=nt, ny=ny, t=t, y=y, x=x_)
 
 
-@cache
+@lru_cache(maxsize=16)  # what one frame needs: 2 kinds of block, 4 stages, 2 networks; a whole video's fill gigabytes
 @torch.inference_mode(False)  # what is kept serves in training, too
 def who_may_look(grid: Sides, window: Sides, shift: Sides) -> Tensor | None:
     """Which cells of a window may look at each other: bool (windows, cells, cells), or None where all may.
@@ -82,13 +83,15 @@ def window_attention(x: Tensor, part: WindowAttention, table: Tensor, sides: Sid
     x = F.pad(x, (0, 0, 0, x_, 0, y, 0, t))
     padded = tuple(x.shape[1:4])
     cells = in_windows(x.roll([-by for by in shift], (1, 2, 3)), window)
-    q, k, v = rearrange(part.qkv(cells), "b w n (three h c) -> three b w h n c", three=3, h=part.num_heads)
     bias = rearrange(table[offsets(window, sides).to(table.device)], "q k h -> h q k")
-    may = who_may_look(grid, window, shift)
+    may, parallel = who_may_look(grid, window, shift), "(b w) h n c"  # four axes, as the fused kernel wants them
     if may is not None:
-        bias = bias.masked_fill(~may[:, None].to(bias.device), -torch.inf)  # (windows, h, cells, cells)
-    found = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
-    found = from_windows(part.proj(rearrange(found, "b w h n c -> b w n (h c)")), window, padded)
+        bias = bias.masked_fill(~may[:, None].to(bias.device), -torch.inf).flatten(0, 1)  # (w h, cells, cells)
+        parallel = "b (w h) n c"
+    sizes = {"w": cells.shape[1], "h": part.num_heads}
+    q, k, v = rearrange(part.qkv(cells), f"b w n (three h c) -> three {parallel}", three=3, **sizes)
+    found = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None].to(q.dtype))
+    found = from_windows(part.proj(rearrange(found, f"{parallel} -> b w n (h c)", **sizes)), window, padded)
     return found.roll(shift, (1, 2, 3))[:, : grid[0], : grid[1], : grid[2]]
 
 
@@ -128,7 +131,6 @@ class ImageSwin(TimmEncoder):
 
     def __init__(self) -> None:
         super().__init__()
-        self.channels = tuple(stage.blocks[0].dim for stage in self.body.layers)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in self.channels)
 
     def cut(self, body: nn.Module) -> nn.Module:
@@ -153,33 +155,38 @@ class ImageSwin(TimmEncoder):
 
 
 class SwinTiny(ImageSwin):
-    """Swin-T: 96 channels in the first stage, windows of 7 x 7."""
+    """Swin-T: windows of 7 x 7. Its ImageNet weights, like those of the next three, saw 22,000 classes, then 1,000."""
 
-    timm_name = "swin_tiny_patch4_window7_224"
+    timm_name = "swin_tiny_patch4_window7_224.ms_in22k_ft_in1k"
+    channels = (96, 192, 384, 768)
 
 
 class SwinSmall(ImageSwin):
     """Swin-S: as Swin-T, with a deeper third stage."""
 
-    timm_name = "swin_small_patch4_window7_224"
+    timm_name = "swin_small_patch4_window7_224.ms_in22k_ft_in1k"
+    channels = (96, 192, 384, 768)
 
 
 class SwinBase(ImageSwin):
-    """Swin-B: 128 channels in the first stage, windows of 12 x 12."""
+    """Swin-B: as deep as Swin-S, windows of 12 x 12."""
 
-    timm_name = "swin_base_patch4_window12_384"
+    timm_name = "swin_base_patch4_window12_384.ms_in22k_ft_in1k"
+    channels = (128, 256, 512, 1024)
 
 
 class SwinLarge(ImageSwin):
-    """Swin-L: 192 channels in the first stage, windows of 12 x 12."""
+    """Swin-L: as Swin-B, with more channels."""
 
-    timm_name = "swin_large_patch4_window12_384"
+    timm_name = "swin_large_patch4_window12_384.ms_in22k_ft_in1k"
+    channels = (192, 384, 768, 1536)
 
 
 class SwinMini(ImageSwin):
-    """A small Swin that a laptop can train from scratch: 16 channels in the first stage, patches of 2 x 2 pixels."""
+    """A small Swin that a laptop can train from scratch, with patches of 2 x 2 pixels and windows of 4 x 4 cells."""
 
     timm_name = "swin_tiny_patch4_window7_224"
+    channels = (16, 32, 64, 128)
     timm_settings = ImageSwin.timm_settings | {
         "patch_size": 2, "embed_dim": 16, "depths": (1, 1, 2, 1), "num_heads": (1, 2, 4, 8), "window_size": 4,
         "mlp_ratio": 2.0,
@@ -206,7 +213,7 @@ class VideoSwin(nn.Module):
         super().__init__()
         body = image.body
         self.patch_embed, self.norms = deepcopy(body.patch_embed), deepcopy(image.norms)
-        width, patch = image.channels[0], image.strides[0]
+        width, patch, self.stride = image.channels[0], image.strides[0], image.strides[-1]
         self.embed_target, self.embed_others = (nn.Conv2d(1, width, patch, patch, bias=False) for _ in range(2))
         self.merge = nn.ModuleList(deepcopy(stage.downsample) for stage in body.layers)
         self.stages = nn.ModuleList(
@@ -215,7 +222,11 @@ class VideoSwin(nn.Module):
 
     def forward(self, frames: Tensor, target: Tensor | None = None, others: Tensor | None = None) -> list[Tensor]:
         """Normalised frames (B, T, 3, H, W), masks of one object and of all others (B, T, H, W) in [0, 1], or none ->
-        features (B, C_i, T, H_i, W_i), finest first. H and W are multiples of the coarsest stride."""
+        features (B, C_i, T, H_i, W_i), finest first.
+
+        Raises InputError without frames, and unless H and W are multiples of the coarsest stride and those of masks.
+        """
+        self.check(frames, target, others)
         times = frames.shape[1]
         x = self.patch_embed.proj(rearrange(frames, "b t c y x -> (b t) c y x"))
         for embed, masks in ((self.embed_target, target), (self.embed_others, others)):
@@ -227,3 +238,15 @@ class VideoSwin(nn.Module):
             features.append(rearrange(norm(x), "b t y x c -> b c t y x"))
             x = rearrange(x, "b t y x c -> (b t) y x c")
         return features
+
+    def check(self, frames: Tensor, *masks: Tensor | None) -> None:
+        """InputError unless `forward` can work with this."""
+        fits = frames.dim() == 5 and frames.shape[2] == 3 and frames.numel() > 0
+        if not fits or any(side % self.stride for side in frames.shape[3:]):
+            raise InputError(
+                f"frames of shape {tuple(frames.shape)} came; expected (B, T, 3, H, W) with T >= 1, and H and W "
+                f"multiples of {self.stride}: pad them"
+            )
+        wanted = frames[:, :, 0].shape
+        if wrong := [tuple(part.shape) for part in masks if part is not None and part.shape != wanted]:
+            raise InputError(f"masks of shape {wrong[0]} came; expected (B, T, H, W) of the frames, {tuple(wanted)}")

@@ -43,9 +43,9 @@ from torch import Tensor, nn
 from minivos.errors import InputError, check_rules, check_settings
 from minivos.nn.attention import Place, record, wants_weights
 from minivos.nn.decoders import RefineDecoder
-from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
+from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork, check_memory
 from minivos.nn.swin import SWINS, VideoSwin
-from minivos.video.masks import crop, merge_answers, padding
+from minivos.video.masks import check_masks, crop, merge_answers, pad_objects, padding, who_is_there
 
 log = logging.getLogger(__name__)
 
@@ -290,6 +290,7 @@ class Seen:
     keys: list[Tensor]  # (B, C_i, H_i, W_i), finest first
     values: list[Tensor]
     border: tuple[int, int, int, int]  # pixels of padding: left, right, above, below
+    size: tuple[int, int, int]  # B, H, W of the frames as they came
     present: Tensor | None = None  # (B, K) bool, the objects that each clip has, once the frame has been read
 
 
@@ -299,13 +300,8 @@ class HSTEntry(Entry):
 
     picture: Tensor  # (B, 3, H, W), normalised and padded
     masks: Tensor  # (B, K, H, W) in [0, 1], padded
-    border: tuple[int, int, int, int]  # pixels of padding, as in `Seen`
+    size: tuple[int, int, int]  # B, H, W of the frames as they came
     present: Tensor  # (B, K) bool
-
-
-def unpadded(frames: Seen | HSTEntry) -> tuple[int, ...]:
-    """(B, H, W) of frames as they came."""
-    return tuple(crop(frames.picture[:, 0], frames.border).shape)
 
 
 class HST(VOSNetwork):
@@ -378,16 +374,12 @@ class HST(VOSNetwork):
         self.decoder.start_by_copying(coarse, fine)
 
     def encode(self, frame: Tensor) -> Seen:
-        """RGB frames (B, 3, H, W) in [0, 1], of any size -> seen. Raises InputError for another shape or type."""
-        if frame.dim() != 4 or frame.shape[1] != 3 or not frame.is_floating_point():
-            raise InputError(
-                f"frames of shape {tuple(frame.shape)} and type {frame.dtype} came; expected RGB (B, 3, H, W), float, "
-                "in [0, 1]"
-            )
+        """RGB frames (B, 3, H, W) in [0, 1], of any size -> seen."""
         border = padding(frame.shape[-2:], self.stride)
         picture = self.normalise(F.pad(frame, border))
         pairs = [embed(part) for embed, part in zip(self.query, self.encoder(picture), strict=True)]
-        return Seen(picture, *(list(parts) for parts in zip(*pairs, strict=True)), border)
+        size = len(frame), *frame.shape[-2:]
+        return Seen(picture, *(list(parts) for parts in zip(*pairs, strict=True)), border, size)
 
     def read(self, seen: Seen, memory: Memory) -> tuple[Tensor, Seen]:
         """Log odds (B, 1+K, H, W) of background and objects, of softly aggregated probabilities; and seen.
@@ -395,16 +387,10 @@ class HST(VOSNetwork):
         H and W are those of the frame. Raises InputError when the memory is empty or of other B, H or W.
         """
         entries = memory.entries()
-        if not entries:
-            raise InputError("HST reads the frames before, but the memory is empty: memorize a frame with its masks.")
-        wanted = unpadded(seen)
-        if strangers := {unpadded(entry) for entry in entries} - {wanted}:
-            raise InputError(
-                f"frames (B, H, W) of {strangers} are in memory, one of {wanted} reads it: resize it, or start anew"
-            )
-        objects = max(e.masks.shape[1] for e in entries)
-        masks = torch.stack([F.pad(e.masks, (0, 0, 0, 0, 0, objects - e.masks.shape[1])) for e in entries], dim=2)
-        present = torch.stack([F.pad(e.present, (0, objects - e.present.shape[1])) for e in entries]).any(dim=0)
+        check_memory([entry.size for entry in entries], seen.size)
+        objects = max(entry.masks.shape[1] for entry in entries)
+        masks = torch.stack([pad_objects(entry.masks, objects) for entry in entries], dim=2)
+        present = torch.stack([pad_objects(entry.present, objects) for entry in entries]).any(dim=0)
         present[0, 0] |= not present.any()  # somebody has to ask
         clip, own = present.nonzero(as_tuple=True)  # a row for each object that there is
 
@@ -428,19 +414,10 @@ class HST(VOSNetwork):
         An object is there if it was when the frame was read, or if its mask has a pixel. Raises InputError without
         objects, and for masks of another type, number or size than the frames.
         """
-        wanted = unpadded(seen)
-        fits = masks.dim() == 4 and masks.shape[1] > 1 and (len(masks), *masks.shape[-2:]) == wanted
-        if not fits or not masks.is_floating_point():
-            raise InputError(
-                f"masks of shape {tuple(masks.shape)} and type {masks.dtype} came for {wanted[0]} frames of "
-                f"{wanted[1:]} pixels; expected float (B, 1+K, H, W) of that number and size, background first, and at "
-                "least one object"
-            )
+        check_masks(masks, seen.size)
         masks = masks[:, 1:]
-        present = masks.amax(dim=(2, 3)) > (0 if seen.present is None else 0.5)  # predictions give absent ones a little
-        if seen.present is not None:
-            present |= F.pad(seen.present, (0, present.shape[1] - seen.present.shape[1]))
-        return HSTEntry(seen.picture, F.pad(masks, seen.border), seen.border, present)
+        there = who_is_there(masks, seen.present)
+        return HSTEntry(seen.picture, F.pad(masks, seen.border), seen.size, there)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,9 @@ PRESETS = {
     "hst_mini": Preset(HST, HSTConfig.mini, "HST with a Swin of 16 to 128 channels; learns on a laptop"),
     "hst_t": Preset(HST, partial(HSTConfig.published, "tiny"), "HST-T: Swin-T for images and video"),
     "hst_s": Preset(HST, partial(HSTConfig.published, "small"), "HST-S: Swin-S for images and video"),
-    "hst_b": Preset(HST, partial(HSTConfig.published, "base"), "HST-B: Swin-B for images and video", 193.6),
+    "hst_b": Preset(
+        HST, partial(HSTConfig.published, "base"), "HST-B: two Swin-B; the published number is theirs", 193.6
+    ),
     "hst_l": Preset(HST, partial(HSTConfig.published, "large"), "HST-L: Swin-L for images and video"),
 }
 

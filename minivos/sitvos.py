@@ -41,8 +41,8 @@ from minivos.errors import InputError, check_rules, check_settings
 from minivos.nn.attention import Place, at_frame, attend, current_frame
 from minivos.nn.decoders import RefineDecoder
 from minivos.nn.encoders import ENCODERS, MASK_ENCODERS
-from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
-from minivos.video.masks import crop, merge_answers, padding
+from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork, check_memory
+from minivos.video.masks import check_masks, crop, merge_answers, pad_objects, padding, who_is_there
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,9 @@ class SITVOSConfig:
             f"every={self.every} beside spread={self.spread}: one of them must be 0": 0 in (self.every, self.spread),
             f"dropout={self.dropout} must be in [0, 1)": 0 <= self.dropout < 1,
             f"encoder={self.encoder!r} must be one of {', '.join(MASK_ENCODERS)}": self.encoder in MASK_ENCODERS,
+            f"encoder={self.encoder!r} cannot start by copying, only tiny can": (
+                not self.copy_at_start or self.encoder == "tiny"
+            ),
         })  # fmt: skip
 
     @classmethod
@@ -190,6 +193,7 @@ class Seen:
 
     features: list[Tensor]  # of the backbone, finest scale first
     border: tuple[int, int, int, int]  # pixels of padding: left, right, top, bottom
+    size: tuple[int, int, int]  # B, H, W of the frames as they came
     present: Tensor | None = None  # (B, K) bool, the objects that each clip has, once the frame has been read
 
 
@@ -199,6 +203,7 @@ class SITVOSEntry(Entry):
 
     cells: Tensor  # M_ori (B, C, H, W), the same for all objects
     marks: Tensor  # M_E (B, K, C, H, W), what the mask encoder says of each object
+    size: tuple[int, int, int]  # B, H, W of the frames as they came
     present: Tensor  # (B, K) bool, the objects that each clip has: those of a shorter list are made up
 
 
@@ -266,27 +271,24 @@ class SITVOS(VOSNetwork):
     def encode(self, frame: Tensor) -> Seen:
         """RGB frames (B, 3, H, W) in [0, 1], of any size -> seen."""
         border = padding(frame.shape[-2:], self.stride)
-        return Seen(self.encoder(self.normalise(F.pad(frame, border))), border)
+        return Seen(self.encoder(self.normalise(F.pad(frame, border))), border, (len(frame), *frame.shape[-2:]))
 
     def read(self, seen: Seen, memory: Memory) -> tuple[Tensor, Seen]:
         """Log odds (B, 1+K, H, W) of background and objects, of softly aggregated probabilities; and seen.
 
-        H and W are those of the frame. Raises InputError when the memory is empty.
+        H and W are those of the frame. Raises InputError when the memory is empty or of other B, H or W.
         """
         entries = memory.entries()
-        if not entries:
-            raise InputError(
-                "SITVOS reads the frames before, but the memory is empty: memorize a frame with its masks first."
-            )
+        check_memory([entry.size for entry in entries], seen.size)
         cells = torch.stack([entry.cells for entry in entries], dim=1)  # (B, T, C, H, W)
-        grid, k = cells.shape[-2:], entries[-1].marks.shape[1]
-        marks = torch.stack([self.marks_of(entry, k) for entry in entries], dim=2)  # (B, K, T, C, H, W)
+        grid, objects = cells.shape[-2:], max(entry.marks.shape[1] for entry in entries)
+        marks = torch.stack([self.marks_of(entry, objects) for entry in entries], dim=2)  # (B, K, T, C, H, W)
         marked = rearrange(marks * cells[:, None], "b k t c y x -> b k t (y x) c")  # M_x
         frames = tuple(entry.frame for entry in entries)
         past = Tokens(rearrange(cells, "b t c y x -> b 1 t (y x) c"), tuple(grid), frames)
         query = self.embed_query(seen.features[-1])
         now = Tokens(rearrange(query, "b c y x -> b 1 1 (y x) c"), tuple(grid), (current_frame(),))
-        present = torch.stack([F.pad(entry.present, (0, k - entry.present.shape[1])) for entry in entries]).any(dim=0)
+        present = torch.stack([pad_objects(entry.present, objects) for entry in entries]).any(dim=0)
         seen = replace(seen, present=present)
         return self.decode(seen, self.transformer(past, now, marked)), seen
 
@@ -301,19 +303,13 @@ class SITVOS(VOSNetwork):
     def memorize(self, seen: Seen, masks: Tensor) -> SITVOSEntry:
         """What the frame becomes as memory; masks (B, 1+K, H, W) in [0, 1], background first, may be soft.
 
-        Raises InputError without objects, and for masks of another size than the frame.
+        An object is there if it was when the frame was read, or if its mask has a pixel. Raises InputError without
+        objects, and for masks of another type, number or size than the frames.
         """
-        height, width = (side * self.stride for side in seen.features[-1].shape[-2:])
-        left, right, top, bottom = seen.border
-        size = height - top - bottom, width - left - right
-        if masks.shape[1] < 2 or masks.shape[-2:] != size:
-            raise InputError(
-                f"masks of shape {tuple(masks.shape)} came for a frame of {size} pixels; expected (B, 1+K, H, W) of "
-                "that size, background first, and at least one object"
-            )
-        marks = self.mark(F.pad(masks[:, 1:], seen.border))
-        present = masks[:, 1:].amax(dim=(2, 3)) > 0 if seen.present is None else seen.present
-        return SITVOSEntry(self.embed_memory(seen.features[-1]), marks, present)
+        check_masks(masks, seen.size)
+        masks = masks[:, 1:]
+        marks, there = self.mark(F.pad(masks, seen.border)), who_is_there(masks, seen.present)
+        return SITVOSEntry(self.embed_memory(seen.features[-1]), marks, seen.size, there)
 
     def mark(self, masks: Tensor) -> Tensor:
         """M_E, what the mask encoder says of each object: (B, K, H, W) in pixels -> (B, K, C, H, W) in cells."""

@@ -255,7 +255,7 @@ class SST(VOSNetwork):
             raise InputError(
                 "SST reads the frames before, but the memory is empty: memorize a frame with its masks first."
             )
-        entries, objects = memory.kept, memory.kept[-1].objects
+        entries, objects = memory.kept, max(entry.objects for entry in memory.kept)
         frames = (*(entry.frame for entry in entries), entries[-1].frame + 1)
         cells = torch.stack([*(entry.cells for entry in entries), seen.cells], dim=1)  # (B, T, H, W, C)
         unknown = torch.full_like(entries[-1].labels, -1)

@@ -430,7 +430,7 @@ def test_inputs_that_do_not_fit_are_refused():
     seen = network.encode(frames[:, 0])
     one = masks[:, 0]
     for wrong in (one[:, :1], one[:, :, :-1], one[..., 1:], one.repeat(2, 1, 1, 1), one[0], one.long()):
-        with pytest.raises(InputError, match="for 1 frames of"):
+        with pytest.raises(InputError, match=r"for frames of \(B,H,W\) = \(1, 32, 48\)"):
             network.memorize(seen, wrong)
     for wrong in (frames, frames[0, 0], frames[:, 0, :2], (255 * frames[:, 0]).byte()):
         with pytest.raises(InputError, match=r"expected RGB \(B, 3, H, W\)"):

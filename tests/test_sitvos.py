@@ -478,12 +478,35 @@ def test_fixed_numbers_of_frames():
 @torch.no_grad()
 def test_masks_and_memories_that_do_not_fit_are_refused():
     network, (frames, masks) = seeded(), clip_of(1)
-    seen = network.encode(frames[:, 0])
-    for wrong in (masks[:, 0, :1], masks[:, 0, :, :-1], masks[:, 0, :, :, 1:]):
-        with pytest.raises(InputError, match="for a frame of"):
+    seen, one = network.encode(frames[:, 0]), masks[:, 0]
+    for wrong in (one[:, :1], one[:, :, :-1], one[..., 1:], one.repeat(2, 1, 1, 1), one[0], one.long()):
+        with pytest.raises(InputError, match=r"for frames of \(B,H,W\) = \(1, 40, 56\)"):
             network.memorize(seen, wrong)
     with pytest.raises(InputError, match="memory is empty"):
         network.read(seen, Memory(Schedule()))
+    for wrong in (frames, frames[0, 0], frames[:, 0, :2], (255 * frames[:, 0]).byte()):
+        with pytest.raises(InputError, match=r"expected RGB \(B, 3, H, W\)"):
+            network.encode(wrong)
+    fewer_rows, two = frames[:, 0, :, 1:], frames[:, 0].repeat(2, 1, 1, 1)
+    assert network.encode(fewer_rows).features[-1].shape == seen.features[-1].shape  # once padded
+    for other in (frames[:, 0, :, :16, :16], fewer_rows, two):
+        with pytest.raises(InputError, match="resize the frame, or start anew"):
+            network.read(network.encode(other), filled_memory(network, frames, masks))
+
+
+@torch.no_grad()
+def test_objects_may_come_later_and_earlier_entries_may_have_more():
+    network, (frames, masks) = seeded(), clip_of(2)
+    alone = torch.cat([masks[:, 0, :1] + masks[:, 0, 2:], masks[:, 0, 1:2]], dim=1)
+    memory = Memory(network.schedule_in_training)
+    memory.add(network.memorize(network.encode(frames[:, 0]), masks[:, 0]), 0, reference=True)
+    memory.add(network.memorize(network.encode(frames[:, 1]), alone), 1, reference=True)
+    odds, seen = network.read(network.encode(frames[:, 2]), memory)
+    assert odds.shape[1] == 3 and seen.present.tolist() == [[True, True]]
+    more = clip_of(3)[1][:, 2]
+    assert network.memorize(seen, more).present.tolist() == [[True, True, True]]
+    more[:, 3] *= 1e-7  # as softly predicted masks of an absent object
+    assert network.memorize(seen, more).present.tolist() == [[True, True, False]]
 
 
 @pytest.mark.parametrize(
@@ -495,6 +518,7 @@ def test_masks_and_memories_that_do_not_fit_are_refused():
         ({"dropout": "0.1"}, "dropout='0.1' came; give a number"),
         ({"fim": "no"}, "fim='no' came; give True or False"),
         ({"encoder": "vgg"}, "encoder='vgg' must be one of"),
+        ({"encoder": "resnet50"}, "encoder='resnet50' cannot start by copying"),
         ({"encoder": "swin_b"}, "encoder='swin_b' must be one of"),
         ({"encoder": ["tiny"]}, "encoder=.'tiny'. came; give a name"),
         ({"spread": -1}, "spread=-1 came; give a whole number, 0 or more"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from minivos.errors import check_rules, check_settings
+from minivos.errors import InputError, check_rules, check_settings
 
 
 class VOSNetwork(nn.Module):
@@ -39,7 +40,15 @@ class VOSNetwork(nn.Module):
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
 
     def normalise(self, frame: Tensor) -> Tensor:
-        """RGB in [0, 1] (B, 3, H, W) as image encoders expect it: by mean and deviation of ImageNet's pictures."""
+        """RGB in [0, 1] (B, 3, H, W) as image encoders expect it: by mean and deviation of ImageNet's pictures.
+
+        Raises InputError for another shape or type.
+        """
+        if frame.dim() != 4 or frame.shape[1] != 3 or not frame.is_floating_point():
+            raise InputError(
+                f"frames of shape {tuple(frame.shape)} and type {frame.dtype} came; expected RGB (B, 3, H, W), float, "
+                "in [0, 1]"
+            )
         return (frame - self.mean) / self.std
 
     def load_imagenet(self) -> None:
@@ -188,3 +197,14 @@ class Memory:
 
     def __len__(self) -> int:
         return len(self.entries())
+
+
+def check_memory(sizes: Sequence[tuple[int, int, int]], size: tuple[int, int, int]) -> None:
+    """InputError unless something is remembered, and all of it of frames of size (B, H, W)."""
+    if not sizes:
+        raise InputError("The memory is empty, there is nothing to read: memorize a frame with its masks first.")
+    if others := set(sizes) - {size}:
+        raise InputError(
+            f"The memory holds frames of (B, H, W) = {', '.join(map(str, others))}, but one of {size} reads it: resize "
+            "the frame, or start anew."
+        )

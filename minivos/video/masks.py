@@ -106,6 +106,32 @@ def crop(x: torch.Tensor, border: tuple[int, int, int, int]) -> torch.Tensor:
     return F.pad(x, [-side for side in border])
 
 
+def check_masks(masks: torch.Tensor, size: tuple[int, int, int]) -> None:
+    """InputError unless masks are float (B,1+K,H,W), with an object, for frames of size (B,H,W)."""
+    fits = masks.dim() == 4 and masks.shape[1] > 1 and (len(masks), *masks.shape[-2:]) == size
+    if not fits or not masks.is_floating_point():
+        raise InputError(
+            f"masks of shape {tuple(masks.shape)} and type {masks.dtype} came for frames of (B,H,W) = {size}; expected "
+            "float (B,1+K,H,W) of that number and size, background first, and at least one object"
+        )
+
+
+def who_is_there(masks: torch.Tensor, before: torch.Tensor | None = None) -> torch.Tensor:
+    """Which objects each clip has, bool (B,K), by masks (B,K,H,W), and by what was there `before`, if it was read.
+
+    Predicted masks give absent objects a little; so once a frame was read, a new object must have more than half of a
+    pixel.
+    """
+    there = masks.amax(dim=(2, 3)) > (0 if before is None else 0.5)
+    return there if before is None else there | pad_objects(before, there.shape[1])
+
+
+def pad_objects(x: torch.Tensor, objects: int) -> torch.Tensor:
+    """(B, K, ...) -> (B, objects, ...): nothing for those that are not there yet."""
+    more = x.new_zeros(len(x), objects - x.shape[1], *x.shape[2:])
+    return torch.cat([x, more], dim=1)
+
+
 def merge_groups(groups: Sequence[torch.Tensor]) -> torch.Tensor:
     """Merge groups of objects, each (B,1+K,H,W) with background first, into one (B,1+sum of K,H,W) that sums to one.
 

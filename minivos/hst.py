@@ -64,14 +64,15 @@ class HSTConfig:
     scale: bool = True  # divide scores by the root of their channels (paper: not written, as usual elsewhere)
     decoder_width: int = 128  # channels inside the decoder (paper: not given)
     every: int = 8  # keep every n-th frame, beside first and previous (paper: 8); 0: none
+    memory_size: int = 32  # keep at most so many frames, beside the previous (paper: no bound)
     short_side: int | None = None  # pixels, of the frames it works on; None: of the video (paper: 480)
     chunk: int = 16  # coarse cells that read at once: more need more memory
     copy_at_start: bool = False  # initialise so that the untrained network copies masks to what looks alike (ours)
 
     def __post_init__(self) -> None:
         check_settings(
-            self, time_window=1, top_k=1, reads=1, key_share=1, value_share=1, decoder_width=2, every=0, short_side=1,
-            chunk=1,
+            self, time_window=1, top_k=1, reads=1, key_share=1, value_share=1, decoder_width=2, every=0, memory_size=1,
+            short_side=1, chunk=1,
         )  # fmt: skip
         check_rules({
             f"swin={self.swin!r} must be one of {', '.join(SWINS)}": self.swin in SWINS,
@@ -98,7 +99,7 @@ class HSTConfig:
     def mini(cls) -> HSTConfig:
         """A network that learns on a laptop."""
         return cls(
-            swin="mini", time_window=4, top_k=8, key_share=4, decoder_width=24, short_side=128, chunk=64,
+            swin="mini", time_window=4, top_k=8, key_share=4, decoder_width=24, memory_size=8, short_side=128, chunk=64,
             copy_at_start=True,
         )  # fmt: skip
 
@@ -316,7 +317,7 @@ class HST(VOSNetwork):
         self.video = VideoSwin(self.encoder, config.time_window)
         channels, self.stride = self.encoder.channels, self.encoder.strides[-1]
         self.sizing = Sizing(1, config.short_side)  # any size: `encode` pads
-        self.schedule = Schedule(every=config.every)
+        self.schedule = Schedule(every=config.every, at_most=config.memory_size)
         self.schedule_in_training = Schedule()
         self.query, self.memory = (nn.ModuleList(KeysValues(c, config) for c in channels) for _ in range(2))
         *fine, coarse = (2 * (c // config.value_share) for c in channels)

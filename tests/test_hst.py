@@ -18,7 +18,7 @@ from minivos import Clip, create_model, propagate, record_attention
 from minivos.errors import InputError
 from minivos.hst import HST, HSTConfig, memory_read
 from minivos.nn.decoders import RefineDecoder
-from minivos.nn.network import Memory
+from minivos.nn.network import Entry, Memory
 from minivos.nn.swin import SwinMini
 from minivos.video.masks import one_hot
 from minivos.video.metrics import region_similarity
@@ -424,6 +424,15 @@ def test_presets_have_the_paper_s_sizes():
     assert sum(p.numel() for p in create_model("hst_mini").parameters()) < 1_200_000
 
 
+def test_a_long_video_fills_its_memory_and_no_more():
+    network = create_model("hst_mini", memory_size=3, every=2)
+    memory = Memory(network.schedule)
+    for t in range(20):
+        memory.add(Entry(), t, reference=t == 0)
+    assert [entry.frame for entry in memory.entries()] == [0, 16, 18, 19]
+    assert create_model("hst_mini").schedule.at_most == 8
+
+
 @torch.no_grad()
 def test_inputs_that_do_not_fit_are_refused():
     network, (frames, masks) = seeded(), clip_of(1)
@@ -440,7 +449,7 @@ def test_inputs_that_do_not_fit_are_refused():
     small, fewer_rows, two = frames[:, 0, :, :16, :16], frames[:, 0, :, 1:], frames[:, 0].repeat(2, 1, 1, 1)
     assert network.encode(fewer_rows).picture.shape == seen.picture.shape  # once padded
     for other in (small, fewer_rows, two):
-        with pytest.raises(InputError, match="resize it"):
+        with pytest.raises(InputError, match="resize the frame, or start anew"):
             network.read(network.encode(other), filled_memory(network, frames, masks))
 
 

@@ -133,7 +133,7 @@ def train_command(
     ] = None,
     recipe_name: Annotated[
         str,
-        typer.Option("--recipe", help="small (for a laptop), or a stage of a paper: [sitvos_]stills, [sitvos_]video"),
+        typer.Option("--recipe", help="small (for a laptop), or a stage of a paper: " + ", ".join([*RECIPES][1:])),
     ] = "small",
     data: Annotated[
         list[Path] | None,

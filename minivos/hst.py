@@ -3,15 +3,16 @@
 Yoo, Lee and Jung, "Hierarchical Spatiotemporal Transformers for Video Object Segmentation", 2023.
 
 The current frame goes through an image Swin; the past frames go, together and with their masks, through a video Swin.
-Both give features at four scales, and at each scale the frame reads the past. A dense read at the finest scale would
-compare every fine cell with every fine cell of all frames. HST reads densely at the coarsest scale only; finer cells
+Both give features at four stages, and at each stage the frame reads the past. A dense read at the finest scale would
+compare every fine cell with every fine cell of all frames. HST reads densely at the coarsest stage only; finer cells
 look no further than under the k coarse cells that their own coarse cell liked best.
 
     nn/swin.py        image Swin, and the video Swin inflated from it       Sec. III-A and III-B
     HSTConfig         sizes and presets                                     Sec. III-D and IV-A
     KeysValues        what is compared, and what is handed over             Sec. III-C
     memory_read       dense at stage 4, top-k at stages 3, 2 and 1          Sec. III-C, Eq. 1 to 5
-    HST               encode, read, decode, memorize                        Fig. 2, Sec. III-C
+    Stage             one stage: its best cells, its read, its maps         Sec. III-C
+    HST               encode, read, memorize                                Fig. 2, Sec. III-C
 
 The authors released no code. What the paper leaves open is chosen here; where that is a setting, `HSTConfig` says so.
 Each stage of a Swin ends in a layer norm. Windows are padded where they do not fit, unseen. RGB, the object's mask and
@@ -23,8 +24,9 @@ read hand zeros to the decoder beside their query value.
 `hst_mini` is the same with a small Swin that learns from scratch, and an initialisation of our own, with which the
 untrained network roughly copies masks to what looks alike.
 
-Letters: B batch, K objects, T frames in memory, C channels, H_i x W_i grid of stage i = 1..4, finest first, f = 8, 4, 2
-or 1 the side of a coarse cell in cells of stage i. Lists over stages are finest first.
+Letters: B batch (in `memory_read`: one sample for each object of each clip), K objects, T frames in memory, C channels,
+H_i x W_i grid of stage i = 1..4, finest first, f = 8, 4, 2 or 1 the side of a coarse cell in cells of stage i. Lists
+over stages are finest first.
 """
 
 from __future__ import annotations
@@ -338,9 +340,9 @@ class HST(VOSNetwork):
     def start_by_copying(self) -> None:
         """Initialise so that a cell takes over the mask from memory cells that look like it.
 
-        In both Swins two channels carry the mask past everything, as it is and negated, in the image Swin nothing. In
-        the others a cell keeps a rotated copy of its pixels, by which query and memory find each other. The numbers
-        were found by trial.
+        Two channels are set aside in both Swins: in the video Swin they carry the mask past everything, as it is and
+        negated; in the image Swin they stay zero. In the others a cell keeps a rotated copy of its pixels, by which
+        query and memory find each other. The numbers were found by trial.
         """
         own, sign = slice(2), torch.tensor([1.0, -1.0])
         with torch.no_grad():

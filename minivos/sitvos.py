@@ -12,11 +12,12 @@ lets memory and query take from each other, in both directions, before the query
     SelfAttention           frames look at themselves                                   Fig. 2
     FeatureInteraction      memory takes from query, query from memory                  Fig. 3, Eq. 3 and 4
     InteractiveTransformer  both self-attentions, the interaction, the last read        Fig. 2, Eq. 2
-    SITVOS                  encode, read, memorize                                      Fig. 2
+    SITVOS                  encode, read, decode, memorize                              Fig. 2
 
-An object enters at one place only: the values M_x of Eq. 4, memory cells times what the mask encoder says of them. All
-before that is the same for every object and is computed once per frame: both self-attentions, the weights of Eq. 4 and
-the whole of Eq. 3. The last read and the decoder run per object, and soft aggregation merges the answers.
+An object enters at one place only: the values M_x of Eq. 4 (`marked`), memory cells times M_E (`marks`), what the mask
+encoder says of them. All before that is the same for every object and is computed once per frame: both self-attentions,
+the weights of Eq. 4 and the whole of Eq. 3. The last read and the decoder run per object, and soft aggregation merges
+the answers.
 
 Paper and released code differ; the defaults are the code's, `SITVOSConfig.paper()` is to the letter of the paper, and a
 comment at each field says so. What the network without interaction feeds to the last read is not said; here the values
@@ -57,7 +58,7 @@ class SITVOSConfig:
     share_norm: bool = True  # the cross-attentions share one layer norm (paper: not said)
     skip_query: bool = True  # the decoder gets the embedded query beside what it has read (paper: not mentioned)
     context: int = 512  # channels that the transformer gives to the decoder (paper: not given)
-    fim: bool = True  # feature interaction, Eq. 3 and 4; without it the query reads M_x at once (paper: Table 3)
+    fim: bool = True  # feature interaction module, Eq. 3 and 4; without it the query reads M_x at once (paper: Table 3)
     dropout: float = 0.01  # of attention weights, in training (paper: not mentioned)
     decoder_width: int = 256  # channels inside the decoder (code: 256)
     every: int = 12  # keep every n-th frame (paper: one row of Table 4); 0: none
@@ -179,8 +180,8 @@ class InteractiveTransformer(nn.Module):
         past, now = self.memory_self(memory), self.query_self(query)
         if self.interaction:
             past, now = self.interaction(past, now, marked)
-            marked = past.cells
-        found = self.last_read(now, past, marked) + now.cells
+        values = past.cells if self.interaction else marked
+        found = self.last_read(now, past, values) + now.cells
         found = (self.norm or self.interaction.norms[0])(found)  # SITVOS Eq. 2
         if self.skip_query:
             found = torch.cat([found, query.cells.expand(-1, found.shape[1], -1, -1, -1)], dim=-1)

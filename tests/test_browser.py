@@ -97,7 +97,25 @@ def wait_for_change(read, before: str) -> str:
     raise AssertionError("nothing changed")
 
 
-def test_sliders_of_notebook_02_redraw_its_picture(page, lab, capsys):
+def click_cell(panel, picture, cell: tuple[int, int], grid: tuple[int, int]) -> None:
+    """Click on the middle of cell (y, x) of the canvas of a panel; wait for the picture, and see the sliders follow."""
+    canvas = panel.locator("canvas")
+
+    def drawn() -> str:
+        return canvas.evaluate("canvas => canvas.toDataURL()")
+
+    canvas.scroll_into_view_if_needed()  # the canvas takes the focus, and the page would move under the mouse
+    before, ring_before, box = picture.get_attribute("src"), drawn(), canvas.bounding_box()
+    y, x = (
+        (at + 0.5) / cells * side for at, cells, side in zip(cell, grid, (box["height"], box["width"]), strict=True)
+    )
+    canvas.click(position={"x": x, "y": y})
+    wait_for_change(lambda: picture.get_attribute("src"), before)
+    assert panel.locator(".widget-readout").all_inner_texts() == list(map(str, cell))
+    assert drawn() != ring_before
+
+
+def test_sliders_and_clicks_redraw_the_picture_of_notebook_02(page, lab, capsys):
     run_all(page, lab, "02_aot_identity_bank")
     panel = page.locator(".widget-vbox", has=page.locator(".widget-image")).last
     picture, sliders = panel.locator("img.widget-image"), panel.locator(".widget-hslider .noUi-handle")
@@ -107,12 +125,18 @@ def test_sliders_of_notebook_02_redraw_its_picture(page, lab, capsys):
     after = wait_for_change(lambda: picture.get_attribute("src"), before)
     with capsys.disabled():
         print(f" notebook 02: slider x moved, the picture changed from {before[-40:]} to {after[-40:]}")
+    click_cell(panel, picture, cell=(6, 7), grid=(16, 24))
+    with capsys.disabled():
+        print(" notebook 02: a click on cell (6, 7) set both sliders and changed the picture")
 
 
-def test_sliders_of_notebook_03_show_another_pixel_s_attention(page, lab, capsys):
+def test_clicks_and_sliders_show_another_pixel_s_attention_in_notebook_03(page, lab, capsys):
     run_all(page, lab, "03_aot_lstt")
     panel = page.locator(".widget-interact").last
     images = panel.locator(".jp-OutputArea img")
+    click_cell(panel, images.first, cell=(53, 58), grid=(128, 192))
+    with capsys.disabled():
+        print(f" notebook 03: a click on pixel (53, 58) set both sliders, {images.count()} pictures drawn anew")
     before = images.first.get_attribute("src")
     panel.locator(".widget-hslider .noUi-handle").first.focus()
     for _ in range(8):  # a cell is several pixels high

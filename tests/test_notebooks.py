@@ -1,5 +1,9 @@
-"""Every notebook keeps every rule, every rule catches a notebook that breaks it, and nbval catches a changed output."""
+"""Every notebook keeps every rule, every rule catches a notebook that breaks it, and nbval catches a changed output.
 
+README's table of the course and the glossary say of the notebooks what the notebooks say.
+"""
+
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,16 +14,53 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from notebook_rules import RULES
+from notebook_rules import RULES, prose
 
 Change = Callable[[NotebookNode], object]
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_keeps_the_rule(path: Path, rule: Callable) -> None:
     assert not list(rule(nbformat.read(path, as_version=4)))
+
+
+def table(text: str) -> list[list[str]]:
+    """The cells of all rows of the tables in a text."""
+    return [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+
+
+def numbers(text: str) -> list[str]:
+    """The numbers of notebooks in a text: 00, 01, ..."""
+    return re.findall(r"\b\d\d\b", text)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_table_of_the_course_says_what_the_notebook_says(path: Path) -> None:
+    card = dict(row for row in table(nbformat.read(path, as_version=4).cells[0].source) if len(row) == 2)
+    (row,) = (row for row in table((ROOT / "README.md").read_text()) if path.name in row[0])
+    _, _, needs, time = row
+    assert numbers(needs) == numbers(card["**Needs**"])
+    assert all(number < path.name[:2] for number in numbers(needs))
+    assert time.split(",")[0] == re.search(r"to read; (.+?) to run", card["**Time**"])[1]
+
+
+GLOSSARY = [
+    (word, number)
+    for words, _, where in table((ROOT / "docs/glossary.md").read_text())
+    for word in words.split(", ")
+    for number in numbers(where)
+]
+
+
+@pytest.mark.parametrize(("word", "number"), GLOSSARY)
+def test_the_notebook_that_the_glossary_names_has_the_word(word: str, number: str) -> None:
+    (path,) = (path for path in NOTEBOOKS if path.name.startswith(number))
+    text = re.sub(r"[*`$\\]", "", prose(nbformat.read(path, as_version=4).cells))
+    pattern = r"\s+".join(map(re.escape, word.split()))
+    assert re.search(rf"\b{pattern}s?\b", text, re.IGNORECASE)
 
 
 def printed(text: str) -> NotebookNode:

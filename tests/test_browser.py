@@ -111,8 +111,8 @@ def click_cell(panel, picture, cell: tuple[int, int], grid: tuple[int, int]) -> 
     )
     canvas.click(position={"x": x, "y": y})
     wait_for_change(lambda: picture.get_attribute("src"), before)
-    assert panel.locator(".widget-readout").all_inner_texts() == list(map(str, cell))
-    assert drawn() != ring_before
+    playwright.expect(panel.locator(".widget-readout")).to_have_text(list(map(str, cell)))
+    wait_for_change(drawn, ring_before)
 
 
 def test_sliders_and_clicks_redraw_the_picture_of_notebook_02(page, lab, capsys):

@@ -304,8 +304,8 @@ class SITVOS(VOSNetwork):
     def memorize(self, seen: Seen, masks: Tensor) -> SITVOSEntry:
         """What the frame becomes as memory; masks (B, 1+K, H, W) in [0, 1], background first, may be soft.
 
-        An object is there if it was when the frame was read, or if its mask has a pixel. Raises InputError without
-        objects, and for masks of another type, number or size than the frames.
+        `who_is_there` says which objects it knows. Raises InputError without objects, and for masks of another type,
+        number or size than the frames.
         """
         check_masks(masks, seen.size)
         masks = masks[:, 1:]

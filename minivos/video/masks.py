@@ -119,8 +119,7 @@ def check_masks(masks: torch.Tensor, size: tuple[int, int, int]) -> None:
 def who_is_there(masks: torch.Tensor, before: torch.Tensor | None = None) -> torch.Tensor:
     """Which objects each clip has, bool (B,K), by masks (B,K,H,W), and by what was there `before`, if it was read.
 
-    Predicted masks give absent objects a little; so once a frame was read, a new object must have more than half of a
-    pixel.
+    Predicted masks give absent objects a little, so once a frame was read, a new object needs more than 0.5 somewhere.
     """
     there = masks.amax(dim=(2, 3)) > (0 if before is None else 0.5)
     return there if before is None else there | pad_objects(before, there.shape[1])

@@ -14,6 +14,15 @@ MAX_BYTES = 1_000_000
 CELLS_BETWEEN_PICTURES = 4
 EXERCISES = range(3, 6)
 
+FRONT = (
+    "| **Afterwards you can** |",
+    "| **Time** |",
+    "| **Needs** |",
+    "The whole idea in one sentence",
+    "*Predict first* marks",
+)
+END = "Exercises", "Limits", "Where to go on"
+
 MISSING_ALT_TEXT = re.compile(r'!\[\s*\]|<img\b(?![^>]*\balt=["\'][^"\']*[^"\'\s])', re.IGNORECASE)
 SHAPE = re.compile(r"\(\d+, \d+|torch\.Size")
 EXERCISE = re.compile(r"\bExercise (\d+)")
@@ -60,6 +69,18 @@ def is_short(notebook: NotebookNode) -> Iterator[str]:
     for what, (count, limit) in counts.items():
         if count > limit:
             yield f"{count} {what}, at most {limit}"
+
+
+def is_laid_out_like_the_others(notebook: NotebookNode) -> Iterator[str]:
+    for part in FRONT:
+        if part not in notebook.cells[0].source:
+            yield f"the first cell lacks {part}"
+    headings = re.findall(r"^## (\d*) ?(.*)", prose(notebook.cells), re.MULTILINE)
+    sections = [number for number, _ in headings if number]
+    if sections != [str(n) for n in range(1, len(sections) + 1)]:
+        yield f"the sections have the numbers {', '.join(sections)}"
+    if headings[len(sections) :] != [("", name) for name in END]:
+        yield f"after the numbered sections come {headings[len(sections) :]}, not {', '.join(END)}"
 
 
 def describes_its_pictures(notebook: NotebookNode) -> Iterator[str]:
@@ -129,6 +150,7 @@ def repeats_exactly(notebook: NotebookNode) -> Iterator[str]:
 
 RULES: list[Callable[[NotebookNode], Iterator[str]]] = [
     is_short,
+    is_laid_out_like_the_others,
     describes_its_pictures,
     ran_from_top_to_bottom,
     ran_without_error,

@@ -1,4 +1,4 @@
-"""Every numbered equation of a paper stands at the line that computes it, and a test covers that line."""
+"""Every numbered equation of a paper stands at the line that computes it, has its test, and is in docs/equations.md."""
 
 import ast
 import re
@@ -104,6 +104,33 @@ def test_no_marker_is_missing_from_the_table():
         for paper, numbers in re.findall(r"\b([A-Z]{3,}) Eq\. (\d+(?:, \d+)*)", path.read_text()):
             markers |= {f"{paper} Eq. {number}" for number in numbers.split(", ")}
     assert markers == set(EQUATIONS)
+
+
+def listed() -> dict[str, tuple[str, str]]:
+    """{equation: (file, notebook)} of docs/equations.md, both from the root."""
+    found = {}
+    for line in (ROOT / "docs" / "equations.md").read_text().splitlines():
+        if row := re.match(r"\| ([A-Z]+) Eq\. ([\d, ]+) \|", line):
+            file, notebook = re.findall(r"\]\(\.\./(.+?)\)", line)
+            found |= {f"{row[1]} Eq. {number}": (file, notebook) for number in row[2].split(", ")}
+    return found
+
+
+def mentioned(text: str) -> set[int]:
+    """The numbers in "Eq. 2", "Eq. 3 and 4", "Eq. 8, 9" and "Eq. 5 to 7"."""
+    numbers = set()
+    for first, last, others in re.findall(r"Eq\. (\d+)(?: to (\d+)|((?:(?:, | and )\d+)*))", text):
+        numbers |= {*range(int(first), int(last or first) + 1), *map(int, re.findall(r"\d+", others))}
+    return numbers
+
+
+def test_the_page_of_equations_has_all_of_them_and_names_their_files():
+    assert {equation: file for equation, (file, _) in listed().items()} == {e: row[0] for e, row in EQUATIONS.items()}
+
+
+@pytest.mark.parametrize(("equation", "notebook"), [(e, notebook) for e, (_, notebook) in listed().items()])
+def test_the_notebook_that_the_page_names_has_the_equation(equation, notebook):
+    assert int(equation.split()[-1]) in mentioned((ROOT / notebook).read_text())
 
 
 def test_a_marker_is_told_from_its_neighbours():

@@ -14,7 +14,7 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from notebook_rules import RULES, prose
+from notebook_rules import END, FRONT, RULES, prose
 
 Change = Callable[[NotebookNode], object]
 ROOT = Path(__file__).parents[1]
@@ -76,7 +76,8 @@ def good_notebook() -> NotebookNode:
     code = [new_code_cell("x = 1", execution_count=number) for number in range(1, 8)]
     code[3].outputs = [printed("(2, 3) 0.25 -1.50")]
     exercises = [new_markdown_cell(f"**Exercise {number}.** Try it.") for number in (1, 2, 3)]
-    return new_notebook(cells=[new_markdown_cell("![two squares](squares.png)"), *code, *exercises])
+    layout = "\n".join([*FRONT, "![two squares](squares.png)", "## 1 One", "## 2 Two", *(f"## {name}" for name in END)])
+    return new_notebook(cells=[new_markdown_cell(layout), *code, *exercises])
 
 
 def code_cell(number: int, **fields: object) -> Change:
@@ -84,11 +85,16 @@ def code_cell(number: int, **fields: object) -> Change:
     return lambda notebook: notebook.cells[number].update(fields)
 
 
-def first(source: str, copies: int = 1) -> Change:
-    """Put markdown cells in front."""
+def replace(old: str, new: str) -> Change:
+    """Replace text of the first cell."""
+    return lambda notebook: notebook.cells[0].update(source=notebook.cells[0].source.replace(old, new))
+
+
+def add_prose(source: str, copies: int = 1) -> Change:
+    """Put markdown cells behind the first cell."""
 
     def change(notebook: NotebookNode) -> None:
-        notebook.cells[:0] = [new_markdown_cell(source) for _ in range(copies)]
+        notebook.cells[1:1] = [new_markdown_cell(source) for _ in range(copies)]
 
     return change
 
@@ -106,17 +112,24 @@ def add_code(notebook: NotebookNode) -> None:
 
 WAYS_TO_BREAK: dict[str, list[Change]] = {
     "is_short": [
-        first("", copies=40),
-        first("word " * 2500),
+        add_prose("", copies=40),
+        add_prose("word " * 2500),
         add_code,
         code_cell(5, source="x = 1\n" * 26),
         code_cell(5, outputs=[shown("image/png", "A" * 1_000_000)]),
     ],
+    "is_laid_out_like_the_others": [
+        replace("| **Needs** |", ""),
+        replace("## 1 One\n", ""),
+        replace("## 2 Two", "## 3 Two"),
+        replace("## Limits\n", ""),
+        replace("## Where to go on", "## Where to go on\n## 3 Three"),
+    ],
     "describes_its_pictures": [
-        first("![](a.png)"),
-        first("![ ](a.png)"),
-        first("<img src='a.png'>"),
-        first('<img src="a.png" alt="">'),
+        add_prose("![](a.png)"),
+        add_prose("![ ](a.png)"),
+        add_prose("<img src='a.png'>"),
+        add_prose('<img src="a.png" alt="">'),
     ],
     "ran_from_top_to_bottom": [code_cell(5, execution_count=None), code_cell(5, execution_count=9)],
     "ran_without_error": [
@@ -132,7 +145,7 @@ WAYS_TO_BREAK: dict[str, list[Change]] = {
     "shows_something_often": [code_cell(4, outputs=[]), code_cell(4, outputs=[printed("3 objects")])],
     "ends_with_exercises": [
         lambda notebook: notebook.cells.pop(),
-        lambda notebook: notebook.cells.insert(0, notebook.cells.pop()),
+        lambda notebook: notebook.cells.insert(1, notebook.cells.pop()),
         last("**Exercise 7.** Try it."),
         last("Exercise 3, Exercise 4, Exercise 5, Exercise 6"),
     ],

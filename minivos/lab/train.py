@@ -120,12 +120,11 @@ class Recipe:
         return cls.sitvos_video()
 
     @classmethod
-    def two_minutes(cls) -> Recipe:
-        """A short run for a laptop: smaller frames, shorter clips, milder ones for longer."""
+    def short(cls) -> Recipe:
+        """A first run for a laptop: few steps, smaller frames, shorter clips, milder ones for longer."""
         return cls(
-            minutes=2, steps=300, frames=3, side=96, clip_side=1.0, objects=3, easy=1.0,
-            feed_predictions_from=0.6, hardest=0.6,
-        )  # fmt: skip
+            steps=300, frames=3, side=96, clip_side=1.0, objects=3, easy=1.0, feed_predictions_from=0.6, hardest=0.6
+        )
 
 
 def hardest_share(recipe: Recipe, progress: float) -> float:

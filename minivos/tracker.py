@@ -62,7 +62,7 @@ class Tracker:
             raise InputError(f"{model!r} came as network; make one: create_model('aot_mini', 'mini').")
         if not isinstance(schedule, Schedule | None):
             raise InputError(f"schedule={schedule!r} came; give a Schedule, such as Schedule(every=5), or None.")
-        if not isinstance(side, int | None):
+        if not isinstance(side, int | None) or isinstance(side, bool):
             raise InputError(f"side={side!r} came; give a whole number of pixels, or None.")
         if side is not None and side < model.sizing.stride:
             least = model.sizing.stride

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -422,10 +424,23 @@ def test_recipes_and_data_that_do_not_go_together_are_refused(tmp_path):
         clips_for(Recipe(), [tmp_path])
     with pytest.raises(InputError, match="came with photos for rendered pictures"):
         clips_for(Recipe.aot_stills(), [tmp_path], photos=tmp_path)
-    with pytest.raises(InputError, match="no footage 'film'. Choose one of synthetic, stills, video"):
-        Recipe(footage="film")
-    with pytest.raises(InputError, match="the least values are steps 1"):
-        Recipe(frames=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"footage": "film"}, "footage='film' must be one of synthetic, stills, video"),
+        ({"frames": 1}, "frames=1 came; give a whole number, 2 or more"),
+        ({"steps": "9"}, "steps='9' came; give a whole number, 1 or more"),
+        ({"learning_rate": math.nan}, "learning_rate=nan came; give a number, 0 or more"),
+        ({"objects": 101}, "objects=101 must be 100 or fewer"),
+        ({"warm_up": 5.0}, "warm_up=5.0 must be 0 to 1"),
+        ({"hardest": 0.0}, "hardest=0.0 must be above 0"),
+    ],
+)
+def test_recipes_that_cannot_be_are_refused(settings, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        Recipe(**settings)
 
 
 def test_mean_j_by_hand():

@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from minivos.errors import InputError
+from minivos.errors import InputError, check_rules, check_settings
 from minivos.lab.losses import ABSENT, segmentation_loss
 from minivos.nn.network import Memory, VOSNetwork
 from minivos.video.files import whole_file
@@ -33,6 +33,9 @@ from minivos.video.synthetic import render
 
 log = logging.getLogger(__name__)
 FOOTAGE = ("synthetic", "stills", "video")
+SHARES = (
+    "warm_up", "easy", "auxiliary", "feed_predictions_from", "freeze_late_from", "hardest", "jaccard", "gaps_grow",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,13 +68,17 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        least = {"steps": 1, "batch": 1, "frames": 2, "side": 1, "clip_side": 1, "objects": 1, "longest_gap": 1}
-        least |= {"minutes": 0, "pool": 0}
-        if any(getattr(self, field) < value for field, value in least.items()) or self.objects > 100:
-            limits = ", ".join(f"{field} {value}" for field, value in least.items())
-            raise InputError(f"{self}: the least values are {limits}, the most objects 100.")
-        if self.footage not in FOOTAGE:
-            raise InputError(f"There is no footage {self.footage!r}. Choose one of {', '.join(FOOTAGE)}.")
+        check_settings(
+            self, steps=1, minutes=0, batch=1, frames=2, side=1, clip_side=1, objects=1, learning_rate=0,
+            final_learning_rate=0, encoder_rate=0, weight_decay=0, clip_norm=0, longest_gap=1, pool=0, seed=0,
+        )  # fmt: skip
+        shares = {name: getattr(self, name) for name in SHARES}
+        check_rules({f"{name}={share} must be 0 to 1": 0 <= share <= 1 for name, share in shares.items()})
+        check_rules({
+            f"hardest={self.hardest} must be above 0": self.hardest > 0,
+            f"objects={self.objects} must be 100 or fewer": self.objects <= 100,
+            f"footage={self.footage!r} must be one of {', '.join(FOOTAGE)}": self.footage in FOOTAGE,
+        })  # fmt: skip
 
     @classmethod
     def aot_stills(cls) -> Recipe:

@@ -4,7 +4,6 @@ import importlib.util
 from functools import cache, partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,14 +15,12 @@ from torch.utils._pytree import tree_leaves
 
 from minivos import Clip, create_model, propagate, record_attention
 from minivos.errors import InputError
-from minivos.hst import HST, HSTConfig, memory_read
+from minivos.hst import HSTConfig, memory_read
 from minivos.nn.decoders import RefineDecoder
 from minivos.nn.network import Entry, Memory
 from minivos.nn.swin import SwinMini
-from minivos.video.masks import one_hot
-from minivos.video.metrics import region_similarity
 from minivos.video.synthetic import render
-from tiny import squares
+from tiny import clip_of, filled_memory, seeded
 
 REFERENCE = Path(__file__).parents[2] / "shared/golden/reference_ops.py"
 needs_reference = pytest.mark.skipif(not REFERENCE.exists(), reason="the reference operators are not here")
@@ -223,119 +220,13 @@ def test_parts_that_do_not_fit_are_refused(change, message):
 # the network
 
 
-def seeded(**changes) -> HST:
-    torch.manual_seed(0)
-    network = create_model("hst_mini", **changes)
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight.add_(0.02 * torch.randn_like(weight))
-    return network
-
-
-def clip_of(objects: int, frames: int = 3, size: tuple[int, int] = (32, 48)) -> tuple[Tensor, Tensor]:
-    """A clip (1, T, 3, H, W) and its masks (1, T, 1+K, H, W)."""
-    clip = render(1, frames=frames, size=size, objects=objects)
-    pictures = torch.from_numpy(clip.frames).movedim(-1, 1)[None] / 255
-    return pictures, torch.stack([one_hot(torch.from_numpy(m)[None].long(), objects) for m in clip.masks], dim=1)
-
-
-def filled_memory(network: HST, frames: Tensor, masks: Tensor) -> Memory:
-    memory = Memory(network.schedule_in_training)
-    for t in range(frames.shape[1]):
-        memory.add(network.memorize(network.encode(frames[:, t]), masks[:, t]), t, reference=True)
-    return memory
-
-
-@pytest.mark.parametrize("size", [(32, 48), (40, 53)])
-@pytest.mark.parametrize("objects", [1, 5])
-@torch.no_grad()
-def test_any_size_and_number_of_objects(size, objects):
-    network, (frames, masks) = seeded(), clip_of(objects, size=size)
-    logits, _ = network.read(network.encode(frames[:, 0]), filled_memory(network, frames, masks))
-    assert logits.shape == (1, 1 + objects, *size) and logits.isfinite().all()
-
-
-@torch.no_grad()
-def test_a_clip_with_fewer_objects_than_others_of_its_batch_is_answered_as_if_alone():
-    network, (frames, masks) = seeded(), clip_of(2)
-    fewer = torch.cat([masks[:, :, :1] + masks[:, :, 2:], masks[:, :, 1:2], 0 * masks[:, :, 2:]], dim=2)
-    memory = filled_memory(network, frames.repeat(2, 1, 1, 1, 1), torch.cat([masks, fewer]))
-    together = network.read(network.encode(frames[:, 0].repeat(2, 1, 1, 1)), memory)[0][1]
-    alone = network.read(network.encode(frames[:, 0]), filled_memory(network, frames, fewer[:, :, :2]))[0][0]
-    assert torch.allclose(together[:2].sigmoid(), alone.sigmoid(), atol=1e-4) and (together[2] < -16).all()
-
-
-@torch.no_grad()
-def test_a_batch_without_any_object_is_answered():
-    network, (frames, masks) = seeded(), clip_of(1)
-    nothing = torch.cat([torch.ones_like(masks[:, :, :1]), torch.zeros_like(masks[:, :, 1:])], dim=2)
-    assert network.read(network.encode(frames[:, 0]), filled_memory(network, frames, nothing))[0].isfinite().all()
-
-
 @torch.no_grad()
 def test_the_image_features_are_computed_once_for_all_objects():
-    network, clip = seeded(), render(0, frames=4, size=(32, 48), objects=3)
+    network, clip = seeded("hst_mini"), render(0, frames=4, size=(32, 48), objects=3)
     calls = []
     network.encoder.register_forward_hook(lambda module, inputs, answer: calls.append(len(inputs[0])))
     propagate(network, Clip(clip.frames, {0: clip.masks[0]}), side=32)
     assert calls == [1, 1, 1, 1]
-
-
-@torch.no_grad()
-def test_answers_do_not_depend_on_the_order_of_the_objects():
-    network, (frames, masks) = seeded(), clip_of(3)
-    order = torch.tensor([0, 3, 1, 2])
-    seen = network.encode(frames[:, 0])
-    plain = network.read(seen, filled_memory(network, frames, masks))[0]
-    mixed = network.read(seen, filled_memory(network, frames, masks[:, :, order]))[0]
-    assert torch.allclose(mixed, plain[:, order], atol=1e-4)
-
-
-@torch.no_grad()
-def test_clips_of_a_batch_do_not_mix():
-    network, (frames, masks) = seeded(), clip_of(2)
-    both = torch.cat([frames, frames.flip(1)]), torch.cat([masks, masks.flip(-1)])
-    together = network.read(network.encode(both[0][:, 0]), filled_memory(network, *both))[0]
-    for b in range(2):
-        one = [part[b : b + 1] for part in both]
-        alone = network.read(network.encode(one[0][:, 0]), filled_memory(network, *one))[0]
-        assert torch.allclose(together[b], alone[0], atol=1e-4)
-
-
-@torch.no_grad()
-def test_an_object_that_comes_later_had_an_empty_mask_before():
-    network, (frames, masks) = seeded(), clip_of(2)
-    known = masks[:, 0].clone()
-    known[:, 2] = 0
-    memories = Memory(network.schedule_in_training), Memory(network.schedule_in_training)
-    for memory, first in zip(memories, (known[:, :2], known), strict=True):
-        memory.add(network.memorize(network.encode(frames[:, 0]), first), 0, reference=True)
-        memory.add(network.memorize(network.encode(frames[:, 1]), masks[:, 1]), 1, reference=True)
-    seen = network.encode(frames[:, 2])
-    assert torch.allclose(*(network.read(seen, memory)[0] for memory in memories), atol=1e-4)
-
-
-@torch.no_grad()
-def test_an_entry_with_more_objects_than_later_ones_keeps_them():
-    network, (frames, masks) = seeded(), clip_of(2, frames=2)
-    gone = torch.cat([masks[:, 1, :1] + masks[:, 1, 2:], masks[:, 1, 1:2], 0 * masks[:, 1, 2:]], dim=1)
-    seen, answers = network.encode(frames[:, 1]), []
-    for later in (gone, gone[:, :2]):
-        memory = Memory(network.schedule_in_training)
-        memory.add(network.memorize(network.encode(frames[:, 0]), masks[:, 0]), 0, reference=True)
-        memory.add(network.memorize(seen, later), 1, reference=True)
-        answers.append(network.read(seen, memory)[0])
-    assert torch.equal(*answers)
-
-
-@torch.no_grad()
-def test_an_object_is_there_from_the_frame_on_where_it_is_given_though_the_frame_was_read_before():
-    network, (frames, masks) = seeded(), clip_of(3, frames=2)
-    logits, seen = network.read(network.encode(frames[:, 1]), filled_memory(network, frames[:, :1], masks[:, :1, :3]))
-    assert network.memorize(seen, logits.softmax(dim=1)).present.tolist() == [[True, True]]
-    assert network.memorize(seen, masks[:, 1]).present.tolist() == [[True, True, True]]
-    nowhere = torch.cat([logits.softmax(dim=1), torch.full_like(logits[:, :1], 1e-7)], dim=1)
-    assert network.memorize(seen, nowhere).present.tolist() == [[True, True, False]]
 
 
 @torch.no_grad()
@@ -344,7 +235,7 @@ def test_the_memory_sees_the_others_only_if_asked_to():
     moved = masks.clone()
     moved[:, :, 2] = masks[:, :, 2].roll(9, dims=-1)
     for others, changes in ((True, True), (False, False)):
-        network = seeded(others=others)
+        network = seeded("hst_mini", others=others)
         answers = []
         for each in (masks, moved):
             read = []
@@ -361,32 +252,13 @@ def test_a_window_of_one_frame_sees_frames_apart():
     other = frames.clone()
     other[:, 1] = 0
     for window, changes in ((1, False), (4, True)):
-        network, first = seeded(time_window=window), []
+        network, first = seeded("hst_mini", time_window=window), []
         network.memory[-1].register_forward_hook(
             lambda module, inputs, answer, first=first: first.append(answer[0][:, :, 0])
         )
         for each in (frames, other):
             network.read(network.encode(frames[:, 0]), filled_memory(network, each, masks))
         assert torch.allclose(*first, atol=1e-6) != changes
-
-
-def test_the_gradient_reaches_every_parameter():
-    network, (frames, masks) = seeded(), clip_of(2, frames=2)
-    memory = filled_memory(network.train(), frames, masks)
-    network.read(network.encode(frames[:, 0]), memory)[0].square().sum().backward()
-    silent = [n for n, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
-    assert not silent
-
-
-def test_the_untrained_small_network_copies_masks_to_what_looks_alike():
-    def mean_j(seed: int, **settings: object) -> float:
-        torch.manual_seed(seed)
-        pictures, masks = squares(seed, frames=3, size=(96, 96))
-        found = propagate(create_model("hst_mini", **settings), Clip(pictures, {0: masks[0]}), side=96)
-        return np.mean([region_similarity(masks[1:] == k, found[1:] == k).mean() for k in (1, 2)])
-
-    assert np.mean([mean_j(seed) for seed in range(6)]) > 0.25
-    assert np.mean([mean_j(seed, copy_at_start=False) for seed in range(6)]) < 0.15
 
 
 @torch.no_grad()
@@ -431,26 +303,6 @@ def test_a_long_video_fills_its_memory_and_no_more():
         memory.add(Entry(), t, reference=t == 0)
     assert [entry.frame for entry in memory.entries()] == [0, 16, 18, 19]
     assert create_model("hst_mini").schedule.at_most == 8
-
-
-@torch.no_grad()
-def test_inputs_that_do_not_fit_are_refused():
-    network, (frames, masks) = seeded(), clip_of(1)
-    seen = network.encode(frames[:, 0])
-    one = masks[:, 0]
-    for wrong in (one[:, :1], one[:, :, :-1], one[..., 1:], one.repeat(2, 1, 1, 1), one[0], one.long()):
-        with pytest.raises(InputError, match=r"for frames of \(B,H,W\) = \(1, 32, 48\)"):
-            network.memorize(seen, wrong)
-    for wrong in (frames, frames[0, 0], frames[:, 0, :2], (255 * frames[:, 0]).byte()):
-        with pytest.raises(InputError, match=r"expected RGB \(B, 3, H, W\)"):
-            network.encode(wrong)
-    with pytest.raises(InputError, match="memory is empty"):
-        network.read(seen, Memory(network.schedule))
-    small, fewer_rows, two = frames[:, 0, :, :16, :16], frames[:, 0, :, 1:], frames[:, 0].repeat(2, 1, 1, 1)
-    assert network.encode(fewer_rows).picture.shape == seen.picture.shape  # once padded
-    for other in (small, fewer_rows, two):
-        with pytest.raises(InputError, match="resize the frame, or start anew"):
-            network.read(network.encode(other), filled_memory(network, frames, masks))
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
-"""A network and clips that are small enough for tests."""
+"""Networks and clips that are small enough for tests."""
 
 from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from minivos import create_model
 from minivos.aot import AOT, AOTConfig
-from minivos.nn.network import Entry, Sizing, VOSNetwork
+from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
+from minivos.video.masks import one_hot
 
 TINY = AOTConfig(
     layers=2, width=32, heads=2, feedforward=64, window=3, identities=5,
@@ -17,11 +20,36 @@ TINY = AOTConfig(
 def tiny_aot(seed: int = 0, **changes) -> AOT:
     """A small AOT with the same weights whenever the seed is the same, nudged off the zeros that it starts with."""
     torch.manual_seed(seed)
-    network = AOT(replace(TINY, **changes))
+    return nudged(AOT(replace(TINY, **changes)))
+
+
+def nudged(network: VOSNetwork) -> VOSNetwork:
+    """The network with its weights off the zeros that it starts with."""
     with torch.no_grad():
         for weight in network.parameters():
             weight.add_(0.02 * torch.randn_like(weight))
     return network.eval()
+
+
+def seeded(name: str, **settings: object) -> VOSNetwork:
+    """An untrained network by its name, with the same weights every time."""
+    torch.manual_seed(0)
+    return nudged(create_model(name, **settings))
+
+
+def clip_of(objects: int, frames: int = 3, size: tuple[int, int] = (40, 56)) -> tuple[Tensor, Tensor]:
+    """Noise (1, T, 3, H, W), and objects that stand as columns side by side: masks (1, T, 1+K, H, W)."""
+    pictures = torch.rand(1, frames, 3, *size, generator=torch.Generator().manual_seed(3))
+    columns = torch.arange(size[1]) * (objects + 1) // size[1]
+    return pictures, one_hot(columns.expand(frames, size[0], -1), objects)[None]
+
+
+def filled_memory(network: VOSNetwork, frames: Tensor, masks: Tensor, schedule: Schedule | None = None) -> Memory:
+    """A memory to which frames (B, T, 3, H, W) came with their masks (B, T, 1+K, H, W)."""
+    memory = Memory(schedule or network.schedule_in_training)
+    for t in range(frames.shape[1]):
+        memory.add(network.memorize(network.encode(frames[:, t]), masks[:, t]), t, reference=True)
+    return memory
 
 
 def squares(number: int = 0, frames: int = 8, size: tuple[int, int] = (40, 48), ids=(1, 2)):

@@ -287,36 +287,43 @@ class PadThenShift(SwinTransformerBlock):
         return super()._attn(F.pad(x, (0, 0, 0, beside, 0, below)))[:, :height, :width]
 
 
-class SwinB(TimmEncoder):
-    """Swin-B without its last stage, with a layer norm on each output: features of 128, 256 and 512 channels."""
+class SwinEncoder(TimmEncoder):
+    """A Swin of timm's with blocks of ours and a layer norm on the output of each stage, as many as have `channels`."""
 
-    timm_name = "swin_base_patch4_window7_224.ms_in22k"
-    timm_settings = {"strict_img_size": False, "always_partition": True, "drop_path_rate": 0.3}
-    channels = (128, 256, 512)
+    block: type[SwinTransformerBlock]
 
     def __init__(self) -> None:
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in self.channels)
 
     def cut(self, body: nn.Module) -> nn.Module:
-        """Drop the last stage and the final norm."""
-        body.layers, body.norm = body.layers[:3], nn.Identity()
+        """Drop later stages and the final norm."""
+        body.layers, body.norm = body.layers[: len(self.channels)], nn.Identity()
         for stage in body.layers:
             for block in stage.blocks:
-                block.__class__ = PadThenShift
+                block.__class__ = self.block
         return body
 
-    def early(self) -> list[nn.Module]:
-        """Patch embedding and first stage."""
-        return [self.body.patch_embed, self.body.layers[0]]
-
     def features(self, x: Tensor) -> list[Tensor]:
-        """At strides 4, 8 and 16."""
+        """Of each stage, finest first, before its cells are merged for the next: (B, C_i, H_i, W_i)."""
         features, x = [], self.body.patch_embed(x)
         for stage, norm in zip(self.body.layers, self.norms, strict=True):
             x = stage(x)
             features.append(rearrange(norm(x), "b h w c -> b c h w"))
         return features
+
+
+class SwinB(SwinEncoder):
+    """Swin-B without its last stage: features of 128, 256 and 512 channels at strides 4, 8 and 16."""
+
+    timm_name = "swin_base_patch4_window7_224.ms_in22k"
+    timm_settings = {"strict_img_size": False, "always_partition": True, "drop_path_rate": 0.3}
+    channels = (128, 256, 512)
+    block = PadThenShift
+
+    def early(self) -> list[nn.Module]:
+        """Patch embedding and first stage."""
+        return [self.body.patch_embed, self.body.layers[0]]
 
 
 ENCODERS = {

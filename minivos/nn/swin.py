@@ -23,7 +23,7 @@ from timm.models.swin_transformer import SwinTransformerBlock, WindowAttention
 from torch import Tensor, nn
 
 from minivos.errors import InputError
-from minivos.nn.encoders import TimmEncoder
+from minivos.nn.encoders import SwinEncoder
 
 Sides = tuple[int, int, int]  # along t, y, x
 
@@ -123,35 +123,16 @@ class VideoBlock(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
-class ImageSwin(TimmEncoder):
-    """timm's Swin with a layer norm on the output of each of its four stages: (B, 3, H, W) -> (B, C_i, H_i, W_i)."""
+class ImageSwin(SwinEncoder):
+    """A Swin whole, with windows of ours: features of all four stages, finest first."""
 
     timm_settings = {"strict_img_size": False, "drop_path_rate": 0.0}
     strides = (4, 8, 16, 32)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in self.channels)
-
-    def cut(self, body: nn.Module) -> nn.Module:
-        """Drop the final norm; windows are ours."""
-        body.norm = nn.Identity()
-        for stage in body.layers:
-            for block in stage.blocks:
-                block.__class__ = ImageBlock
-        return body
+    block = ImageBlock
 
     def early(self) -> list[nn.Module]:
         """No part: HST trains all of it."""
         return []
-
-    def features(self, x: Tensor) -> list[Tensor]:
-        """At all four strides, finest first, each before its cells are merged for the next."""
-        features, x = [], self.body.patch_embed(x)
-        for stage, norm in zip(self.body.layers, self.norms, strict=True):
-            x = stage(x)
-            features.append(rearrange(norm(x), "b h w c -> b c h w"))
-        return features
 
 
 class SwinTiny(ImageSwin):

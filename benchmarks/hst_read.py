@@ -1,7 +1,7 @@
 """What HST's memory read costs as the memory grows: time per stage and peak memory, top-k beside dense.
 
     python benchmarks/hst_read.py                   # 480x864, HST-B, k=128, one object
-    python benchmarks/hst_read.py --size 240 432    # smaller frames, k=29: the same share of them
+    python benchmarks/hst_read.py --size 224 416    # smaller frames, k=29: the same share of them
 
 "map" is the dense read of the paper's comparison, which holds all weights of a stage; "dense" gives the same by a fused
 kernel, which holds none, in chunks of 16 coarse cells, as top-k has them. The arithmetic ratio is that of the finer

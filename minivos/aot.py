@@ -47,7 +47,8 @@ from minivos.nn.attention import (
 )  # fmt: skip
 from minivos.nn.decoders import FPNDecoder
 from minivos.nn.encoders import ENCODERS
-from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
+from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork, check_memory
+from minivos.video.masks import check_masks
 
 Grid = tuple[int, int]
 
@@ -56,7 +57,7 @@ Grid = tuple[int, int]
 class AOTConfig:
     """Sizes of an AOT network; the defaults are those of the published AOT-T."""
 
-    encoder: str = "mobilenet_v2"  # or resnet50, swin_b, tiny (paper: T, S, B, L MobileNet-V2, R50-L, SwinB-L)
+    encoder: str = "mobilenet_v2"  # any of ENCODERS (paper: T, S, B, L MobileNet-V2, R50-L, SwinB-L)
     layers: int = 1  # L, number of LSTT blocks (paper: T 1, S 2, B and L 3)
     width: int = 256  # C, channels of a token (paper: 256)
     heads: int = 8  # attention heads (paper: 8)
@@ -78,8 +79,9 @@ class AOTConfig:
 
     def __post_init__(self) -> None:
         check_settings(
-            self, layers=1, width=1, heads=1, feedforward=1, window=1, identities=1, decoder_width=1, short_side=1
-        )
+            self, layers=1, width=1, heads=1, feedforward=1, window=1, identities=1, decoder_width=1, memory_every=0,
+            memory_every_in_training=0, memory_size=1, short_side=1, longest=1,
+        )  # fmt: skip
         multiple = self.width % self.heads == 0 == self.width % 4
         wide = self.decoder_width % 16 == 0 and self.decoder_width >= 2 * (1 + self.identities)
         check_rules({
@@ -93,12 +95,14 @@ class AOTConfig:
 
     @classmethod
     def published(cls, variant: str) -> AOTConfig:
-        """A published network: t, s, b, l, r50_l or swinb_l (Sec. 5, and the released code)."""
+        """A published network: t, s, b, l, r50_l or swinb_l (Sec. 5, released code); InputError for other names."""
         large = {"layers": 3, "memory_every": 5, "memory_every_in_training": 2}
         changes = {
             "t": {}, "s": {"layers": 2}, "b": {"layers": 3}, "l": large, "r50_l": large | {"encoder": "resnet50"},
             "swinb_l": large | {"encoder": "swin_b", "align_corners": False},
         }  # fmt: skip
+        if variant not in changes:
+            raise InputError(f"variant={variant!r} came; the paper has {', '.join(changes)}.")
         return cls(**changes[variant])
 
     @classmethod
@@ -163,10 +167,7 @@ class SelfAttention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width)
-        self.value = nn.Linear(width, width)
-        self.project = nn.Linear(width, width)
+        self.query, self.key, self.value, self.project = (nn.Linear(width, width) for _ in range(4))
 
     def forward(self, x: Tensor, position: Tensor, place: Place) -> Tensor:
         """x (B, N, C), position (1, N, C) -> (B, N, C)."""
@@ -224,7 +225,7 @@ class ShortTermAttention(nn.Module):
             record(weights, replace(place, index=index))
             out = einsum(weights, v[:, :, near], "b h n o, b h n o d -> b h n d") + weights @ self.relative_value.mT
         else:
-            out = attend_window(q, k, v, relative, self.relative_value, place.query_grid)
+            out = attend_window(q, k, v, relative, self.relative_value, place.query_grid)  # AOT Eq. 7
         return self.project(join_heads(out))
 
 
@@ -251,6 +252,9 @@ class KeysValues(NamedTuple):
     keys: Tensor
     values: Tensor
     frames: tuple[int, ...] | None = None  # None: the current frame itself
+
+
+Past = tuple[KeysValues, KeysValues]  # what long-term and short-term attention of one block read
 
 
 class Trace(NamedTuple):
@@ -285,12 +289,10 @@ class LSTTBlock(nn.Module):
         self.short_term.start_near()
 
     def values_of(self, content: Tensor, identity: Tensor) -> Tensor:
-        """Values that carry the identities E of their cells (AOT Eq. 4): (B, N, C)."""
-        return self.value(content + identity)
+        """Values that carry the identities E of their cells: (B, N, C)."""
+        return self.value(content + identity)  # AOT Eq. 4
 
-    def forward(
-        self, x: Tensor, grid: Grid, past: tuple[KeysValues, KeysValues] | None, identity: Tensor | None
-    ) -> tuple[Tensor, Trace]:
+    def forward(self, x: Tensor, grid: Grid, past: Past | None, identity: Tensor | None) -> tuple[Tensor, Trace]:
         """x (B, N, C) -> the same shape, and the trace of the frame.
 
         `past` is what long-term and short-term attention read. A reference frame has no past and reads itself, with
@@ -302,10 +304,7 @@ class LSTTBlock(nn.Module):
 
         y = self.norm2(x)
         trace = Trace(self.match(y), y)
-        if past is None:
-            itself = KeysValues(trace.keys, self.values_of(y, identity))
-            past = (itself, itself)
-        long, short = past
+        long, short = past or 2 * [KeysValues(trace.keys, self.values_of(y, identity))]  # a reference reads itself
         frames_kept = long.keys.shape[1] // x.shape[1]
         x = x + self.long_term(
             trace.keys, long.keys, long.values, Place(f"{self.name}/long_term", grid, (frames_kept, *grid), long.frames)
@@ -328,11 +327,7 @@ class LSTT(nn.Module):
                 nn.init.xavier_uniform_(weight)
 
     def forward(
-        self,
-        x: Tensor,
-        grid: Grid,
-        past: list[tuple[KeysValues, KeysValues]] | None = None,
-        identity: Tensor | None = None,
+        self, x: Tensor, grid: Grid, past: list[Past] | None = None, identity: Tensor | None = None
     ) -> tuple[list[Tensor], list[Trace]]:
         """x (B, N, C), one (long, short) pair per block -> normalised outputs (B, N, C) and traces, one per block."""
         outputs, traces = [], []
@@ -350,6 +345,7 @@ class Seen:
     features: list[Tensor]  # of the encoder, finest scale first
     tokens: Tensor  # (B, N, C)
     grid: Grid
+    size: tuple[int, int, int]  # B, H, W of the frames
     traces: list[Trace] | None = None  # one per block, once the frame has been read
     assignment: Tensor | None = None  # P (B, 1+K, 1+M)
 
@@ -360,6 +356,7 @@ class AOTEntry(Entry):
 
     blocks: list[KeysValues]
     assignment: Tensor  # P (B, 1+K, 1+M)
+    size: tuple[int, int, int]  # B, H, W of the frames
 
 
 class AOT(VOSNetwork):
@@ -393,22 +390,21 @@ class AOT(VOSNetwork):
                 part.requires_grad_(False)
 
     def encode(self, frame: Tensor) -> Seen:
-        """RGB frames (B, 3, H, W) in [0, 1], H and W as `sizing` gives them -> seen."""
+        """RGB frames (B, 3, H, W) in [0, 1], H and W as `sizing` gives them -> seen. Raises InputError for others."""
+        self.check_frame(frame)
         features = self.encoder(self.normalise(frame))
-        tokens = self.project(features[-1])
-        return Seen(features, rearrange(tokens, "b c y x -> b (y x) c"), tuple(tokens.shape[-2:]))
+        tokens, size = self.project(features[-1]), (len(frame), *frame.shape[-2:])
+        return Seen(features, rearrange(tokens, "b c y x -> b (y x) c"), tuple(tokens.shape[-2:]), size)
 
     def read(self, seen: Seen, memory: Memory) -> tuple[Tensor, Seen]:
         """Logits (B, 1+K, h, w) of the K objects in memory, background first, and seen with its traces.
 
         h and w are those of the finest features: a quarter of the frame, for the tiny encoder half of it. Raises
-        InputError when the memory is empty or holds no previous frame.
+        InputError when the memory is empty, of other B, H or W, or lacks a kept or the previous frame.
         """
+        check_memory([entry.size for entry in memory.entries()], seen.size)
         if not memory.kept or memory.previous is None:
-            raise InputError(
-                f"AOT reads a kept and the previous frame; there is no {'previous' if memory.kept else 'kept'} one: "
-                "memorize a frame with its masks first, under a schedule with first=True and previous=True."
-            )
+            raise InputError("AOT reads kept frames and the previous one: use a schedule that has both.")
         outputs, traces = self.lstt(seen.tokens, seen.grid, past=self._recall(memory))
         maps = [rearrange(t, "b (y x) c -> b c y x", y=seen.grid[0]) for t in (seen.tokens, *outputs)]
         logits = self.decoder(torch.cat(maps, dim=1), seen.features[:3])  # L^D (B, 1+M, h, w)
@@ -417,7 +413,11 @@ class AOT(VOSNetwork):
         return chosen, replace(seen, traces=traces, assignment=assignment)
 
     def memorize(self, seen: Seen, masks: Tensor) -> AOTEntry:
-        """Keys and values of a frame whose masks (B, 1+K, H, W) are given or predicted; H, W as of the frame."""
+        """Keys and values of a frame whose masks (B, 1+K, H, W) are given or predicted; H, W as of the frame.
+
+        Raises InputError without objects, and for masks of another type, number or size than the frames.
+        """
+        check_masks(masks, seen.size)
         assignment, traces = seen.assignment, seen.traces
         if assignment is None:
             shuffle = self.training and self.config.shuffle_identities
@@ -429,9 +429,9 @@ class AOT(VOSNetwork):
             KeysValues(trace.keys, block.values_of(trace.content, identity))
             for block, trace in zip(self.lstt.blocks, traces, strict=True)
         ]
-        return AOTEntry(blocks, assignment)
+        return AOTEntry(blocks, assignment, seen.size)
 
-    def _recall(self, memory: Memory) -> list[tuple[KeysValues, KeysValues]]:
+    def _recall(self, memory: Memory) -> list[Past]:
         """For each block, the (long-term, short-term) keys and values."""
         frames = tuple(entry.frame for entry in memory.kept)
         past = []

@@ -152,22 +152,24 @@ def train_command(
     if recipe_name not in RECIPES:
         raise InputError(f"There is no recipe {recipe_name!r}. Known recipes: {', '.join(RECIPES)}.")
     recipe = RECIPES[recipe_name]()
-    recipe = dataclasses.replace(recipe, minutes=minutes, steps=steps or recipe.steps, seed=seed)
+    recipe = dataclasses.replace(recipe, minutes=minutes, steps=recipe.steps if steps is None else steps, seed=seed)
     recipe = change(recipe, settings or [])
     where, main_process = pick_device(device), int(os.environ.get("RANK", 0)) == 0
     if "RANK" in os.environ:
         torch.distributed.init_process_group("nccl" if where.type == "cuda" else "gloo")
         if where.type == "cuda":
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    torch.manual_seed(seed)
+    torch.manual_seed(recipe.seed)
     network = create_model(model, start)
     recipe = fit_side(network, recipe)
     out = out or Path("runs") / (model if recipe_name == "small" else f"{model}-{recipe_name}")
-    history = train(network, recipe, out, where, clips_for(recipe, data or (), photos), workers=workers)
+    make_clip = clips_for(recipe, data or (), photos)
+    prepare_output(out, overwrite=True)  # before the work, not after it
+    history = train(network, recipe, out, where, make_clip, workers=workers)
     if main_process:
         facts = {"model": model, "recipe": dataclasses.asdict(recipe), "steps": len(history), "device": str(where)}
         if start:
-            facts["start"] = origin(start)
+            facts["start"] = origin(model, start)
         facts["minutes"] = round(sum(row["seconds"] for row in history) / 60, 1)
         facts["share of time spent on data"] = round(
             sum(row["data_seconds"] for row in history) / sum(row["seconds"] for row in history), 3
@@ -182,12 +184,11 @@ def train_command(
         torch.distributed.destroy_process_group()
 
 
-def origin(start: str) -> dict:
+def origin(model: str, start: str) -> dict:
     """The weights that a training began with, and how they were trained where a JSON beside them says so."""
     about = Path(start).with_suffix(".json")
-    facts = json.loads(about.read_text()) if about.is_file() else {}
-    facts.pop("log", None)
-    return {"weights": start} | facts
+    facts = read_facts(model) if start == "mini" else json.loads(about.read_text()) if about.is_file() else {}
+    return {"weights": start} | {name: fact for name, fact in facts.items() if name != "log"}
 
 
 def change(recipe: Recipe, settings: list[str]) -> Recipe:
@@ -243,10 +244,10 @@ def demo(
 ) -> None:
     """Segment the sample clips with the shipped weights and write a page to look at."""
     began, where = time.perf_counter(), pick_device(device)
+    prepare_output(out.parent, overwrite=True)
     names = model or [name for name in list_models() if has_weights(name)]
     networks = {name: create_model(name, weights).to(where) for name in names}
     cards = build_cards(networks, DavisDataset(samples_root(), split="scenarios"))
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_report(out, cards, {name: describe(name, network, weights) for name, network in networks.items()})
     columns = list(cards[0].scores) + [f"{name}, frames/s" for name in names]
     print(f"{'J&F':20}" + "".join(f"{column:>21}" for column in columns))
@@ -269,6 +270,7 @@ def shootout_command(
     """Compare the small networks on the same clips: accuracy, speed, memory, growth and attention."""
     names = model or [name for name in list_models() if has_weights(name)]
     shootout.check_names(names)
+    prepare_output(out, overwrite=True)
     networks = {name: create_model(name, "mini") for name in names}
     most = 2 if quick else 3
     tables = [
@@ -277,7 +279,6 @@ def shootout_command(
         *(shootout.attention_table(networks, scenario) for scenario in ("plain", "crossing_lookalikes")),
     ]
     print("\n\n".join(table.text() for table in tables))
-    out.mkdir(parents=True, exist_ok=True)
     shootout.write_csv(out / "shootout.csv", tables)
     facts = {name: describe(name, network, "mini") for name, network in networks.items()}
     shootout.write_page(out / "shootout.html", tables, facts)

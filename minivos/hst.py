@@ -9,7 +9,7 @@ look no further than under the k coarse cells that their own coarse cell liked b
 
     nn/swin.py        image Swin, and the video Swin inflated from it       Sec. III-A and III-B
     HSTConfig         sizes and presets                                     Sec. III-D and IV-A
-    KeysValues        what is compared, and what is handed over             Sec. III-C
+    EmbedKeysValues   what is compared, and what is handed over             Sec. III-C
     memory_read       dense at stage 4, top-k at stages 3, 2 and 1          Sec. III-C, Eq. 1 to 5
     Stage             one stage: its best cells, its read, its maps         Sec. III-C
     HST               encode, read, memorize                                Fig. 2, Sec. III-C
@@ -106,7 +106,7 @@ class HSTConfig:
         )  # fmt: skip
 
 
-class KeysValues(nn.Module):
+class EmbedKeysValues(nn.Module):
     """Keys and values of one stage, of query or memory: two 3x3 convolutions, frame by frame (Sec. III-C)."""
 
     def __init__(self, channels: int, config: HSTConfig) -> None:
@@ -151,7 +151,9 @@ def memory_read(
     Returns [query value; what was read] of each stage, finest first: (B, 2 C'_i, H_i, W_i). Raises InputError when
     parts or settings do not fit together.
     """
-    HSTConfig(top_k=k, scale=scale, chunk=chunk, reads=reads)  # which raises for settings that cannot be
+    if not (k is None or type(k) is int and k >= 1):
+        raise InputError(f"k={k!r} came; give a whole number, 1 or more, or None.")
+    HSTConfig(scale=scale, chunk=chunk, reads=reads)  # which raises for settings that cannot be
     samples, times = check_read(query_keys, query_values, memory_keys, memory_values)
     frames = range(times) if frames is None else frames
     names = [f"sample{b}" for b in range(samples)] if names is None else names
@@ -180,7 +182,7 @@ class Stage:
     keys: Tensor  # (B, T*H4*W4, f*f, C)
     values: Tensor  # (B, T*H4*W4, f*f, C')
     grid: tuple[int, int, int]  # T, H_i, W_i
-    blocks: dict[str, int]  # for einops: number y of blocks from top to bottom, rows fy = f and columns fx = f of each
+    lengths: dict[str, int]  # for einops: y blocks from top to bottom, of fy = f rows and fx = f columns each
     frames: Sequence[int]
     names: Sequence[str]
 
@@ -191,12 +193,12 @@ class Stage:
         """From queries (B, C, H, W), keys (B, C, T, H, W) and values (B, C', T, H, W)."""
         f, cut = 2 ** (4 - number), "b c t (y fy) (x fx) -> b (t y x) (fy fx) c"
         parts = (rearrange(part, cut, fy=f, fx=f).contiguous() for part in (queries[:, :, None], keys, values))
-        blocks = {"y": keys.shape[3] // f, "fy": f, "fx": f}
-        return cls(number, *parts, tuple(keys.shape[2:]), blocks, frames, names)
+        lengths = {"y": keys.shape[3] // f, "fy": f, "fx": f}
+        return cls(number, *parts, tuple(keys.shape[2:]), lengths, frames, names)
 
     def best(self, k: int) -> Tensor:
         """For each coarse query cell the k coarse memory cells that score highest: (B, H4*W4, k)."""
-        scores = self.queries[:, :, 0] @ self.keys[:, :, 0].mT  # HST Eq. 1
+        scores = self.queries[:, :, 0] @ self.keys[:, :, 0].mT  # HST Eq. 1, to choose by
         if k > scores.shape[-1]:
             say_once(f"top_k={k}: the memory has {scores.shape[-1]} coarse cells, the finer stages look under all")
         return scores.topk(min(k, scores.shape[-1])).indices
@@ -213,33 +215,33 @@ class Stage:
             else:
                 keys, values = (pick(x, chosen[:, part]) for x in (self.keys, self.values))
             if explicit:
-                weights = (queries @ keys.mT).softmax(dim=-1)  # HST Eq. 2, 4
+                weights = (queries @ keys.mT).softmax(dim=-1)  # HST Eq. 1, 2, 4
                 maps.append(weights.flatten(1, 2))
                 answer = weights @ values
             else:
                 wider = (0, max(0, values.shape[-1] - keys.shape[-1]))  # keys as wide as the fused kernel wants them
                 queries, keys = F.pad(queries, wider), F.pad(keys, wider)
-                answer = F.scaled_dot_product_attention(queries, keys, values, scale=1)  # HST Eq. 2, 4
+                answer = F.scaled_dot_product_attention(queries, keys, values, scale=1)  # HST Eq. 1, 2, 4
             found.append(answer.flatten(1, 2))
         if explicit:
             self.record(torch.cat(maps, dim=1), chosen)
-        return rearrange(torch.cat(found, dim=1), "b (y x fy fx) c -> b c (y fy) (x fx)", **self.blocks)
+        return rearrange(torch.cat(found, dim=1), "b (y x fy fx) c -> b c (y fy) (x fx)", **self.lengths)
 
     def record(self, weights: Tensor, chosen: Tensor | None) -> None:
         """Record a map for each sample: weights (B, H4*W4*f*f, n) of the cells under the chosen ones, or of all."""
-        weights = rearrange(weights, "b (y x fy fx) n -> b 1 1 (y fy x fx) n", **self.blocks)
+        weights = rearrange(weights, "b (y x fy fx) n -> b 1 1 (y fy x fx) n", **self.lengths)
         if chosen is None:
             cells = [None] * len(weights)
-            weights = rearrange(weights, "... (t y x fy fx) -> ... (t y fy x fx)", t=self.grid[0], **self.blocks)
+            weights = rearrange(weights, "... (t y x fy fx) -> ... (t y fy x fx)", t=self.grid[0], **self.lengths)
         else:
-            cells = repeat(self.under(chosen), "b (y x) n -> b (y fy x fx) n", **self.blocks)
+            cells = repeat(self.under(chosen), "b (y x) n -> b (y fy x fx) n", **self.lengths)
         for name, each, index in zip(self.names, weights, cells, strict=True):
             record(each, Place(f"{name}/stage{self.number}", self.grid[1:], self.grid, tuple(self.frames), index))
 
     def under(self, chosen: Tensor) -> Tensor:
         """Numbers in the grid (T, H_i, W_i) of the cells under coarse cells (..., k): (..., k*f*f)."""
         numbers = torch.arange(math.prod(self.grid), device=chosen.device)
-        numbers = rearrange(numbers, "(t y fy x fx) -> (t y x) (fy fx)", t=self.grid[0], **self.blocks)
+        numbers = rearrange(numbers, "(t y fy x fx) -> (t y x) (fy fx)", t=self.grid[0], **self.lengths)
         return numbers[chosen].flatten(-2)
 
 
@@ -321,7 +323,7 @@ class HST(VOSNetwork):
         self.sizing = Sizing(1, config.short_side)  # any size: `encode` pads
         self.schedule = Schedule(every=config.every, at_most=config.memory_size)
         self.schedule_in_training = Schedule()
-        self.query, self.memory = (nn.ModuleList(KeysValues(c, config) for c in channels) for _ in range(2))
+        self.query, self.memory = (nn.ModuleList(EmbedKeysValues(c, config) for c in channels) for _ in range(2))
         *fine, coarse = (2 * (c // config.value_share) for c in channels)
         self.decoder = RefineDecoder(coarse, fine, config.decoder_width)
         if config.copy_at_start:
@@ -377,7 +379,8 @@ class HST(VOSNetwork):
         self.decoder.start_by_copying(coarse, fine)
 
     def encode(self, frame: Tensor) -> Seen:
-        """RGB frames (B, 3, H, W) in [0, 1], of any size -> seen."""
+        """RGB frames (B, 3, H, W) in [0, 1], of any size -> seen. Raises InputError for others."""
+        self.check_frame(frame)
         border = padding(frame.shape[-2:], self.stride)
         picture = self.normalise(F.pad(frame, border))
         pairs = [embed(part) for embed, part in zip(self.query, self.encoder(picture), strict=True)]
@@ -387,7 +390,8 @@ class HST(VOSNetwork):
     def read(self, seen: Seen, memory: Memory) -> tuple[Tensor, Seen]:
         """Log odds (B, 1+K, H, W) of background and objects, of softly aggregated probabilities; and seen.
 
-        H and W are those of the frame. Raises InputError when the memory is empty or of other B, H or W.
+        H and W are those of the frame. Maps are recorded as object1, object2, ... in the order of the masks. Raises
+        InputError when the memory is empty or of other B, H or W.
         """
         entries = memory.entries()
         check_memory([entry.size for entry in entries], seen.size)

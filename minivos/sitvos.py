@@ -22,7 +22,7 @@ the answers.
 Paper and released code differ; the defaults are the code's, `SITVOSConfig.paper()` is to the letter of the paper, and a
 comment at each field says so. What the network without interaction feeds to the last read is not said; here the values
 are then M_x. `sitvos_mini` is the same with fewer channels, encoders that learn from scratch and cells of 8 pixels in
-frames enlarged to a short side of 192, and with an initialisation of our own that leans towards copying masks to what
+frames with a short side of 192, and with an initialisation of our own that leans towards copying masks to what
 looks alike.
 
 Letters: B batch, K objects (1 for what all of them share), T frames, H x W grid, N = H*W cells of a frame, C channels.
@@ -71,6 +71,7 @@ class SITVOSConfig:
         check_rules({
             f"kernel={self.kernel} must be odd": self.kernel % 2 == 1,
             f"every={self.every} beside spread={self.spread}: one of them must be 0": 0 in (self.every, self.spread),
+            f"spread={self.spread} must be {Schedule.at_most} or fewer": self.spread <= Schedule.at_most,
             f"dropout={self.dropout} must be in [0, 1)": 0 <= self.dropout < 1,
             f"encoder={self.encoder!r} must be one of {', '.join(MASK_ENCODERS)}": self.encoder in MASK_ENCODERS,
             f"encoder={self.encoder!r} cannot start by copying, only tiny can": (
@@ -270,7 +271,8 @@ class SITVOS(VOSNetwork):
         self.mask_encoder.load_imagenet()
 
     def encode(self, frame: Tensor) -> Seen:
-        """RGB frames (B, 3, H, W) in [0, 1], of any size -> seen."""
+        """RGB frames (B, 3, H, W) in [0, 1], of any size -> seen. Raises InputError for others."""
+        self.check_frame(frame)
         border = padding(frame.shape[-2:], self.stride)
         return Seen(self.encoder(self.normalise(F.pad(frame, border))), border, (len(frame), *frame.shape[-2:]))
 

@@ -21,8 +21,8 @@ local and strided layers see all frames of the buffer, since a history of a few 
 `sst_mini` has a smaller encoder, which learns from scratch, a smaller decoder and a finer grid; its affinity is by
 distance, and its buffer keeps the given frame.
 
-Letters: B batch, C channels, T frames in the buffer, H x W grid, S = T*H*W cells, O objects with the background. A cell
-is p = (t, y, x). Heads are folded into the batch.
+Letters: B batch, C channels, T frames in the buffer, H x W grid, S = T*H*W cells, O = 1 + K objects, background
+included. A cell is p = (t, y, x). Heads are folded into the batch.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from minivos.errors import InputError, check_rules, check_settings
 from minivos.nn.attention import Place, record, wants_weights
 from minivos.nn.decoders import FPNDecoder
 from minivos.nn.encoders import ENCODERS
-from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
+from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork, check_memory
 from minivos.nn.patterns import AFFINITIES, Pattern
 from minivos.nn.sparse import (
     check_fit,
@@ -51,6 +51,7 @@ from minivos.nn.sparse import (
     sparse_attention,
     strided_attention,
 )
+from minivos.video.masks import check_masks
 
 __all__ = [
     "SST",
@@ -75,15 +76,13 @@ POSITIONS = ("sine", "learned", "none")
 class SSTConfig:
     """Sizes of an SST network; the defaults are those of the paper, as far as it gives them."""
 
-    encoder: str = "resnet101"  # or tiny (paper: ResNet-101)
+    encoder: str = "resnet101"  # any of ENCODERS (paper: ResNet-101)
     pattern: str = "local"  # dense, grid, local, strided, or local_strided in turn (paper: local is best)
     layers: int = 2  # L (paper: 1 to 3; local and strided 2)
     width: int = 96  # C, channels of a cell (paper: not given; its config file embeds in 100)
     heads: int = 8  # attention heads (its config file: 8)
     feedforward: int = 192  # channels inside the feed-forward part (paper: not given)
-    h: int = (
-        7  # local layers look fewer than h cells away, strided ones in steps of h (paper: root of the grid's width)
-    )
+    h: int = 7  # local: cells less than h away are seen; strided: in steps of h (paper: root of the grid's width)
     temporal: str = "dense"  # local and strided layers see all frames; "same": h counts along t as well
     local_window: str = "open"  # side 2 h - 1; "cube": side h
     scale: bool = False  # divide scores by the root of their channels (paper: no)
@@ -206,6 +205,7 @@ class Seen:
 
     features: list[Tensor]  # of the encoder, finest scale first
     cells: Tensor  # (B, H, W, C)
+    size: tuple[int, int, int]  # B, H, W of the frames
 
 
 @dataclass
@@ -214,7 +214,8 @@ class SSTEntry(Entry):
 
     cells: Tensor  # (B, H, W, C)
     labels: Tensor  # (B, H, W), the object that most of each cell belongs to
-    objects: int  # O
+    objects: int  # O = 1 + K, background included
+    size: tuple[int, int, int]  # B, H, W of the frames
 
 
 class SST(VOSNetwork):
@@ -241,21 +242,21 @@ class SST(VOSNetwork):
         self.decoder = FPNDecoder(told, self.encoder.channels[:3], config.decoder_width, 1, align_corners=False)
 
     def encode(self, frame: Tensor) -> Seen:
-        """RGB frames (B, 3, H, W) in [0, 1], H and W as `sizing` gives them -> seen."""
+        """RGB frames (B, 3, H, W) in [0, 1], H and W as `sizing` gives them -> seen. Raises InputError for others."""
+        self.check_frame(frame)
         features = self.encoder(self.normalise(frame))  # SST Eq. 1
-        return Seen(features, self.norm(rearrange(self.project(features[-1]), "b c y x -> b y x c")))
+        cells = self.norm(rearrange(self.project(features[-1]), "b c y x -> b y x c"))
+        return Seen(features, cells, (len(frame), *frame.shape[-2:]))
 
     def read(self, seen: Seen, memory: Memory) -> tuple[Tensor, Seen]:
         """Logits (B, O, h, w) of the objects in memory, background first, each to go through a sigmoid; and seen.
 
-        h and w are those of the finest features. Raises InputError when the memory is empty, and when a window or
-        stride is larger than the grid.
+        h and w are those of the finest features. Raises InputError when the memory is empty or of other B, H or W,
+        and when a window or stride is larger than the grid.
         """
-        if not memory.kept:
-            raise InputError(
-                "SST reads the frames before, but the memory is empty: memorize a frame with its masks first."
-            )
-        entries, objects = memory.kept, max(entry.objects for entry in memory.kept)
+        entries = memory.kept
+        check_memory([entry.size for entry in entries], seen.size)
+        objects = max(entry.objects for entry in entries)
         frames = (*(entry.frame for entry in entries), entries[-1].frame + 1)
         cells = torch.stack([*(entry.cells for entry in entries), seen.cells], dim=1)  # (B, T, H, W, C)
         unknown = torch.full_like(entries[-1].labels, -1)
@@ -289,9 +290,13 @@ class SST(VOSNetwork):
         return rearrange(self.decoder(told, seen.features[:3]), "(b o) 1 y x -> b o y x", o=objects)
 
     def memorize(self, seen: Seen, masks: Tensor) -> SSTEntry:
-        """Cells and their labels, of a frame whose masks (B, O, H, W) are given or predicted; H, W as of the frame."""
+        """Cells and their labels, of a frame whose masks (B, O, H, W) are given or predicted; H, W as of the frame.
+
+        Raises InputError without objects, and for masks of another type, number or size than the frames.
+        """
+        check_masks(masks, seen.size)
         labels = F.adaptive_avg_pool2d(masks, seen.cells.shape[1:3]).argmax(dim=1)
-        return SSTEntry(seen.cells, labels, masks.shape[1])
+        return SSTEntry(seen.cells, labels, masks.shape[1], seen.size)
 
 
 if __name__ == "__main__":

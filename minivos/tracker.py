@@ -16,7 +16,7 @@ from minivos.errors import InputError
 from minivos.nn.attention import at_frame
 from minivos.nn.network import Memory, Schedule, VOSNetwork
 from minivos.video.clip import Clip, check_mask
-from minivos.video.masks import VOID, merge_groups, one_hot, resize
+from minivos.video.masks import VOID, check_picture, merge_groups, one_hot, resize
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,10 @@ def pick_device(name: str = "auto") -> torch.device:
     elif not have.get(name.split(":")[0], False):
         here = ", ".join(kind for kind, there in have.items() if there)
         raise InputError(f"The device {name!r} was asked for, but this machine has: {here}. Use one of them or 'auto'.")
-    return torch.device(name)
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"{name!r} is no device ({error}): write cuda, cuda:1, mps or cpu.") from error
 
 
 @dataclass
@@ -50,8 +53,9 @@ class Tracker:
     apart are tracked in groups, each with a memory of its own, and merged by soft aggregation.
 
     Args:
-        model: the network; it is used as it is, on its own device.
-        schedule: which frames the memory keeps; None: the network's own.
+        model: the network; it is put into evaluation mode and stays on its device.
+        schedule: which frames the memory keeps; None: the network's own. The L variants of AOT keep up to 10,000, some
+            10 MB each at 480p; `Schedule(every=5, at_most=32)` bounds them.
         side: short side in pixels at which frames are processed; None: the network's own.
 
     Raises InputError for arguments of another kind, a side below one patch, and a network that is not in float32.
@@ -168,15 +172,13 @@ class Tracker:
         return image / 255
 
     def _check(self, frame: np.ndarray, mask: np.ndarray | None) -> None:
-        for array in (frame,) if mask is None else (frame, mask):
-            if not isinstance(array, np.ndarray):
-                raise InputError(f"A {type(array).__name__} came as frame or mask; give a NumPy array.")
-        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-            raise InputError(f"A frame of shape {frame.shape} and type {frame.dtype} came; give uint8 (H, W, 3) RGB.")
+        check_picture(frame)
         if self.size not in (None, frame.shape[:2]):
             raise InputError(f"Frame {self.time} is {frame.shape[:2]}, the frames before are {self.size}: resize it.")
         if mask is None and not self.groups:
             raise InputError("The first frame needs a mask that says which objects to follow: step(frame, mask).")
+        if not isinstance(mask, np.ndarray | None):
+            raise InputError(f"the mask came as {type(mask).__name__}; give a NumPy array, uint8 (H, W)")
         if mask is not None:
             check_mask(mask, frame.shape[:2])
         self.size = frame.shape[:2]

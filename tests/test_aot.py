@@ -292,7 +292,7 @@ def test_long_term_attention_sees_all_kept_frames_and_short_term_the_previous_on
 def test_an_empty_memory_cannot_be_read():
     network = tiny_aot()
     frames, _ = frames_and_masks(frames=1)
-    with pytest.raises(InputError, match="there is no kept one: memorize a frame"):
+    with pytest.raises(InputError, match="memory is empty.*memorize a frame"):
         network.read(network.encode(frames), Memory(network.schedule))
 
 
@@ -385,6 +385,9 @@ def test_a_decoder_that_starts_by_copying_shows_the_vectors_it_was_given():
     "change, said",
     [
         ({"window": 8}, "window=8 must be odd"),
+        ({"longest": -1}, "longest=-1 came"),
+        ({"memory_size": 0}, "memory_size=0 came"),
+        ({"memory_every": -1}, "memory_every=-1 came"),
         ({"heads": 5}, "multiple of 4 and of heads=5"),
         ({"feedforward": 100}, "feedforward"),
         ({"identities": 40}, "decoder_width"),
@@ -394,3 +397,8 @@ def test_a_decoder_that_starts_by_copying_shows_the_vectors_it_was_given():
 def test_sizes_that_do_not_fit_together_are_refused(change, said):
     with pytest.raises(InputError, match=said):
         replace(AOTConfig.mini(), **change)
+
+
+def test_a_variant_that_the_paper_does_not_have_is_refused():
+    with pytest.raises(InputError, match="variant='x' came; the paper has t, s, b, l, r50_l, swinb_l"):
+        AOTConfig.published("x")

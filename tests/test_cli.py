@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import minivos
-from minivos.cli import app, training_minutes
+from minivos.cli import app, origin, training_minutes
 from minivos.models import has_weights, save_weights
 from minivos.video.clip import OverlayWriter, read_mask, write_mask
 from minivos.video.datasets import samples_root
@@ -266,6 +266,7 @@ def test_train_names_recipes_data_and_weights_that_it_cannot_use(clip: Path) -> 
 
     assert "small, stills, video" in refused("--recipe", "film")
     assert "needs data" in refused("--recipe", "video")
+    assert "steps=0 came; give a whole number, 1 or more" in refused("--steps", "0")
     assert "expected ImageSets/2017/train.txt" in refused("--recipe", "video", "--data", clip)
     assert "holds no stills" in refused("--recipe", "stills", "--data", clip)
     assert "choose a recipe for stills or video" in refused("--data", clip)
@@ -277,6 +278,22 @@ def test_models_and_doctor_answer() -> None:
     assert status == 0 and all(name in printed for name in minivos.list_models())
     status, printed = run("doctor")
     assert status == 0 and torch.__version__.split("+")[0] in printed and "H.264" in printed
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(tmp_path: Path) -> None:
+    (file := tmp_path / "file").write_text("")
+    for words in (
+        ("train", "--device", "cpu", "--out", file),
+        ("shootout", "--out", file),
+        ("demo", "--out", file / "x"),
+    ):
+        status, printed = run(*words)
+        assert status == 2 and "cannot write to" in printed, printed
+
+
+def test_a_training_from_shipped_weights_knows_how_long_they_were_trained() -> None:
+    facts = origin("aot_mini", "mini")
+    assert facts["weights"] == "mini" and "log" not in facts and training_minutes(facts) > 60
 
 
 def test_the_installed_command_fails_without_traceback(tmp_path: Path) -> None:

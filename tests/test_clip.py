@@ -1,6 +1,7 @@
 """Clips and videos: folders, DAVIS sequences and video files in, folders out."""
 
 import logging
+import math
 import struct
 from itertools import islice
 from pathlib import Path
@@ -182,7 +183,12 @@ def test_clip_checks_what_it_is_given():
         ({"frames": frames().astype(float)}, "float64 of shape"),
         ({"frames": frames()[0]}, r"expected uint8 of shape \(T,H,W,3\)"),
         ({"frames": frames()[:0]}, "T > 0"),
-        ({"masks": {3: labels()}}, r"expected uint8 at a frame in 0\.\.2"),
+        ({"masks": {3: labels()}}, r"expected uint8 at the number of a frame, 0\.\.2"),
+        ({"masks": {0.5: labels()}}, r"mask 0\.5 is uint8; expected uint8 at the number of a frame"),
+        ({"masks": {"0": labels()}}, r"mask '0' is uint8; expected uint8 at the number of a frame"),
+        ({"masks": {0: labels().tolist()}}, "came as list; give NumPy arrays"),
+        ({"frames": frames().tolist()}, "came as list; give NumPy arrays"),
+        ({"fps": math.nan}, "fps=nan came"),
         ({"masks": {0: labels(20, 31)}}, "31x20 pixels"),
         ({"masks": {0: labels().astype(int)}}, "mask 0 is int64"),
         ({"frame_names": ["0", "1"]}, "2 frame names"),

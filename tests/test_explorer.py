@@ -87,6 +87,8 @@ def test_it_is_an_argument_of_interactive():
         (lambda: PixelPicker(PICTURE, (4, 6), at=(4, 0)), "outside the grid"),
         (lambda: PixelPicker(PICTURE / 255, (4, 6), at=(0, 0)), "float64"),
         (lambda: PixelPicker(PICTURE[0], (4, 6), at=(0, 0)), "uint8"),
+        (lambda: PixelPicker(PICTURE[:, :0], (4, 6), at=(0, 0)), "uint8"),
+        (lambda: PixelPicker(PICTURE, (0, 6), at=(0, 0)), "rows and columns, whole numbers from 1 up"),
         (lambda: PixelPicker(PICTURE, (4, 6), at=(0, 0)).show(PICTURE[1:]), "as the one before"),
         (lambda: setattr(PixelPicker(PICTURE, (4, 6), at=(0, 0)), "value", (0, -1)), "outside the grid"),
     ],

@@ -52,9 +52,12 @@ def test_masks_can_be_loaded_instead(tmp_path):
     [
         (lambda p: p.stroke((0, 0), (1, 1), 0, 1), "radius 0"),
         (lambda p: p.stroke((0, 0), (1, 1), 2, 255), "object 255"),
+        (lambda p: p.stroke((0, 0), (1, 1), 2, 1.9), "object 1.9"),
+        (lambda p: p.stroke((0, 0), (1, 1), np.nan, 1), "radius nan"),
         (lambda p: p.set(np.ones((4, 4), np.uint8)), "4x4 pixels"),
         (lambda p: p.set(np.zeros((20, 30), np.uint8)), "holds no object"),
         (lambda p: MaskPainting(FRAME[0]), "uint8"),
+        (lambda p: MaskPainting(FRAME.tolist()), "came as list"),
     ],
 )
 def test_what_cannot_be_painted_is_refused_and_changes_nothing(wrong, message):

@@ -361,7 +361,7 @@ def test_inputs_that_do_not_fit_together_are_refused():
         sst.grid_attention(q, k.float(), v)
     with pytest.raises(InputError, match="v came as ndarray; expected PyTorch tensors"):
         sst.grid_attention(q, k, v.numpy())
-    with pytest.raises(InputError, match="-1 steps came"):
+    with pytest.raises(InputError, match="steps=-1 came; give a whole number, 0 or more"):
         grid_routes(q, v, -1)
     with pytest.raises(InputError, match="10 channels came"):
         sst.sine_position_3d(torch.arange(3), 4, 5, 10)
@@ -388,9 +388,9 @@ def test_labels_that_do_not_fit_are_refused():
         sst.object_affinity(q, k, labels[..., :4], 3, "grid")
     with pytest.raises(InputError, match="labels -1 to 2 came for 2 objects"):
         sst.object_affinity(q, k, labels, 2, "grid")
-    with pytest.raises(InputError, match="torch.float32 labels of 3 objects"):
+    with pytest.raises(InputError, match="labels of type torch.float32 came; expected a tensor of integers"):
         sst.object_affinity(q, k, labels.float(), 3, "grid")
-    with pytest.raises(InputError, match="of 0 objects"):
+    with pytest.raises(InputError, match="objects=0 came; give a whole number, 1 or more"):
         sst.object_affinity(q, k, labels, 0, "grid")
     with pytest.raises(InputError, match="no affinity 'colour'"):
         sst.object_affinity(q, k, labels, 3, "grid", kind="colour")

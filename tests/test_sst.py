@@ -184,13 +184,6 @@ def test_the_decoder_hears_each_objects_affinity_and_the_largest_of_the_others(m
         assert torch.equal(others[number], affinity[0][:, rest].amax(dim=1))
 
 
-def test_a_clip_without_objects_is_all_background():
-    frames, masks = frames_and_masks()
-    network = tiny_sst()
-    logits, _ = network.read(network.encode(frames[3:]), remember(network, frames[:3], torch.ones_like(masks[:3, :1])))
-    assert logits.shape == (1, 1, 16, 20) and logits.isfinite().all()
-
-
 def test_the_decoder_hears_of_objects_by_affinity_only():
     frames, masks = frames_and_masks()
     network = tiny_sst()

@@ -92,6 +92,18 @@ def test_answers_that_do_not_fit_leave_no_file(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_damaged_zip_gives_a_clear_error_or_is_as_good_as_new(tmp_path):
+    write_submission(path := tmp_path / "masks.zip", clips(), answers(), "davis")
+    whole, refused = path.read_bytes(), 0
+    for place in range(0, len(whole), 5):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        try:
+            check_submission(path, clips(), "davis")
+        except InputError:
+            refused += 1
+    assert refused > len(whole) // 10
+
+
 def test_a_file_that_is_no_zip_is_refused(tmp_path):
     (tmp_path / "masks.zip").write_bytes(b"PK not really")
     with pytest.raises(InputError, match="no whole zip file"):

@@ -198,7 +198,7 @@ def test_the_first_frame_needs_a_mask():
 
 @pytest.mark.parametrize("frame", [FRAME[..., 0], FRAME[..., :2], FRAME.astype(np.float32), FRAME[None]])
 def test_frames_of_another_kind_are_refused(frame):
-    with pytest.raises(InputError, match=r"frame of shape .* came; give uint8 \(H, W, 3\) RGB"):
+    with pytest.raises(InputError, match=r"the frame came as .*; expected uint8 \(H,W,3\) RGB"):
         Tracker(repeater()).step(frame, MASK)
 
 
@@ -231,7 +231,7 @@ def test_arguments_of_another_kind_are_refused():
         with pytest.raises(InputError, match="came"):
             Tracker(**{"model": repeater()} | wrong)
     for frame, mask in ((FRAME.tolist(), MASK), (FRAME, torch.from_numpy(MASK))):
-        with pytest.raises(InputError, match="(list|Tensor) came as frame or mask; give a NumPy array"):
+        with pytest.raises(InputError, match="the (frame|mask) came as (list|Tensor); give a NumPy array"):
             Tracker(repeater()).step(frame, mask)
     with pytest.raises(InputError, match=r"SyntheticClip came; give a Clip.* Clip\(video.frames"):
         propagate(repeater(), render(0, frames=2, size=(32, 32)))

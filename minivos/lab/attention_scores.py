@@ -144,7 +144,7 @@ def score_maps(maps: Iterable[AttentionMap], clip: SyntheticClip, align_corners:
 
 
 def score_attention(model: VOSNetwork, *clips: SyntheticClip, **settings: object) -> list[AttentionScore]:
-    """Let the network segment clips and score every attention by which it reads its memory; see `score_maps`.
+    """Let the network segment clips and score every attention that looks at another frame; see `score_maps`.
 
     Every asked cell counts alike, over all clips. `settings` go to `Tracker`.
     """

@@ -8,6 +8,7 @@ from ipycanvas import Canvas, hold_canvas
 from ipywidgets import HBox, IntSlider, ValueWidget, VBox, link
 
 from minivos.errors import InputError
+from minivos.video.masks import check_picture
 
 WIDTH = 384  # of the picture on the screen, in pixels
 RADIUS = 4  # of the ring around what was chosen, in pixels of the picture
@@ -23,18 +24,20 @@ class PixelPicker(VBox, ValueWidget):
         grid: rows and columns of `value`: (H, W) to choose pixels, fewer to choose cells of a grid over the picture.
         at: `value` to begin with, counted from 0.
 
-    Raises InputError for a picture of another kind, and for any `value` outside the grid.
+    Raises InputError for a picture or a grid of another kind, and for any `value` outside the grid.
     """
 
     value = traitlets.Tuple(traitlets.Int(), traitlets.Int())
 
     def __init__(self, picture: np.ndarray, grid: tuple[int, int], at: tuple[int, int]) -> None:
+        if not all(isinstance(cells, int) and cells > 0 for cells in grid):
+            raise InputError(f"grid={grid} came; give rows and columns, whole numbers from 1 up")
         self.grid = grid
         self.sliders = [
             IntSlider(0, 0, cells - 1, description=name, continuous_update=False)
             for name, cells in zip("yx", grid, strict=True)
         ]
-        height, width = _check_picture(picture).shape[:2]
+        height, width = check_picture(picture, "the picture").shape[:2]
         self.canvas = Canvas(width=width, height=height)
         self.canvas.layout.width, self.canvas.layout.height = f"{WIDTH}px", f"{WIDTH * height // width}px"
         super().__init__([self.canvas, HBox(self.sliders)], value=at)
@@ -50,7 +53,7 @@ class PixelPicker(VBox, ValueWidget):
     def show(self, picture: np.ndarray) -> None:
         """Exchange the picture for another, uint8 (H, W, 3) of the same size; InputError for any other."""
         expected = (self.canvas.height, self.canvas.width, 3)
-        if _check_picture(picture).shape != expected:
+        if check_picture(picture, "the picture").shape != expected:
             raise InputError(f"a picture of shape {picture.shape} came; expected {expected}, as the one before")
         self.picture = picture
         self._draw()
@@ -80,9 +83,3 @@ class PixelPicker(VBox, ValueWidget):
         if not all(0 <= at < cells for at, cells in zip(value, self.grid, strict=True)):
             raise InputError(f"(y, x) = {value} is outside the grid {self.grid}; count from 0, y before x")
         return value
-
-
-def _check_picture(picture: np.ndarray) -> np.ndarray:
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-        raise InputError(f"a picture of shape {picture.shape} and type {picture.dtype} came; give uint8 (H, W, 3) RGB")
-    return picture

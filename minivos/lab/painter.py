@@ -14,7 +14,7 @@ from ipycanvas import Canvas, hold_canvas
 
 from minivos.errors import InputError
 from minivos.video.mask_files import check_mask, describe_mask, read_mask
-from minivos.video.masks import object_colour, overlay
+from minivos.video.masks import check_picture, object_colour, overlay
 
 Point = tuple[float, float]  # (y, x) in pixels of the frame
 MOST_UNDO = 50
@@ -30,9 +30,7 @@ class MaskPainting:
     """
 
     def __init__(self, frame: np.ndarray, labels: np.ndarray | None = None) -> None:
-        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-            raise InputError(f"a frame of shape {frame.shape} and type {frame.dtype} came; give uint8 (H, W, 3) RGB")
-        self.frame = frame
+        self.frame = check_picture(frame)
         self.labels = np.zeros(frame.shape[:2], np.uint8)
         self._before: list[np.ndarray] = []
         if labels is not None:
@@ -48,7 +46,7 @@ class MaskPainting:
 
         Raises InputError for an object beyond 0 to 254 and for a radius of 0 or less.
         """
-        if not 0 <= object_id < 255 or radius <= 0:
+        if not isinstance(object_id, int) or not 0 <= object_id < 255 or not radius > 0:
             raise InputError(f"object {object_id}, radius {radius} came; give 0 (erase) to 254, and more than 0 pixels")
         pixels = np.moveaxis(np.indices(self.labels.shape), 0, -1).astype(float)  # (H, W, 2)
         start, way = np.array(start, float), np.subtract(end, start, dtype=float)

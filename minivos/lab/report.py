@@ -19,40 +19,17 @@ from tqdm import tqdm
 from minivos.errors import InputError
 from minivos.lab import plots
 from minivos.lab.evaluate import Evaluation, every_mask
+from minivos.lab.page import fact_list, table, write_page
 from minivos.nn.attention import AttentionMap, record_attention
 from minivos.nn.network import VOSNetwork
 from minivos.tracker import Tracker, propagate
 from minivos.video.baselines import block_matching, repeat_first_mask
 from minivos.video.clip import Clip
-from minivos.video.files import whole_file
 from minivos.video.masks import is_object, overlay
 
 FRAME_TIME, LAST_FRAME_TIME = 125, 750  # milliseconds in the animations
 GAP = 4  # pixels between the panels of an animation
 QUALITY = 70  # of WebP, in 0..100
-
-STYLE = """
-:root { color-scheme: light dark; --page: #fff; --card: #f5f6f8; --ink: #1c1d21; --quiet: #5a5e66; --line: #d6d9df }
-@media (prefers-color-scheme: dark) {
-  :root { --page: #17181c; --card: #212329; --ink: #e8e9ec; --quiet: #a7abb4; --line: #3a3d45 }
-}
-body { max-width: 58rem; margin: 0 auto; padding: 1rem; font: 1rem/1.5 system-ui, sans-serif;
-  background: var(--page); color: var(--ink) }
-h1, h2 { line-height: 1.2 }
-section { margin: 1.5rem 0; padding: 1rem; border-radius: .6rem; background: var(--card) }
-section h2 { margin-top: 0 }
-.wide { overflow-x: auto }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: right }
-th:first-child { text-align: left }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem }
-dt, figcaption { color: var(--quiet) }
-dd { margin: 0 }
-figure { margin: 1rem 0 }
-img { display: block; width: 100%; height: auto; border-radius: .3rem; background: #fff }
-.look img { width: auto; max-width: 100% }
-.panels { display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; text-align: center }
-"""
 
 INTRODUCTION = """
 <p>Each network gets the masks of some objects in the first frame of a clip and finds the same objects in every later
@@ -171,50 +148,25 @@ def write_report(path: str | Path, cards: list[Card], facts: Mapping[str, object
             f"{len(cards)} cards came, with scores of {methods or 'nothing'}; expected at least one card, and scores "
             "of the same methods in the same order on each: make them with build_cards"
         )
-    page = f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>minivos report</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<h1>What the networks segment, and where they look</h1>
-{INTRODUCTION}
-{_fact_list(facts)}
-{_summary(cards)}
-{"".join(_section(card) for card in cards)}
-</body>
-</html>
-"""
-    with whole_file(path) as part:
-        part.write_text(page, encoding="utf-8")
-
-
-def _fact_list(facts: Mapping[str, object]) -> str:
-    items = (f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items())
-    return f"<dl>{''.join(items)}</dl>"
+    body = [INTRODUCTION, fact_list(facts), _summary(cards), *map(_section, cards)]
+    write_page(path, "minivos report", "What the networks segment, and where they look", "".join(body))
 
 
 def _summary(cards: list[Card]) -> str:
     """The table of all clips; the best score of each is bold."""
     methods, networks = list(cards[0].scores), list(cards[0].fps)
-    rows = [(card.name, list(card.scores.values()), list(card.fps.values())) for card in cards]
-    means = np.mean([scores for _, scores, _ in rows], axis=0).tolist()
+    rows = {card.name: (list(card.scores.values()), list(card.fps.values())) for card in cards}
+    means = np.mean([scores for scores, _ in rows.values()], axis=0).tolist()
     lengths = [len(card.frames) for card in cards]
     seconds = [[frames / card.fps[name] for frames, card in zip(lengths, cards, strict=True)] for name in networks]
-    rows.append(("mean of the clips", means, [sum(lengths) / sum(spent) for spent in seconds]))
-    names = ["J&F", *methods, *(f"{name}, frames per second" for name in networks)]
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
-    body = "".join(_row(*row) for row in rows)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    rows["mean of the clips"] = means, [sum(lengths) / sum(spent) for spent in seconds]
+    columns = ["J&F", *methods, *(f"{name}, frames per second" for name in networks)]
+    return table(columns, {name: _cells(*row) for name, row in rows.items()})
 
 
-def _row(name: str, scores: list[float], fps: list[float]) -> str:
-    cells = [f"<td><b>{score:.2f}</b></td>" if score == max(scores) else f"<td>{score:.2f}</td>" for score in scores]
-    cells += [f"<td>{rate:.1f}</td>" for rate in fps]
-    return f'<tr><th scope="row">{escape(name)}</th>{"".join(cells)}</tr>'
+def _cells(scores: list[float], fps: list[float]) -> list[str]:
+    best = [f"<b>{score:.2f}</b>" if score == max(scores) else f"{score:.2f}" for score in scores]
+    return best + [f"{rate:.1f}" for rate in fps]
 
 
 def _section(card: Card) -> str:

@@ -24,10 +24,10 @@ import torch
 from tqdm import tqdm
 
 from minivos.errors import InputError
+from minivos.lab import page
 from minivos.lab.attention_scores import score_attention
 from minivos.lab.cost import peak_memory
 from minivos.lab.evaluate import score_on_samples, score_samples
-from minivos.lab.report import STYLE
 from minivos.models import create_model, has_weights
 from minivos.nn.network import VOSNetwork
 from minivos.tracker import Tracker
@@ -61,12 +61,8 @@ class Table:
 
     def html(self) -> str:
         """As a table of a page."""
-        head = "".join(f'<th scope="col">{escape(name)}</th>' for name in (self.title, *self.columns))
-        body = "".join(
-            f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{self.number(x)}</td>" for x in row)}</tr>'
-            for name, row in self.rows.items()
-        )
-        return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        rows = {name: map(self.number, row) for name, row in self.rows.items()}
+        return page.table((self.title, *self.columns), rows)
 
     def number(self, value: float) -> str:
         """A value as it is shown."""
@@ -127,7 +123,7 @@ def cost(name: str, side: int, objects: int, length: int) -> tuple[float, float]
     before = peak_memory()
     for t in range(length):
         began = time.perf_counter()
-        tracker.step(clip.frames[there_and_back[t % 22]], clip.masks[0] if t == 0 else None)
+        tracker.step(clip.frames[there_and_back[t % len(there_and_back)]], clip.masks[0] if t == 0 else None)
         seconds.append(time.perf_counter() - began)
     return 1 / min(seconds[-TIMED:]), peak_memory() - before
 
@@ -169,24 +165,10 @@ def write_csv(path: str | Path, tables: Iterable[Table]) -> None:
 
 def write_page(path: str | Path, tables: Iterable[Table], facts: Mapping[str, str]) -> None:
     """The tables as one HTML page, whole or not at all; `facts` {network: where its weights come from}."""
-    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(fact)}</dd>" for name, fact in facts.items())
     sections = "".join(f"<section><h2>{escape(table.title)}</h2>{table.html()}</section>" for table in tables)
-    page = f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>minivos shoot-out</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<h1>The small networks side by side</h1>
-<p>One training each, of unequal length: differences between networks are also differences between trainings. Measured
-with {torch.get_num_threads()} threads.</p>
-<dl>{items}</dl>
-{sections}
-</body>
-</html>
-"""
-    with whole_file(path) as part:
-        part.write_text(page, encoding="utf8")
+    said = (
+        "<p>One training each, of unequal length: differences between networks are also differences between trainings. "
+        f"Measured with {torch.get_num_threads()} threads.</p>"
+    )
+    body = said + page.fact_list(facts) + sections
+    page.write_page(path, "minivos shoot-out", "The small networks side by side", body)

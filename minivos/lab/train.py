@@ -239,6 +239,8 @@ def train(
     checkpoint is damaged or of another recipe or network.
     """
     device, rank, world = torch.device(device), int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if workers < 0:
+        raise InputError(f"workers={workers} came; give 0 or more")
     if recipe.batch % world:
         raise InputError(f"A batch of {recipe.batch} does not divide among {world} processes: choose a multiple.")
     if (side := fit_side(network, recipe).side) != recipe.side:

@@ -179,7 +179,7 @@ def record(weights: Tensor, place: Place) -> None:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, place: Place, dropout: float = 0.0) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v: every query takes a weighted mean of the values (AOT Eq. 2).
+    """softmax(q k^T / sqrt(d)) v: every query takes a weighted mean of the values (AOT, Sec. 4.1).
 
     q (B, heads, Nq, d), k (B, heads, Nk, d), v (B, heads, Nk, dv) -> (B, heads, Nq, dv). `dropout` is the share of the
     weights that are left out by chance.
@@ -188,11 +188,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, place: Place, dropout: float = 0.0) 
     if not wants_weights(place.name):
         if 0 < wider <= d:  # the fused kernel wants keys as wide as values; zeros change no score
             q, k = F.pad(q, (0, wider)), F.pad(k, (0, wider))
-        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=d**-0.5)
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=d**-0.5)  # AOT Eq. 2
     scores = q @ k.mT * d**-0.5  # (B, heads, Nq, Nk)
     weights = scores.softmax(dim=-1)
     record(weights, place)
-    return F.dropout(weights, dropout) @ v
+    return F.dropout(weights, dropout) @ v  # AOT Eq. 2
 
 
 def attend_window(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, value_bias: Tensor, grid: tuple[int, int]) -> Tensor:

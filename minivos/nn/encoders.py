@@ -1,4 +1,4 @@
-"""Image encoders: frames -> features at three scales, and the deepest ones.
+"""Encoders of frames and of masks: features at several scales, finest first.
 
 The tiny encoder learns from scratch on a laptop. The others are timm's, cut where video networks cut them.
 """
@@ -122,7 +122,7 @@ def freeze_batch_norm(network: nn.Module) -> nn.Module:
 
 
 class TimmEncoder(nn.Module):
-    """A timm network cut into the parts that end at strides 4, 8 and 16; subclasses say where.
+    """A timm network cut into the parts that end at `strides`; subclasses say where.
 
     Batch norms are frozen: statistics, scales and shifts are buffers and never change.
     """
@@ -288,7 +288,7 @@ class PadThenShift(SwinTransformerBlock):
 
 
 class SwinEncoder(TimmEncoder):
-    """A Swin of timm's with blocks of ours and a layer norm on the output of each stage, as many as have `channels`."""
+    """The first stages of timm's Swin, one for each of `channels`, with blocks of ours; a layer norm on each output."""
 
     block: type[SwinTransformerBlock]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -27,9 +27,7 @@ class VOSNetwork(nn.Module):
     schedule: Schedule  # which frames it wants remembered
     schedule_in_training: Schedule
     max_objects: int | None = None  # how many objects one memory can tell apart; None: any number
-    independent_maps: bool = (
-        False  # each logit goes through a sigmoid of its own, not through a softmax with the others
-    )
+    independent_maps: bool = False  # each logit has a sigmoid of its own, not a softmax with the others
     soft_masks: bool = False  # predicted masks go into memory as probabilities, not as labels
     no_decay: tuple[str, ...] = ()  # names (with wildcards) of weights, beside biases and norms, that never decay
     frozen_late: tuple[str, ...] = ()  # ... of weights that a recipe may stop training midway
@@ -39,16 +37,21 @@ class VOSNetwork(nn.Module):
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
 
-    def normalise(self, frame: Tensor) -> Tensor:
-        """RGB in [0, 1] (B, 3, H, W) as image encoders expect it: by mean and deviation of ImageNet's pictures.
-
-        Raises InputError for another shape or type.
-        """
+    def check_frame(self, frame: Tensor) -> None:
+        """InputError unless frames are RGB (B, 3, H, W), float, of a size that `sizing` gives."""
         if frame.dim() != 4 or frame.shape[1] != 3 or not frame.is_floating_point():
             raise InputError(
                 f"frames of shape {tuple(frame.shape)} and type {frame.dtype} came; expected RGB (B, 3, H, W), float, "
                 "in [0, 1]"
             )
+        if not self.sizing.fits(size := tuple(frame.shape[-2:])):
+            raise InputError(
+                f"frames of {size} pixels came; resize them to {replace(self.sizing, short_side=None)(size)}, the "
+                "nearest size that this network takes"
+            )
+
+    def normalise(self, frame: Tensor) -> Tensor:
+        """RGB in [0, 1] (B, 3, H, W) as image encoders expect it: by mean and deviation of ImageNet's pictures."""
         return (frame - self.mean) / self.std
 
     def load_imagenet(self) -> None:
@@ -56,7 +59,7 @@ class VOSNetwork(nn.Module):
         self.encoder.load_imagenet()
 
     def encode(self, frame: Tensor) -> Any:
-        """Features of one frame: (B, 3, H, W), RGB in [0, 1] -> seen."""
+        """Features of one frame: (B, 3, H, W), RGB in [0, 1] -> seen. InputError for others (`check_frame`)."""
         raise NotImplementedError
 
     def read(self, seen: Any, memory: Memory) -> tuple[Tensor, Any]:
@@ -90,9 +93,14 @@ class Sizing:
         scale = short_side / min(video)
         if self.longest:
             scale = min(scale, self.longest / max(video))
-        extra = 1 if self.align_corners else 0
+        extra = int(self.align_corners)
         cells = (round((int(length * scale) - extra) / self.stride) for length in video)
         return tuple(max(1, n) * self.stride + extra for n in cells)
+
+    def fits(self, size: tuple[int, int]) -> bool:
+        """Whether frames of (H, W) are whole cells."""
+        extra = int(self.align_corners)
+        return all(side > extra and (side - extra) % self.stride == 0 for side in size)
 
 
 @dataclass

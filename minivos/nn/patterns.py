@@ -45,7 +45,7 @@ class Pattern:
     local_window: str = "open"  # see Local
 
     def __post_init__(self) -> None:
-        if not isinstance(self.h, int) or self.h < 1:
+        if not isinstance(self.h, int) or isinstance(self.h, bool) or self.h < 1:
             raise InputError(f"h={self.h!r} came for a window or a stride; give a whole number of cells, 1 or more")
         for field, choices in (("temporal", ("same", "dense")), ("local_window", ("open", "cube"))):
             if getattr(self, field) not in choices:
@@ -278,12 +278,12 @@ def nearness(dots: Tensor, square_q: Tensor, square_k: Tensor) -> Tensor:
 
 
 def strongest(links: Tensor, allowed: Tensor, labels: Tensor, objects: int) -> Tensor:
-    """The largest link to a cell of each object, among those allowed; at least 0 (SST Eq. 4): (B, O, ...).
+    """The largest link to a cell of each object, among those allowed; at least 0: (B, O, ...).
 
     Links (B, ..., keys) in which `allowed` and `labels` can be broadcast.
     """
     found = []
-    for number in range(objects):
+    for number in range(objects):  # SST Eq. 4
         largest, place = links.detach().masked_fill(~(allowed & (labels == number)), 0).max(dim=-1, keepdim=True)
         found.append(links.gather(-1, place).where(largest > 0, 0).squeeze(-1))  # gradients flow to this link only
     return torch.stack(found, dim=1)

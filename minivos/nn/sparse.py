@@ -7,7 +7,8 @@ Duke et al., "SSTVOS", CVPR 2021, Sec. 3.2; `minivos/nn/patterns.py` does the wo
     grid_routes                       the same without softmax, several times             Eq. 7 to 10
     object_affinity                   the strongest link to the earlier cells of each object       Eq. 4
 
-Letters: B batch, C channels, T frames, H x W grid, O objects with the background. A cell is p = (t, y, x).
+Letters: B batch, C channels, T frames, H x W grid, O = 1 + K objects, background included. A cell is
+p = (t, y, x).
 """
 
 from __future__ import annotations
@@ -94,8 +95,8 @@ def grid_routes(features: Tensor, values: Tensor, steps: int = 3) -> Tensor:
     when the two do not fit together, and for steps below 0.
     """
     check_together(q=features, k=features, v=values)
-    if steps < 0:
-        raise InputError(f"{steps} steps came; give 0 or more")
+    if not isinstance(steps, int) or steps < 0:
+        raise InputError(f"steps={steps!r} came; give a whole number, 0 or more")
     lines = [line.masked_fill(line == -torch.inf, 0) for line in Grid().scores(features, features)]
     for _ in range(steps):  # three make SST Eq. 7, 10
         values = Grid().carry(lines, values)  # SST Eq. 8, 9
@@ -126,12 +127,12 @@ def object_affinity(
     check_fit(found, tuple(q.shape[2:]))
     if kind not in AFFINITIES:
         raise InputError(f"there is no affinity {kind!r}; choose one of {', '.join(AFFINITIES)}")
+    if not isinstance(objects, int) or objects < 1:
+        raise InputError(f"objects={objects!r} came; give a whole number, 1 or more")
+    if not isinstance(labels, Tensor) or labels.is_floating_point():
+        raise InputError(f"labels of type {getattr(labels, 'dtype', type(labels))} came; expected a tensor of integers")
     if labels.shape != (len(q), *q.shape[2:]):
         raise InputError(f"labels of shape {tuple(labels.shape)} came; expected {(len(q), *q.shape[2:])}, one per cell")
-    if labels.is_floating_point() or objects < 1:
-        raise InputError(
-            f"{labels.dtype} labels of {objects} objects came; expected whole numbers, of 1 object or more"
-        )
     if labels.max() >= objects or labels.min() < -1:
         low, high = labels.min().item(), labels.max().item()
         raise InputError(f"labels {low} to {high} came for {objects} objects; expected -1 (unknown) to {objects - 1}")
@@ -139,10 +140,12 @@ def object_affinity(
 
 
 def check_together(**inputs: Tensor) -> None:
-    """Raise InputError unless the tensors (B, C, T, H, W) agree in device, type and shape; v may differ in C."""
+    """Raise InputError unless the tensors (B, C, T, H, W), float, agree in device, type and shape but for v's C."""
     if arrays := [name for name, tensor in inputs.items() if not isinstance(tensor, Tensor)]:
         raise InputError(f"{', '.join(arrays)} came as {type(inputs[arrays[0]]).__name__}; expected PyTorch tensors")
     q = inputs["q"]
+    if not q.is_floating_point():
+        raise InputError(f"q is {q.dtype}; expected a type of float")
     for name, tensor in inputs.items():
         alike = tensor.shape if name != "v" or tensor.dim() != 5 else (tensor.shape[0], q.shape[1], *tensor.shape[2:])
         if q.dim() != 5 or alike != q.shape:

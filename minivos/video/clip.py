@@ -1,12 +1,14 @@
 """Clips: the frames of a video with the masks that are known of it, and the door to reading and writing both."""
 
 import json
+import math
 import os
 import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -54,12 +56,17 @@ class Clip:
     frame_names: Sequence[str] = ()  # stems of the frame files; 00000, 00001, ... by default
 
     def __post_init__(self) -> None:
+        if others := [a for a in (self.frames, *self.masks.values()) if not isinstance(a, np.ndarray)]:
+            raise InputError(f"frames or masks came as {type(others[0]).__name__}; give NumPy arrays of uint8")
+        if not 0 < self.fps < math.inf:
+            raise InputError(f"fps={self.fps} came; give frames per second, above 0")
         shape, kind = self.frames.shape, self.frames.dtype
         if self.frames.ndim != 4 or shape[-1] != 3 or kind != np.uint8 or 0 in shape:
             raise InputError(f"frames are {kind} of shape {shape}; expected uint8 of shape (T,H,W,3) with T > 0")
         for t, labels in self.masks.items():
-            if not 0 <= t < len(self.frames) or labels.dtype != np.uint8:
-                raise InputError(f"mask {t} is {labels.dtype}; expected uint8 at a frame in 0..{len(self.frames) - 1}")
+            if not isinstance(t, Integral) or not 0 <= t < len(self.frames) or labels.dtype != np.uint8:
+                last = len(self.frames) - 1
+                raise InputError(f"mask {t!r} is {labels.dtype}; expected uint8 at the number of a frame, 0..{last}")
             check_size(labels, shape[1:3], f"mask {t}")
         self.masks = dict(sorted(self.masks.items()))
         self.frame_names = list(self.frame_names) or [f"{t:05d}" for t in range(len(self.frames))]

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
+from numbers import Integral
 from pathlib import Path
 
 import av
@@ -58,7 +59,7 @@ def open_frames(path: str | Path, *, max_side: int | None = None, stride: int = 
     `max_side` limits the longer side in pixels and never enlarges. Raises InputError for what cannot be read.
     """
     path = Path(path)
-    if stride < 1 or (max_side is not None and max_side < 1):
+    if not all(isinstance(n, Integral) and n >= 1 for n in (stride, 1 if max_side is None else max_side)):
         raise InputError(f"stride is {stride} and max_side is {max_side}; expected whole numbers from 1 up")
     if not path.exists():
         raise InputError(f"{path} does not exist; expected a video file or a folder of pictures: check the path")

@@ -56,6 +56,15 @@ def one_hot(labels: torch.Tensor, objects: int) -> torch.Tensor:
     return (rearrange(labels, "b h w -> b 1 h w") == ids).float()
 
 
+def check_picture(picture: np.ndarray, name: str = "the frame") -> np.ndarray:
+    """The picture, if it is an array uint8 (H,W,3) with pixels; InputError otherwise."""
+    if not isinstance(picture, np.ndarray):
+        raise InputError(f"{name} came as {type(picture).__name__}; give a NumPy array, uint8 (H,W,3) RGB")
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or picture.size == 0:
+        raise InputError(f"{name} came as {picture.dtype} {picture.shape}; expected uint8 (H,W,3) RGB")
+    return picture
+
+
 def resize(masks: torch.Tensor, size: tuple[int, int], align_corners: bool = False) -> torch.Tensor:
     """Resize integer labels (B,H,W) by nearest neighbour, float probabilities or logits (B,C,H,W) bilinearly."""
     if masks.is_floating_point():
@@ -74,9 +83,10 @@ def soft_aggregate(object_probabilities: torch.Tensor) -> torch.Tensor:
 
 
 def object_log_odds(object_probabilities: torch.Tensor) -> torch.Tensor:
-    """The log odds (B,1+K,H,W) of background and objects, given (B,K,H,W) in [0,1]; their softmax is `soft_aggregate`.
+    """The log odds (B,1+K,H,W) of background and objects, given (B,K,H,W) in [0,1]; for a softmax, or to go on with.
 
-    Probabilities are kept in 1e-7..1-1e-7, as in STM's released code.
+    Probabilities are kept in 1e-7..1-1e-7, as in STM's released code. The softmax is `soft_aggregate`, but for objects
+    of which the network is surer than 1-1e-5, where that keeps probabilities, as AOT's code does.
     """
     objects = object_probabilities.float()
     both = torch.cat([(1 - objects).prod(dim=1, keepdim=True), objects], dim=1)

@@ -1,7 +1,7 @@
-"""What happens in synthetic video: recipes for the scenarios, and the scenes laid out after them.
+"""What happens in synthetic video: plans for the scenarios, and the scenes laid out after them.
 
-A recipe says how many objects there are, how large, how fast and along which kind of path; a scene is a stack of layers
-drawn at random after a recipe: the background, objects, moving things that are not objects (distractors), and things
+A plan says how many objects there are, how large, how fast and along which kind of path; a scene is a stack of layers
+drawn at random after a plan: the background, objects, moving things that are not objects (distractors), and things
 that stand in front (occluders).
 """
 
@@ -19,7 +19,7 @@ EASY_SPEED = 0.25  # speed at difficulty 0, relative to full difficulty
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Plan:
     """What a scenario is made of; lengths are fractions of the shorter side of the frame."""
 
     objects: tuple[int, int] = (1, 4)  # how many; when the caller asks for more, they are smaller
@@ -38,8 +38,8 @@ class Recipe:
     exposure: tuple[float, float] = (0.0, 0.6)  # motion blur, fraction of a frame
 
 
-SOLID = Recipe(still=0, thin=0, jointed=0, lookalike=0, occluders=0)
-RECIPES = {
+SOLID = Plan(still=0, thin=0, jointed=0, lookalike=0, occluders=0)
+PLANS = {
     "plain": replace(SOLID, objects=(2, 3), diameter=(0.25, 0.45), speed=(0.01, 0.03), bend=0.1),
     "crossing_lookalikes": replace(
         SOLID, objects=(2, 3), diameter=(0.24, 0.36), path="cross", growth=(1.0, 1.1), lookalike=1
@@ -47,8 +47,8 @@ RECIPES = {
     "occlusion_reentry": replace(SOLID, objects=(2, 3), diameter=(0.22, 0.32), path="away"),
     "fast_motion": replace(SOLID, objects=(1, 3), diameter=(0.22, 0.4), speed=(0.1, 0.25), exposure=(0.4, 0.8)),
     "scale_change": replace(SOLID, objects=(1, 3), diameter=(0.2, 0.28), speed=(0.005, 0.02), growth=(2.2, 3.8)),
-    "many_objects": Recipe((5, 8), (0.25, 0.36), (0.005, 0.04), thin=0.1),
-    "thin_parts": Recipe((2, 4), (0.4, 0.65), (0.005, 0.04), thin=0.65, jointed=0.95, occluders=0),
+    "many_objects": Plan((5, 8), (0.25, 0.36), (0.005, 0.04), thin=0.1),
+    "thin_parts": Plan((2, 4), (0.4, 0.65), (0.005, 0.04), thin=0.65, jointed=0.95, occluders=0),
 }
 
 
@@ -66,7 +66,7 @@ class Stage:
     """What everything in a scene shares."""
 
     rng: Rng
-    recipe: Recipe
+    plan: Plan
     frames: int
     size: tuple[int, int]
     difficulty: float
@@ -114,29 +114,27 @@ class Piece:
 # --------------------------------------------------------------------------------------------------------------- looks
 def _cast(stage: Stage, hue: float | None = None) -> Cast:
     """Choose a shape, a style and a size."""
-    rng, recipe = stage.rng, stage.recipe
-    thin = stage.chance(recipe.thin)
-    jointed = not thin and stage.chance(recipe.jointed)
+    rng, plan = stage.rng, stage.plan
+    thin = stage.chance(plan.thin)
+    jointed = not thin and stage.chance(plan.jointed)
     kinds, odds = (shapes.THIN, None) if thin else (shapes.SOLID, shapes.SOLID_ODDS)
     shape = shapes.trunk if jointed else rng.choice(kinds, p=odds)
     camouflaged = hue is None and stage.chance(0.15 * stage.difficulty)
     style = textures.random_style(rng, background=False, hue=hue, like=stage.backdrop if camouflaged else None)
     fuller = 1.3 if thin else 0.8 if jointed else 1  # limbs reach beyond the trunk
-    return Cast(
-        shape, int(rng.integers(2**31)), style, fuller * stage.between(recipe.diameter) * stage.side / 2, jointed
-    )
+    return Cast(shape, int(rng.integers(2**31)), style, fuller * stage.between(plan.diameter) * stage.side / 2, jointed)
 
 
 def _casts(stage: Stage, hues: np.ndarray) -> list[Cast]:
     """Choose how the objects look: all alike, as it comes, or (the easier, the likelier) each of its own hue."""
     rng, hard = stage.rng, stage.difficulty
-    if stage.recipe.lookalike == 1 or stage.chance(stage.recipe.lookalike * hard):
+    if stage.plan.lookalike == 1 or stage.chance(stage.plan.lookalike * hard):
         model = replace(_cast(stage), jointed=False)
         model = replace(model, style=replace(model.style, patches=0, blended=False))
         casts = [replace(model, radius=model.radius * rng.uniform(0.95, 1.05)) for _ in hues]
     else:
         casts = [_cast(stage, None if stage.chance(hard) else hue) for hue in hues]
-    crowding = min(1, np.sqrt(stage.recipe.objects[1] / len(hues)))
+    crowding = min(1, np.sqrt(stage.plan.objects[1] / len(hues)))
     return [replace(cast, radius=max(crowding * cast.radius, _least_radius(stage, cast))) for cast in casts]
 
 
@@ -157,7 +155,7 @@ def _layer(stage: Stage, label: int, cast: Cast, shape: shapes.Shape, pose: np.n
     n = int(np.clip(16 * np.ceil(1.9 * pixels_per_unit / 16), 48, 256))
     rolling = rng.choice([0, 0.02, 0.06]) * hard
     roll = np.cumsum(np.stack([smooth(rng, frames, rolling), smooth(rng, frames, rolling)], 1), 0)
-    bend = waves(rng, frames, stage.recipe.bend * hard * rng.uniform(0, 1))
+    bend = waves(rng, frames, stage.plan.bend * hard * rng.uniform(0, 1))
     return Layer(label, pose, roll - roll[0], bend, shapes.body(np.random.default_rng(cast.seed), shape, n))
 
 
@@ -186,8 +184,8 @@ def _strolls(stage: Stage, count: int, taken: list[np.ndarray]) -> list[np.ndarr
     slowed = EASY_SPEED + (1 - EASY_SPEED) * stage.difficulty
     paths = []
     for start in _starts(stage, count, taken):
-        still = stage.chance(stage.recipe.still)
-        speed = 0 if still else stage.between(stage.recipe.speed) * stage.side * slowed
+        still = stage.chance(stage.plan.still)
+        speed = 0 if still else stage.between(stage.plan.speed) * stage.side * slowed
         beyond = stage.rng.choice([-0.1, 0.0, 0.15]) * stage.side
         paths.append(bounce(wander(stage.rng, start, stage.frames, speed), -beyond * np.ones(2), stage.corner + beyond))
     return paths
@@ -237,11 +235,11 @@ def _wall(stage: Stage, place: np.ndarray, radius: float) -> Piece:
 
 def _turning(stage: Stage, cast: Cast, path: np.ndarray) -> np.ndarray:
     """Turn a path (T, 2) into poses (T, 3, 3): spin, sway, growth, and narrowing as if turning away."""
-    rng, recipe, frames, hard = stage.rng, stage.recipe, stage.frames, stage.difficulty
+    rng, plan, frames, hard = stage.rng, stage.plan, stage.frames, stage.difficulty
     t = np.arange(frames)
-    larger = stage.between(recipe.growth) ** np.linspace(0, 1, frames)[:: rng.choice([-1, 1])]
+    larger = stage.between(plan.growth) ** np.linspace(0, 1, frames)[:: rng.choice([-1, 1])]
     scale = cast.radius / shapes.REACH * larger * np.exp(smooth(rng, frames, 0.05 * hard))
-    spin = rng.normal(0, recipe.spin * hard) * rng.choice([0.1, 1])
+    spin = rng.normal(0, plan.spin * hard) * rng.choice([0.1, 1])
     angle = rng.normal(0, 0.25) + spin * t + smooth(rng, frames, 0.1 * hard)
     tilt = rng.choice([0, 0.25, 0.5]) * hard
     narrow = 1 - tilt * (0.5 - 0.5 * np.cos(rng.normal(0, 0.25) * t + rng.uniform(0, 2 * np.pi)))
@@ -278,7 +276,7 @@ def _pieces(stage: Stage, label: int, cast: Cast, path: np.ndarray, with_camera:
 def _distractors(stage: Stage, casts: list[Cast], taken: list[np.ndarray]) -> list[list[Piece]]:
     """Return moving or standing things that are not objects, some of them like the objects."""
     things = []
-    count = min(int(stage.rng.poisson(stage.recipe.distractors * stage.difficulty)), 4)
+    count = min(int(stage.rng.poisson(stage.plan.distractors * stage.difficulty)), 4)
     for path in _strolls(stage, count, taken):
         cast = stage.rng.choice(casts) if stage.chance(0.35) else _cast(stage)
         cast = replace(cast, radius=cast.radius * stage.rng.uniform(0.6, 1.1), jointed=False)
@@ -289,7 +287,7 @@ def _distractors(stage: Stage, casts: list[Cast], taken: list[np.ndarray]) -> li
 def _occluders(stage: Stage) -> list[Piece]:
     """Return things that stand in front of all others."""
     pieces = []
-    count = min(int(stage.rng.poisson(stage.recipe.occluders * stage.difficulty)), 2)
+    count = min(int(stage.rng.poisson(stage.plan.occluders * stage.difficulty)), 2)
     for place in stage.rng.uniform(0.1, 0.9, (count, 2)) * stage.corner:
         radius = stage.rng.uniform(0.15, 0.5) * stage.side
         cast = replace(_cast(stage), shape=stage.rng.choice(shapes.OCCLUDERS), radius=radius, jointed=False)
@@ -304,20 +302,20 @@ def _in_depth(rng: Rng, things: list[list[Piece]]) -> list[Piece]:
     return [piece for i in order for piece in things[i]]
 
 
-def random_scene(rng: Rng, recipe: Recipe, frames: int, size: tuple[int, int], count: int, difficulty: float) -> Scene:
+def random_scene(rng: Rng, plan: Plan, frames: int, size: tuple[int, int], count: int, difficulty: float) -> Scene:
     """Draw one scene of `count` objects in frames of `size` (H, W)."""
     hues = (rng.random() + np.arange(count + 1) / (count + 1)) % 1
     backdrop = textures.random_style(rng, background=True, hue=None if rng.random() < difficulty else hues[0])
-    stage = Stage(rng, recipe, frames, size, difficulty, camera(rng, frames, size, difficulty), backdrop)
+    stage = Stage(rng, plan, frames, size, difficulty, camera(rng, frames, size, difficulty), backdrop)
     casts, walls = _casts(stage, hues[1:]), []
-    if recipe.path == "cross":
+    if plan.path == "cross":
         paths = _crossings(stage, count)
-    elif recipe.path == "away":
+    elif plan.path == "away":
         paths, walls = _escapes(stage, casts)
     else:
         paths = _strolls(stage, count, [])
     things = [
-        _pieces(stage, label, cast, path, with_camera=recipe.path == "wander" and stage.chance(0.6))
+        _pieces(stage, label, cast, path, with_camera=plan.path == "wander" and stage.chance(0.6))
         for label, (cast, path) in enumerate(zip(casts, paths, strict=True), start=1)
     ]
     things += _distractors(stage, casts, [path[0] for path in paths])

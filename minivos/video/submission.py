@@ -6,6 +6,7 @@ youtube_vos    Annotations/SEQUENCE/FRAME.png      YouTube-VOS
 
 import io
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -50,7 +51,8 @@ def check_submission(path: str | Path, clips: Iterable[Clip], layout: str) -> No
     """Raise InputError, with what is wrong, unless a zip holds what a server expects of these clips.
 
     Checked are the folders, that no frame lacks or is too many, that each file is an 8-bit PNG with palette or grey of
-    the frames' size, and that it has no object but those whose masks the clip gives.
+    the frames' size, and that it has no object but those whose masks the clip gives. InputError also for what is no
+    whole zip file.
     """
     prefix, wrong = folder_of(layout), []
     try:
@@ -61,7 +63,7 @@ def check_submission(path: str | Path, clips: Iterable[Clip], layout: str) -> No
             wrong += [f"{name} does not belong there" for name in sorted(files - expected.keys())]
             for name in sorted(expected.keys() & files):
                 wrong += mistakes(name, file.read(name), expected[name])
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:  # as damage may have it
         raise InputError(f"{path} is no whole zip file ({error}); write it again") from error
     if wrong:
         more = f", and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""

@@ -21,12 +21,12 @@ from minivos.video.clip import write_mask
 from minivos.video.files import prepare_output, whole_file
 from minivos.video.motion import Layer
 from minivos.video.rendering import expose, film, owners_of, random_look
-from minivos.video.scenes import RECIPES, Recipe, Scene, random_scene
+from minivos.video.scenes import PLANS, Plan, Scene, random_scene
 
 Rng = np.random.Generator
 TRIES = 100  # scenes drawn until every object is visible enough in frame 0
 MOST_OBJECTS = 10
-SCENARIOS: tuple[str, ...] = tuple(RECIPES)
+SCENARIOS: tuple[str, ...] = tuple(PLANS)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _check(
         raise InputError(f"frames={frames}: a clip needs at least 1 frame.")
     if len(size) != 2 or min(size) < 32:
         raise InputError(f"size={size}: give (height, width), each at least 32 pixels.")
-    if scenario is not None and scenario not in RECIPES:
+    if scenario is not None and scenario not in PLANS:
         raise InputError(f"scenario={scenario!r} is unknown; choose one of {', '.join(SCENARIOS)}, or None for a mix.")
     if objects is not None and not 1 <= objects <= MOST_OBJECTS:
         raise InputError(f"objects={objects}: give a number from 1 to {MOST_OBJECTS}, or None to draw one.")
@@ -79,15 +79,15 @@ def _check(
         raise InputError(f"difficulty={difficulty}: give a number from 0 (easy) to 1 (full).")
 
 
-def _pick(rng: Rng, scenario: str | None, objects: int | None) -> tuple[Recipe, int]:
-    """Choose the recipe and the number of objects."""
+def _pick(rng: Rng, scenario: str | None, objects: int | None) -> tuple[Plan, int]:
+    """Choose the plan and the number of objects."""
     if scenario is None:
         name = rng.choice(SCENARIOS) if rng.random() < 0.4 else None
-        recipe = RECIPES[name] if name is not None else Recipe()
+        plan = PLANS[name] if name is not None else Plan()
         count = objects or int(rng.choice([1, 2, 3, 4, 5, 6], p=[0.2, 0.28, 0.22, 0.15, 0.1, 0.05]))
-        return (Recipe() if recipe.path == "cross" and count == 1 else recipe), count
-    recipe = RECIPES[scenario]
-    return recipe, objects or int(rng.integers(recipe.objects[0], recipe.objects[1] + 1))
+        return (Plan() if plan.path == "cross" and count == 1 else plan), count
+    plan = PLANS[scenario]
+    return plan, objects or int(rng.integers(plan.objects[0], plan.objects[1] + 1))
 
 
 def _visible_enough(scene: Scene, size: tuple[int, int]) -> bool:
@@ -127,16 +127,16 @@ def render(
     _check(seed, frames, size, scenario, objects, difficulty)
     album = textures.load_photos(Path(photos)) if photos is not None else ()
     rng = np.random.default_rng(seed)
-    recipe, count = _pick(rng, scenario, objects)
+    plan, count = _pick(rng, scenario, objects)
     for _ in range(TRIES):
-        scene = random_scene(rng, recipe, frames, size, count, difficulty)
+        scene = random_scene(rng, plan, frames, size, count, difficulty)
         if _visible_enough(scene, size):
             break
     else:
         raise InputError(f"{count} objects do not fit in frames of {size}; ask for fewer objects or larger frames.")
     layers = scene.layers
     paints = [_paint(rng, *surface, size, album) for surface in zip(layers, scene.styles, strict=True)]
-    light, owners = expose(layers, paints, size, random_look(rng, recipe.exposure, min(size), difficulty))
+    light, owners = expose(layers, paints, size, random_look(rng, plan.exposure, min(size), difficulty))
     masks = np.array([layer.label for layer in layers], np.uint8)[owners]
     return SyntheticClip(film(rng, light, difficulty), masks, owners, tuple(layers))
 

@@ -1,4 +1,6 @@
-"""SITVOS and HST answer for each object and merge the answers: what must hold for both."""
+"""What must hold for every network, and for SITVOS and HST, which answer for each object and merge the answers."""
+
+import re
 
 import numpy as np
 import pytest
@@ -128,19 +130,36 @@ def test_the_untrained_small_network_copies_masks_to_what_looks_alike(name):
     assert np.mean([mean_j(seed, copy_at_start=False) for seed in range(6)]) < 0.15
 
 
+@pytest.mark.parametrize("name", ["aot_mini", "sst_mini", "sitvos_mini", "hst_mini"])
 @torch.no_grad()
-def test_inputs_that_do_not_fit_are_refused(network):
-    frames, masks = clip_of(1)
+def test_inputs_that_do_not_fit_are_refused(name):
+    network, (frames, masks) = seeded(name), clip_of(1)
     seen, one = network.encode(frames[:, 0]), masks[:, 0]
     for wrong in (one[:, :1], one[:, :, :-1], one[..., 1:], one.repeat(2, 1, 1, 1), one[0], one.long()):
         with pytest.raises(InputError, match=r"for frames of \(B,H,W\) = \(1, 40, 56\)"):
             network.memorize(seen, wrong)
-    for wrong in (frames, frames[0, 0], frames[:, 0, :2], (255 * frames[:, 0]).byte()):
-        with pytest.raises(InputError, match=r"expected RGB \(B, 3, H, W\)"):
+    for wrong in (frames, frames[0, 0], frames[:, 0, :2], (255 * frames[:, 0]).byte(), torch.zeros(3)):
+        with pytest.raises(
+            InputError, match=rf"frames of shape {re.escape(str(tuple(wrong.shape)))}.*RGB \(B, 3, H, W\)"
+        ):
             network.encode(wrong)
     with pytest.raises(InputError, match="memory is empty"):
         network.read(seen, Memory(network.schedule))
-    smaller, once_padded_alike, two = frames[:, 0, :, :16, :16], frames[:, 0, :, 1:], frames[:, 0].repeat(2, 1, 1, 1)
-    for other in (smaller, once_padded_alike, two):
+    for other in (frames[:, 0, :, :16, :16], frames[:, 0].repeat(2, 1, 1, 1)):
         with pytest.raises(InputError, match="resize the frame, or start anew"):
             network.read(network.encode(other), filled_memory(network, frames, masks))
+
+
+@torch.no_grad()
+def test_frames_that_padding_makes_alike_are_told_apart(network):
+    frames, masks = clip_of(1)
+    with pytest.raises(InputError, match="resize the frame, or start anew"):
+        network.read(network.encode(frames[:, 0, :, 1:]), filled_memory(network, frames, masks))
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("aot_mini", "(40, 56)"), ("sst_mini", "(40, 56)"), ("aot_t", "(33, 49)")]
+)
+def test_frames_that_are_no_whole_cells_are_refused(name, nearest):
+    with pytest.raises(InputError, match=re.escape(f"resize them to {nearest}")):
+        seeded(name).encode(torch.rand(1, 3, 38, 55))

@@ -1,0 +1,66 @@
+"""An HTML page of one file that needs no internet connection."""
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from pathlib import Path
+
+from minivos.video.files import whole_file
+
+STYLE = """
+:root { color-scheme: light dark; --page: #fff; --card: #f5f6f8; --ink: #1c1d21; --quiet: #5a5e66; --line: #d6d9df }
+@media (prefers-color-scheme: dark) {
+  :root { --page: #17181c; --card: #212329; --ink: #e8e9ec; --quiet: #a7abb4; --line: #3a3d45 }
+}
+body { max-width: 58rem; margin: 0 auto; padding: 1rem; font: 1rem/1.5 system-ui, sans-serif;
+  background: var(--page); color: var(--ink) }
+h1, h2 { line-height: 1.2 }
+section { margin: 1.5rem 0; padding: 1rem; border-radius: .6rem; background: var(--card) }
+section h2 { margin-top: 0 }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: right }
+th:first-child { text-align: left }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem }
+dt, figcaption { color: var(--quiet) }
+dd { margin: 0 }
+figure { margin: 1rem 0 }
+img { display: block; width: 100%; height: auto; border-radius: .3rem; background: #fff }
+.look img { width: auto; max-width: 100% }
+.panels { display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; text-align: center }
+"""
+
+
+def write_page(path: str | Path, title: str, heading: str, body: str) -> None:
+    """Write a page around `body`, which is HTML; whole or not at all. InputError where no file can be written."""
+    page = f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<h1>{escape(heading)}</h1>
+{body}
+</body>
+</html>
+"""
+    with whole_file(path) as part:
+        part.write_text(page, encoding="utf-8")
+
+
+def fact_list(facts: Mapping[str, object]) -> str:
+    """Names and what is said of them."""
+    items = (f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items())
+    return f"<dl>{''.join(items)}</dl>"
+
+
+def table(columns: Iterable[str], rows: Mapping[str, Iterable[str]]) -> str:
+    """A table: a row for each name, of cells that are HTML; the first of `columns` stands over the names."""
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
+    body = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+        for name, cells in rows.items()
+    )
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

@@ -1,8 +1,6 @@
 """HST: the hierarchical read against the definition, the network, what objects share, bad input."""
 
-import importlib.util
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 
 import pytest
 import torch
@@ -20,18 +18,8 @@ from minivos.nn.decoders import RefineDecoder
 from minivos.nn.network import Entry, Memory
 from minivos.nn.swin import SwinMini
 from minivos.video.synthetic import render
+from reference_operators import needs_reference, reference
 from tiny import clip_of, filled_memory, seeded
-
-REFERENCE = Path(__file__).parents[2] / "shared/golden/reference_ops.py"
-needs_reference = pytest.mark.skipif(not REFERENCE.exists(), reason="the reference operators are not here")
-
-
-@cache
-def reference():
-    spec = importlib.util.spec_from_file_location("reference_ops", REFERENCE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def stages(times=2, coarse=(2, 3), batch=1, seed=0, keys=(2, 3, 4, 5), values=(3, 2, 3, 4)) -> tuple[list[Tensor], ...]:

@@ -1,9 +1,6 @@
 """Sparse attention: each pattern against the definition, in values, gradients and memory; object affinity; routes."""
 
-import importlib.util
 import itertools
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +14,8 @@ from minivos import sst
 from minivos.errors import InputError
 from minivos.nn.patterns import PATTERNS
 from minivos.nn.sparse import find_pattern, grid_routes
+from reference_operators import needs_reference, reference
 
-REFERENCE = Path(__file__).parents[2] / "shared/golden/reference_ops.py"
-needs_reference = pytest.mark.skipif(not REFERENCE.exists(), reason="the reference operators are not here")
 KINDS = ("softmax", "score", "distance")
 SETTINGS = [
     {"pattern": "dense"},
@@ -33,14 +29,6 @@ SETTINGS = [
     {"pattern": "strided", "h": 3, "temporal": "dense"},
 ]
 SHAPES = [(3, 4, 5), (1, 5, 4), (2, 1, 7), (4, 5, 3)]  # of the grid (T, H, W); 5 and 7 are no multiples of 2 or 3
-
-
-@cache
-def reference():
-    spec = importlib.util.spec_from_file_location("reference_ops", REFERENCE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def qkv(shape, channels=4, values=3, batch=2, seed=0, dtype=torch.float64) -> list[Tensor]:

@@ -1,6 +1,7 @@
 """AOT: associating objects with transformers.
 
 Yang, Wei and Yang, "Associating Objects with Transformers for Video Object Segmentation", NeurIPS 2021.
+Notebooks 02 and 03 take it apart; docs/equations.md says where its equations stand.
 
 Earlier networks segment one object at a time. AOT gives each object an *identity*, a learned vector that is painted
 over the object's pixels, so that one pass through one transformer moves all objects from memory frames to the

@@ -1,6 +1,7 @@
 """HST: hierarchical spatiotemporal transformers.
 
 Yoo, Lee and Jung, "Hierarchical Spatiotemporal Transformers for Video Object Segmentation", 2023.
+Notebook 06 takes it apart; docs/equations.md says where its equations stand.
 
 The current frame goes through an image Swin; the past frames go, together and with their masks, through a video Swin.
 Both give features at four stages, and at each stage the frame reads the past. A dense read at the finest scale would

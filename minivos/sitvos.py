@@ -1,6 +1,7 @@
 """SITVOS: a Siamese network with an interactive transformer.
 
 Lan, Zhang, He and Zhang, "Siamese Network with Interactive Transformer for Video Object Segmentation", AAAI 2022.
+Notebook 05 takes it apart; docs/equations.md says where its equations stand.
 
 Past and current frames go through one backbone, without their masks ("Siamese"), so that a frame is seen once: what it
 gave as the current frame serves when it becomes memory. A small encoder looks at the mask alone. The transformer then

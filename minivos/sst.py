@@ -1,7 +1,7 @@
 """SST: sparse spatiotemporal transformers.
 
 Duke, Ahmed, Wolf, Aarabi and Taylor, "SSTVOS: Sparse Spatiotemporal Transformers for Video Object Segmentation", CVPR
-2021.
+2021. Notebook 04 takes it apart; docs/equations.md says where its equations stand.
 
 A video is a block of cells, and every cell could look at every other; but a map of all pairs soon fits into no memory.
 SST lets each cell look at a small set of others that depends on its place only, and stacks layers, so that what is far

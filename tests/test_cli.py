@@ -283,7 +283,7 @@ def test_models_and_doctor_answer() -> None:
 def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(tmp_path: Path) -> None:
     (file := tmp_path / "file").write_text("")
     for words in (
-        ("train", "--device", "cpu", "--out", file),
+        ("train", "--steps", "1", "--set", "batch=1", "--device", "cpu", "--out", file),
         ("shootout", "--out", file),
         ("demo", "--out", file / "x"),
     ):

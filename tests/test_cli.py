@@ -266,7 +266,7 @@ def test_train_names_recipes_data_and_weights_that_it_cannot_use(clip: Path) -> 
 
     assert "small, stills, video" in refused("--recipe", "film")
     assert "needs data" in refused("--recipe", "video")
-    assert "steps=0 came; give a whole number, 1 or more" in refused("--steps", "0")
+    assert "steps=0 came; give a whole number, 1 or more" in refused("--steps", "0", "--minutes", "0.001")
     assert "expected ImageSets/2017/train.txt" in refused("--recipe", "video", "--data", clip)
     assert "holds no stills" in refused("--recipe", "stills", "--data", clip)
     assert "choose a recipe for stills or video" in refused("--data", clip)

@@ -321,6 +321,7 @@ def test_pairs_are_the_sizes_of_all_sets(kwargs):
         ({"pattern": "star"}, "no pattern 'star'; choose one of dense, grid, local, strided"),
         ({"pattern": "local"}, "needs h"),
         ({"pattern": "local", "h": 0}, "h=0"),
+        ({"pattern": "local", "h": True}, "h=True came"),
         ({"pattern": "local", "h": "3"}, "h='3'"),
         ({"pattern": "strided", "h": 6}, r"h=6 is larger.*choose 1 to 5"),
         ({"pattern": "strided", "h": 2, "temporal": "often"}, "temporal='often'"),
@@ -349,6 +350,8 @@ def test_inputs_that_do_not_fit_together_are_refused():
         sst.grid_attention(q, k.float(), v)
     with pytest.raises(InputError, match="v came as ndarray; expected PyTorch tensors"):
         sst.grid_attention(q, k, v.numpy())
+    with pytest.raises(InputError, match="q is torch.int64; expected a type of float"):
+        sst.grid_attention(q.long(), k.long(), v.long())
     with pytest.raises(InputError, match="steps=-1 came; give a whole number, 0 or more"):
         grid_routes(q, v, -1)
     with pytest.raises(InputError, match="10 channels came"):

@@ -409,7 +409,7 @@ class AOT(VOSNetwork):
         outputs, traces = self.lstt(seen.tokens, seen.grid, past=self._recall(memory))
         maps = [rearrange(t, "b (y x) c -> b c y x", y=seen.grid[0]) for t in (seen.tokens, *outputs)]
         logits = self.decoder(torch.cat(maps, dim=1), seen.features[:3])  # L^D (B, 1+M, h, w)
-        assignment = memory.previous.assignment
+        assignment = max((e.assignment for e in memory.entries()[::-1]), key=lambda each: each.shape[1])
         chosen = einsum(assignment, logits, "b k m, b m h w -> b k h w")  # AOT Eq. 5: P L^D, before the softmax
         return chosen, replace(seen, traces=traces, assignment=assignment)
 

@@ -174,6 +174,7 @@ def train_command(
         facts["share of time spent on data"] = round(
             sum(row["data_seconds"] for row in history) / sum(row["seconds"] for row in history), 3
         )
+        print("trained; scoring on data_samples, which takes a minute on a CPU")
         facts["scores"] = score_samples(network)
         facts["log"] = every_so_often(history)
         save_weights(network, out / f"{model}.safetensors")
@@ -244,6 +245,7 @@ def demo(
 ) -> None:
     """Segment the sample clips with the shipped weights and write a page to look at."""
     began, where = time.perf_counter(), pick_device(device)
+    out = out / "report.html" if out.is_dir() else out
     prepare_output(out.parent, overwrite=True)
     names = model or [name for name in list_models() if has_weights(name)]
     networks = {name: create_model(name, weights).to(where) for name in names}

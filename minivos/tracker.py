@@ -190,16 +190,21 @@ def track(
     """Labels, uint8 (H, W), of each frame in turn; `masks` {frame number: labels} holds those that are given.
 
     `settings` go to `Tracker`. Frames before the first mask are all background. Raises InputError without
-    masks, when the first frame is asked for.
+    masks, when the first frame is asked for, and for masks of frames that the video has not, when it ends.
     """
+    if not isinstance(masks, dict):
+        raise InputError(f"masks came as {type(masks).__name__}; give {{frame number: mask}}, such as {{0: mask}}.")
     if not masks:
         raise InputError("No mask was given: nothing says which objects to follow.")
-    tracker = Tracker(model, **settings)
+    tracker, missed = Tracker(model, **settings), set(masks)
     for t, frame in enumerate(frames):
+        missed.discard(t)
         if t < min(masks):
             yield np.zeros(frame.shape[:2], np.uint8)
         else:
             yield tracker.step(frame, masks.get(t))
+    if missed:
+        raise InputError(f"Masks came for frames {sorted(missed)}, which the video has not: numbers count from 0.")
 
 
 def propagate(model: VOSNetwork, clip: Clip, **settings: object) -> np.ndarray:

@@ -265,3 +265,10 @@ def test_devices_that_are_not_there_are_refused(monkeypatch):
             pick_device(name)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert pick_device("auto") == torch.device("cuda")
+
+
+def test_masks_of_frames_that_the_video_lacks_are_refused():
+    with pytest.raises(InputError, match=r"frames \[7\], which the video has not"):
+        list(track(repeater(), [FRAME, FRAME], {0: MASK, 7: MASK}))
+    with pytest.raises(InputError, match="masks came as list; give {frame number: mask}"):
+        list(track(repeater(), [FRAME], [MASK]))

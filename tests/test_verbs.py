@@ -157,6 +157,34 @@ def test_frames_that_padding_makes_alike_are_told_apart(network):
         network.read(network.encode(frames[:, 0, :, 1:]), filled_memory(network, frames, masks))
 
 
+@pytest.mark.parametrize("name", ["aot_mini", "sst_mini", "sitvos_mini", "hst_mini"])
+@torch.no_grad()
+def test_values_and_kinds_that_are_off_are_refused(name):
+    network, (frames, masks) = seeded(name), clip_of(1)
+    frame, one, nan = frames[:, 0], masks[:, 0], torch.full((1, 3, 40, 56), torch.nan)
+    for wrong, said in [
+        (255 * frame, "divide uint8 by 255"), (nan, "values nan"), (frame.double(), r"call \.float"),
+        (frame.numpy(), "came as ndarray; give a tensor"),
+    ]:  # fmt: skip
+        with pytest.raises(InputError, match=said):
+            network.encode(wrong)
+    seen = network.encode(frame)
+    for wrong, said in [(255 * one, "divide 0/255 masks"), (one - 1, "values -1"), (one.numpy(), "came as ndarray")]:
+        with pytest.raises(InputError, match=said):
+            network.memorize(seen, wrong)
+    with pytest.raises(InputError, match="call seen = network.encode"):
+        network.memorize(frame, one)
+
+
+@pytest.mark.parametrize("name", ["aot_mini", "sst_mini", "sitvos_mini", "hst_mini"])
+@torch.no_grad()
+def test_an_object_that_the_last_frame_lacks_is_still_answered(name):
+    network, (frames, masks) = seeded(name), clip_of(2)
+    memory = filled_memory(network, frames[:, :1], masks[:, :1])
+    memory.add(network.memorize(network.encode(frames[:, 1]), masks[:, 1, :2]), 1, reference=True)
+    assert network.read(network.encode(frames[:, 2]), memory)[0].shape[1] == 3
+
+
 @pytest.mark.parametrize(
     ("name", "nearest"), [("aot_mini", "(40, 56)"), ("sst_mini", "(40, 56)"), ("aot_t", "(33, 49)")]
 )

@@ -75,6 +75,7 @@ class Recipe:
         shares = {name: getattr(self, name) for name in SHARES}
         check_rules({f"{name}={share} must be 0 to 1": 0 <= share <= 1 for name, share in shares.items()})
         check_rules({
+            f"learning_rate={self.learning_rate} must be finite": self.learning_rate < math.inf,
             f"hardest={self.hardest} must be above 0": self.hardest > 0,
             f"objects={self.objects} must be 100 or fewer": self.objects <= 100,
             f"footage={self.footage!r} must be one of {', '.join(FOOTAGE)}": self.footage in FOOTAGE,
@@ -266,6 +267,8 @@ def train(
                 group["lr"] = group_rate(recipe, progress, group)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 loss, j = unroll(batch.frames.to(device), batch.labels.to(device), recipe, progress)
+            if not loss.isfinite():
+                raise InputError(f"The loss is {loss.item()} at step {step}: lower the learning rate.")
             optimiser.zero_grad()
             loss.backward()
             learning = [weight for group in optimiser.param_groups if group["lr"] > 0 for weight in group["params"]]
@@ -396,8 +399,12 @@ def load_checkpoint(out: Path, recipe: Recipe, state: dict) -> list[dict[str, fl
     except Exception as error:  # the unpickler fails in many ways
         raise InputError(f"{path} is damaged ({error}): remove it to start anew.") from error
     if saved["recipe"] != asdict(recipe):
-        differs = sorted(k for k, v in asdict(recipe).items() if saved["recipe"].get(k) != v)
-        raise InputError(f"{path} was made with other settings of {differs}: use them, or another output folder.")
+        old, new = saved["recipe"], asdict(recipe)
+        differs = ", ".join(f"{k}={old.get(k)} (now {new[k]})" for k in sorted(new) if old.get(k) != new[k])
+        raise InputError(
+            f"{path} was made with other settings of its recipe: {differs}. Repeat them, or start a new run from its "
+            "weights in another output folder."
+        )
     try:
         for name, thing in state.items():
             thing.load_state_dict(saved[name])

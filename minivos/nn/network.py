@@ -38,7 +38,11 @@ class VOSNetwork(nn.Module):
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1), persistent=False)
 
     def check_frame(self, frame: Tensor) -> None:
-        """InputError unless frames are RGB (B, 3, H, W), float, of a size that `sizing` gives."""
+        """InputError unless frames are RGB (B, 3, H, W) about in [0, 1], float, of a size that `sizing` gives."""
+        if not isinstance(frame, Tensor):
+            raise InputError(f"frames came as {type(frame).__name__}; give a tensor, RGB (B, 3, H, W)")
+        if frame.dtype == torch.float64 != self.mean.dtype:
+            raise InputError("frames of type torch.float64 came for a network in float32; call .float()")
         if frame.dim() != 4 or frame.shape[1] != 3 or not frame.is_floating_point():
             raise InputError(
                 f"frames of shape {tuple(frame.shape)} and type {frame.dtype} came; expected RGB (B, 3, H, W), float, "
@@ -49,6 +53,9 @@ class VOSNetwork(nn.Module):
                 f"frames of {size} pixels came; resize them to {replace(self.sizing, short_side=None)(size)}, the "
                 "nearest size that this network takes"
             )
+        if len(frame) and not (frame.amin() >= -1 and frame.amax() <= 2):  # resizing may overshoot
+            low, high = frame.amin().item(), frame.amax().item()
+            raise InputError(f"frames with values {low:g} to {high:g} came; expected [0, 1]: divide uint8 by 255")
 
     def normalise(self, frame: Tensor) -> Tensor:
         """RGB in [0, 1] (B, 3, H, W) as image encoders expect it: by mean and deviation of ImageNet's pictures."""

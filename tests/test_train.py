@@ -426,6 +426,13 @@ def test_recipes_and_data_that_do_not_go_together_are_refused(tmp_path):
         clips_for(Recipe.aot_stills(), [tmp_path], photos=tmp_path)
 
 
+def test_a_loss_that_is_no_number_ends_the_training():
+    network = tiny_aot()
+    network.decoder.conv_out.weight.data[:] = torch.nan
+    with pytest.raises(InputError, match="The loss is nan at step 0: lower the learning rate"):
+        train(network, RECIPE)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -73,8 +73,7 @@ class Recipe:
             final_learning_rate=0, encoder_rate=0, weight_decay=0, clip_norm=0, longest_gap=1, pool=0, seed=0,
         )  # fmt: skip
         shares = {name: getattr(self, name) for name in SHARES}
-        check_rules({f"{name}={share} must be 0 to 1": 0 <= share <= 1 for name, share in shares.items()})
-        check_rules({
+        check_rules({f"{name}={share} must be 0 to 1": 0 <= share <= 1 for name, share in shares.items()} | {
             f"learning_rate={self.learning_rate} must be finite": self.learning_rate < math.inf,
             f"hardest={self.hardest} must be above 0": self.hardest > 0,
             f"objects={self.objects} must be 100 or fewer": self.objects <= 100,
@@ -236,8 +235,8 @@ def train(
     group is initialised, every process takes its share of each batch. `make_clip(number)` gives frames and labels;
     `clips_for(recipe)` if None. Where the recipe has no pool, `workers` processes make clips ahead of time.
 
-    Raises InputError when the batch does not divide among the processes, the side does not suit the network, or the
-    checkpoint is damaged or of another recipe or network.
+    Raises InputError when the batch does not divide among the processes, the side does not suit the network, the loss
+    is no longer a number, or the checkpoint is damaged or of another recipe or network.
     """
     device, rank, world = torch.device(device), int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if workers < 0:

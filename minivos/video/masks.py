@@ -83,7 +83,7 @@ def soft_aggregate(object_probabilities: torch.Tensor) -> torch.Tensor:
 
 
 def object_log_odds(object_probabilities: torch.Tensor) -> torch.Tensor:
-    """The log odds (B,1+K,H,W) of background and objects, given (B,K,H,W) in [0,1]; for a softmax, or to go on with.
+    """The log odds (B,1+K,H,W) of background and objects, given (B,K,H,W) in [0,1], as logits.
 
     Probabilities are kept in 1e-7..1-1e-7, as in STM's released code. The softmax is `soft_aggregate`, but for objects
     of which the network is surer than 1-1e-5, where that keeps probabilities, as AOT's code does.

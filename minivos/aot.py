@@ -48,8 +48,7 @@ from minivos.nn.attention import (
 )  # fmt: skip
 from minivos.nn.decoders import FPNDecoder
 from minivos.nn.encoders import ENCODERS
-from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork, check_memory
-from minivos.video.masks import check_masks
+from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
 
 Grid = tuple[int, int]
 
@@ -363,6 +362,7 @@ class AOTEntry(Entry):
 class AOT(VOSNetwork):
     """The whole network: encoder, identity bank, LSTT, decoder."""
 
+    seen_type, entry_type = Seen, AOTEntry
     no_decay = ("*.relative_value", "*.relative_position_bias_table", "decoder.conv_out.weight")
     frozen_late = ("identity_bank.*",)
 
@@ -403,13 +403,13 @@ class AOT(VOSNetwork):
         h and w are those of the finest features: a quarter of the frame, for the tiny encoder half of it. Raises
         InputError when the memory is empty, of other B, H or W, or lacks a kept or the previous frame.
         """
-        check_memory([entry.size for entry in memory.entries()], seen.size)
+        entries = self.check_memory(seen, memory)
         if not memory.kept or memory.previous is None:
             raise InputError("AOT reads kept frames and the previous one: use a schedule that has both.")
         outputs, traces = self.lstt(seen.tokens, seen.grid, past=self._recall(memory))
         maps = [rearrange(t, "b (y x) c -> b c y x", y=seen.grid[0]) for t in (seen.tokens, *outputs)]
         logits = self.decoder(torch.cat(maps, dim=1), seen.features[:3])  # L^D (B, 1+M, h, w)
-        assignment = max((e.assignment for e in memory.entries()[::-1]), key=lambda each: each.shape[1])
+        assignment = max((e.assignment for e in entries[::-1]), key=lambda each: each.shape[1])
         chosen = einsum(assignment, logits, "b k m, b m h w -> b k h w")  # AOT Eq. 5: P L^D, before the softmax
         return chosen, replace(seen, traces=traces, assignment=assignment)
 
@@ -418,7 +418,7 @@ class AOT(VOSNetwork):
 
         Raises InputError without objects, and for masks of another type, number or size than the frames.
         """
-        check_masks(masks, seen.size)
+        self.check_masks(seen, masks)
         assignment, traces = seen.assignment, seen.traces
         if assignment is None:
             shuffle = self.training and self.config.shuffle_identities

@@ -164,6 +164,8 @@ def train_command(
     recipe = fit_side(network, recipe)
     out = out or Path("runs") / (model if recipe_name == "small" else f"{model}-{recipe_name}")
     make_clip = clips_for(recipe, data or (), photos)
+    if not sys.stderr.isatty():  # lines in a file instead of a bar on the screen
+        logging.getLogger("minivos").setLevel(logging.INFO)
     prepare_output(out, overwrite=True)  # before the work, not after it
     history = train(network, recipe, out, where, make_clip, workers=workers)
     if main_process:
@@ -251,11 +253,10 @@ def demo(
     networks = {name: create_model(name, weights).to(where) for name in names}
     cards = build_cards(networks, DavisDataset(samples_root(), split="scenarios"))
     write_report(out, cards, {name: describe(name, network, weights) for name, network in networks.items()})
-    columns = list(cards[0].scores) + [f"{name}, frames/s" for name in names]
-    print(f"{'J&F':20}" + "".join(f"{column:>21}" for column in columns))
-    for card in cards:
-        rates = "".join(f"{rate:21.1f}" for rate in card.fps.values())
-        print(f"{card.name:20}" + "".join(f"{score:21.2f}" for score in card.scores.values()) + rates)
+    scores = {card.name: list(card.scores.values()) for card in cards}
+    speeds = {card.name: list(card.fps.values()) for card in cards}
+    print(shootout.Table("J&F", list(cards[0].scores), scores).text(), end="\n\n")
+    print(shootout.Table("frames per second", names, speeds, decimals=1).text(), end="\n\n")
     print(f"{time.perf_counter() - began:.0f} seconds in all")
     print(f"Open this page in a browser: {out.resolve()}")
 

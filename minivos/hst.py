@@ -46,9 +46,9 @@ from torch import Tensor, nn
 from minivos.errors import InputError, check_rules, check_settings
 from minivos.nn.attention import Place, record, wants_weights
 from minivos.nn.decoders import RefineDecoder
-from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork, check_memory
+from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
 from minivos.nn.swin import SWINS, VideoSwin
-from minivos.video.masks import check_masks, crop, merge_answers, pad_objects, padding, who_is_there
+from minivos.video.masks import crop, merge_answers, pad_objects, padding, who_is_there
 
 log = logging.getLogger(__name__)
 
@@ -313,6 +313,7 @@ class HSTEntry(Entry):
 class HST(VOSNetwork):
     """The whole network: image Swin, video Swin, keys and values, hierarchical read, decoder."""
 
+    seen_type, entry_type = Seen, HSTEntry
     soft_masks = True
 
     def __init__(self, config: HSTConfig) -> None:
@@ -394,8 +395,7 @@ class HST(VOSNetwork):
         H and W are those of the frame. Maps are recorded as object1, object2, ... in the order of the masks. Raises
         InputError when the memory is empty or of other B, H or W.
         """
-        entries = memory.entries()
-        check_memory([entry.size for entry in entries], seen.size)
+        entries = self.check_memory(seen, memory)
         objects = max(entry.masks.shape[1] for entry in entries)
         masks = torch.stack([pad_objects(entry.masks, objects) for entry in entries], dim=2)
         present = torch.stack([pad_objects(entry.present, objects) for entry in entries]).any(dim=0)
@@ -422,7 +422,7 @@ class HST(VOSNetwork):
         `who_is_there` says which objects it knows. Raises InputError without objects, and for masks of another type,
         number or size than the frames.
         """
-        check_masks(masks, seen.size)
+        self.check_masks(seen, masks)
         masks = masks[:, 1:]
         there = who_is_there(masks, seen.present)
         return HSTEntry(seen.picture, F.pad(masks, seen.border), seen.size, there)

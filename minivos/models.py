@@ -78,8 +78,10 @@ def create_model(name: str, weights: str | Path | None = None, **overrides: Any)
     Raises InputError for an unknown name or field, for weights that are missing, corrupt or of another network, and
     when pretrained weights cannot be downloaded.
     """
-    if name not in PRESETS:
+    if name not in list_models():
         raise InputError(f"There is no model {name!r}. Known models: {', '.join(PRESETS)}.")
+    if not isinstance(weights, str | Path | None):
+        raise InputError(f"weights={weights!r} came; give None, 'mini', 'imagenet' or the path of a file.")
     preset = PRESETS[name]
     config = preset.config()
     known = {field.name for field in dataclasses.fields(config)}
@@ -164,7 +166,8 @@ def read_file(path: Path) -> Any:
             "Ask for a .safetensors file."
         ) from error
     except Exception as error:  # on bytes that are no pickle the unpickler may raise anything
-        raise InputError(f"{path} is corrupt or no weights file ({error}). Fetch or train it again.") from error
+        why = str(error) or type(error).__name__
+        raise InputError(f"{path} is corrupt or no weights file ({why}). Fetch or train it again.") from error
 
 
 def read_facts(name: str) -> dict[str, Any]:

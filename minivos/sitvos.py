@@ -43,8 +43,8 @@ from minivos.errors import InputError, check_rules, check_settings
 from minivos.nn.attention import Place, at_frame, attend, current_frame
 from minivos.nn.decoders import RefineDecoder
 from minivos.nn.encoders import ENCODERS, MASK_ENCODERS
-from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork, check_memory
-from minivos.video.masks import check_masks, crop, merge_answers, pad_objects, padding, who_is_there
+from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
+from minivos.video.masks import crop, merge_answers, pad_objects, padding, who_is_there
 
 
 @dataclass(frozen=True)
@@ -213,6 +213,7 @@ class SITVOSEntry(Entry):
 class SITVOS(VOSNetwork):
     """The whole network: backbone, mask encoder, interactive transformer, decoder."""
 
+    seen_type, entry_type = Seen, SITVOSEntry
     soft_masks = True
 
     def __init__(self, config: SITVOSConfig) -> None:
@@ -282,8 +283,7 @@ class SITVOS(VOSNetwork):
 
         H and W are those of the frame. Raises InputError when the memory is empty or of other B, H or W.
         """
-        entries = memory.entries()
-        check_memory([entry.size for entry in entries], seen.size)
+        entries = self.check_memory(seen, memory)
         cells = torch.stack([entry.cells for entry in entries], dim=1)  # (B, T, C, H, W)
         grid, objects = cells.shape[-2:], max(entry.marks.shape[1] for entry in entries)
         marks = torch.stack([self.marks_of(entry, objects) for entry in entries], dim=2)  # (B, K, T, C, H, W)
@@ -310,7 +310,7 @@ class SITVOS(VOSNetwork):
         `who_is_there` says which objects it knows. Raises InputError without objects, and for masks of another type,
         number or size than the frames.
         """
-        check_masks(masks, seen.size)
+        self.check_masks(seen, masks)
         masks = masks[:, 1:]
         marks, there = self.mark(F.pad(masks, seen.border)), who_is_there(masks, seen.present)
         return SITVOSEntry(self.embed_memory(seen.features[-1]), marks, seen.size, there)

@@ -38,8 +38,8 @@ from minivos.errors import InputError, check_rules, check_settings
 from minivos.nn.attention import Place, record, wants_weights
 from minivos.nn.decoders import FPNDecoder
 from minivos.nn.encoders import ENCODERS
-from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork, check_memory
-from minivos.nn.patterns import AFFINITIES, Pattern
+from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
+from minivos.nn.patterns import AFFINITIES, PATTERNS, Pattern
 from minivos.nn.sparse import (
     check_fit,
     connectivity,
@@ -51,7 +51,6 @@ from minivos.nn.sparse import (
     sparse_attention,
     strided_attention,
 )
-from minivos.video.masks import check_masks
 
 __all__ = [
     "SST",
@@ -100,6 +99,9 @@ class SSTConfig:
             f"width={self.width} must be a multiple of 6 and of heads={self.heads}": multiple,
             f"decoder_width={self.decoder_width} must be a multiple of 16": self.decoder_width % 16 == 0,
             f"encoder={self.encoder!r} must be one of {', '.join(ENCODERS)}": self.encoder in ENCODERS,
+            f"pattern={self.pattern!r} must be local_strided or one of {', '.join(PATTERNS)}": (
+                self.pattern in ("local_strided", *PATTERNS)
+            ),
             f"affinity={self.affinity!r} must be one of {', '.join(AFFINITIES)}": self.affinity in AFFINITIES,
             f"position={self.position!r} must be one of {', '.join(POSITIONS)}": self.position in POSITIONS,
         })  # fmt: skip
@@ -221,6 +223,7 @@ class SSTEntry(Entry):
 class SST(VOSNetwork):
     """The whole network: encoder, sparse transformer over a buffer of frames, decoder."""
 
+    seen_type, entry_type = Seen, SSTEntry
     independent_maps = True
 
     def __init__(self, config: SSTConfig) -> None:
@@ -254,8 +257,7 @@ class SST(VOSNetwork):
         h and w are those of the finest features. Raises InputError when the memory is empty or of other B, H or W,
         and when a window or stride is larger than the grid.
         """
-        entries = memory.kept
-        check_memory([entry.size for entry in entries], seen.size)
+        entries = self.check_memory(seen, memory)
         objects = max(entry.objects for entry in entries)
         frames = (*(entry.frame for entry in entries), entries[-1].frame + 1)
         cells = torch.stack([*(entry.cells for entry in entries), seen.cells], dim=1)  # (B, T, H, W, C)
@@ -294,7 +296,7 @@ class SST(VOSNetwork):
 
         Raises InputError without objects, and for masks of another type, number or size than the frames.
         """
-        check_masks(masks, seen.size)
+        self.check_masks(seen, masks)
         labels = F.adaptive_avg_pool2d(masks, seen.cells.shape[1:3]).argmax(dim=1)
         return SSTEntry(seen.cells, labels, masks.shape[1], seen.size)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -66,7 +67,7 @@ class Tracker:
             raise InputError(f"{model!r} came as network; make one: create_model('aot_mini', 'mini').")
         if not isinstance(schedule, Schedule | None):
             raise InputError(f"schedule={schedule!r} came; give a Schedule, such as Schedule(every=5), or None.")
-        if not isinstance(side, int | None) or isinstance(side, bool):
+        if not isinstance(side, Integral | None) or isinstance(side, bool):
             raise InputError(f"side={side!r} came; give a whole number of pixels, or None.")
         if side is not None and side < model.sizing.stride:
             least = model.sizing.stride

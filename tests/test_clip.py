@@ -178,6 +178,11 @@ def test_masks_that_do_not_fit_are_refused(tmp_path):
         Clip.load(tmp_path)
 
 
+def test_what_is_no_path_is_refused():
+    with pytest.raises(InputError, match="None came as path; give a text or a pathlib.Path"):
+        Clip.load(None)
+
+
 def test_clip_checks_what_it_is_given():
     for arguments, message in [
         ({"frames": frames().astype(float)}, "float64 of shape"),
@@ -189,6 +194,10 @@ def test_clip_checks_what_it_is_given():
         ({"masks": {0: labels().tolist()}}, "came as list; give NumPy arrays"),
         ({"frames": frames().tolist()}, "came as list; give NumPy arrays"),
         ({"fps": math.nan}, "fps=nan came"),
+        ({"fps": "24"}, "fps='24' came"),
+        ({"masks": [np.zeros((20, 30), np.uint8)]}, "masks came as list; give {frame number: mask}"),
+        ({"masks": None}, "masks came as NoneType"),
+        ({"frame_names": [0, 1, 2]}, "0 came as frame name"),
         ({"masks": {0: labels(20, 31)}}, "31x20 pixels"),
         ({"masks": {0: labels().astype(int)}}, "mask 0 is int64"),
         ({"frame_names": ["0", "1"]}, "2 frame names"),

@@ -121,6 +121,13 @@ def test_the_length_counts_the_previous_frame_once():
     assert len(walk(Schedule(), 5)) == 2
 
 
+def test_what_is_no_entry_or_no_schedule_is_refused():
+    with pytest.raises(InputError, match="schedule=5 came; give a Schedule"):
+        Memory(5)
+    with pytest.raises(InputError, match="a tuple came as entry; give what network.memorize"):
+        Memory(Schedule()).add((1, 2), 0)
+
+
 def test_a_schedule_that_keeps_nothing_is_refused():
     with pytest.raises(InputError, match="keeps nothing: use `first`"):
         Schedule(first=False, previous=False)

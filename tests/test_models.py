@@ -43,6 +43,13 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
         create_model("aot_maxi")
 
 
+def test_names_and_weights_of_another_kind_are_refused():
+    with pytest.raises(InputError, match=r"no model \['aot_mini'\]"):
+        create_model(["aot_mini"])
+    with pytest.raises(InputError, match="weights=True came; give None, 'mini', 'imagenet' or the path"):
+        create_model("aot_mini", True)
+
+
 def test_an_unknown_setting_is_answered_with_the_known_ones():
     with pytest.raises(InputError, match=r"aot_mini has no setting depth, hight. Known settings: .*heads.*window"):
         create_model("aot_mini", hight=3, depth=2, layers=1)
@@ -138,6 +145,7 @@ def write_wrong(kind: str, path: Path) -> Path:
         ("cut pt 0.99", "corrupt or no weights file"),
         ("text .safetensors", "corrupt or no weights file"),
         ("text .pt", "no weights file"),
+        ("cut pt 0", r"no weights file \(EOFError\)"),
         ("pickle with code", "loading it could run code, so it was refused"),
         ("plain pickle with code", "loading it could run code, so it was refused"),
         ("no dict", "holds no plain state dict of tensors"),

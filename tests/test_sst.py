@@ -255,7 +255,6 @@ def test_resnet_101_stays_at_stride_16():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"pattern": "star"}, "no pattern 'star'"),
         ({"history": 0}, "history"),
         ({"h": 0}, "h=0"),
         ({"width": 40}, "width=40 must be a multiple of 6 and of heads=4"),
@@ -268,6 +267,7 @@ def test_resnet_101_stays_at_stride_16():
         ({"h": 2.5}, "h=2.5"),
         ({"affinity": "colour"}, "affinity='colour' must be one of"),
         ({"position": "map"}, "position='map' must be one of"),
+        ({"pattern": "star"}, "pattern='star' must be local_strided or one of dense, grid, local, strided"),
         ({"encoder": "eye"}, "encoder='eye' must be one of"),
         ({"decoder_width": 20}, "decoder_width"),
         ({"temporal": "often"}, "temporal"),

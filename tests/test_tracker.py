@@ -250,6 +250,7 @@ def test_an_object_lost_at_the_working_size_is_named(caplog):
 def test_a_side_below_one_patch_and_a_clip_without_masks_are_refused():
     with pytest.raises(InputError, match="side=True came; give a whole number of pixels"):
         Tracker(repeater(), side=True)
+    assert Tracker(repeater(), side=np.int64(64)).side == 64
     with pytest.raises(InputError, match="side=4 is smaller than one patch of the network; give 8 or more"):
         Tracker(repeater(), side=4)
     with pytest.raises(InputError, match="The clip lonely has no mask"):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import math
 import os
 import re
@@ -77,7 +78,7 @@ def test_training_moves_the_weights_and_logs_every_step(uninterrupted):
     assert not same_weights(trained, network())
 
 
-def test_a_run_that_stopped_goes_on_exactly(uninterrupted, tmp_path):
+def test_a_run_that_stopped_goes_on_exactly(uninterrupted, tmp_path, caplog):
     def fails_late(number: int):
         if number == 5:  # which step 4 asks for; the last checkpoint is after step 3
             raise KeyboardInterrupt
@@ -87,7 +88,9 @@ def test_a_run_that_stopped_goes_on_exactly(uninterrupted, tmp_path):
         train(network(), RECIPE, tmp_path, make_clip=fails_late, save_every=3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "log.csv"]
     resumed = network(seed=9)  # its own weights are replaced by the checkpoint's
+    caplog.set_level(logging.INFO)
     history = train(resumed, RECIPE, tmp_path, make_clip=squares, save_every=3)
+    assert "step 6, " in caplog.text and "step 5, " not in caplog.text
     assert numbers(history) == numbers(uninterrupted[1])
     assert same_weights(resumed, uninterrupted[0])
     rows = list(csv.DictReader((tmp_path / "log.csv").open()))

@@ -136,7 +136,7 @@ def test_inputs_that_do_not_fit_are_refused(name):
     network, (frames, masks) = seeded(name), clip_of(1)
     seen, one = network.encode(frames[:, 0]), masks[:, 0]
     for wrong in (one[:, :1], one[:, :, :-1], one[..., 1:], one.repeat(2, 1, 1, 1), one[0], one.long()):
-        with pytest.raises(InputError, match=r"for frames of \(B,H,W\) = \(1, 40, 56\)"):
+        with pytest.raises(InputError, match=r"for frames of \(B, H, W\) = \(1, 40, 56\)"):
             network.memorize(seen, wrong)
     for wrong in (frames, frames[0, 0], frames[:, 0, :2], (255 * frames[:, 0]).byte(), torch.zeros(3)):
         with pytest.raises(
@@ -172,8 +172,24 @@ def test_values_and_kinds_that_are_off_are_refused(name):
     for wrong, said in [(255 * one, "divide 0/255 masks"), (one - 1, "values -1"), (one.numpy(), "came as ndarray")]:
         with pytest.raises(InputError, match=said):
             network.memorize(seen, wrong)
-    with pytest.raises(InputError, match="call seen = network.encode"):
-        network.memorize(frame, one)
+    other = seeded("sst_mini" if name != "sst_mini" else "aot_mini")
+    memory = filled_memory(network, frames, masks)
+    for wrong, came in [
+        (frame, "torch.Tensor"),
+        (None, "builtins.NoneType"),
+        (other.encode(frame), r"minivos\.\w+\.Seen"),
+    ]:
+        said = (
+            rf"{came} came where minivos\.{name.removesuffix('_mini')}\.Seen was expected: call seen = network.encode"
+        )
+        with pytest.raises(InputError, match=said):
+            network.memorize(wrong, one)
+        with pytest.raises(InputError, match=said):
+            network.read(wrong, memory)
+    with pytest.raises(InputError, match="a list came as memory"):
+        network.read(seen, [])
+    with pytest.raises(InputError, match=r"The memory holds \w+Entry, but \w+ reads \w+Entry"):
+        network.read(seen, filled_memory(other, frames, masks))
 
 
 @pytest.mark.parametrize("name", ["aot_mini", "sst_mini", "sitvos_mini", "hst_mini"])

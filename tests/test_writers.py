@@ -80,3 +80,8 @@ def test_prepare_output(tmp_path):
     assert (folder / "a.mp4").is_file()
     with pytest.raises(InputError, match="cannot write to"):
         prepare_output(folder / "a.mp4" / "below", overwrite=True)
+    (folder / "notes").touch()
+    with pytest.raises(InputError, match="notes is a file; give a folder"):
+        prepare_output(folder / "notes", overwrite=True)
+    with pytest.raises(InputError, match="None came as path; give a text"):
+        prepare_output(None, overwrite=True)

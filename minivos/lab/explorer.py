@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
 import traitlets
 from ipycanvas import Canvas, hold_canvas
@@ -30,7 +32,7 @@ class PixelPicker(VBox, ValueWidget):
     value = traitlets.Tuple(traitlets.Int(), traitlets.Int())
 
     def __init__(self, picture: np.ndarray, grid: tuple[int, int], at: tuple[int, int]) -> None:
-        if not all(isinstance(cells, int) and cells > 0 for cells in grid):
+        if not all(isinstance(cells, Integral) and cells > 0 for cells in grid):
             raise InputError(f"grid={grid} came; give rows and columns, whole numbers from 1 up")
         self.grid = grid
         self.sliders = [

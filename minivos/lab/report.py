@@ -37,6 +37,8 @@ frame, one frame after the other.</p>
 <p><b>J&amp;F</b> is the score of the DAVIS benchmark, from 0 to 1: the mean of region overlap J and contour accuracy F.
 Two baselines that learn nothing show how hard a clip is: one repeats the first mask, the other moves it along with
 the patches that look most alike from frame to frame.</p>
+<p>The pictures of attention are single looks, and not every look is for finding objects: some networks find them in
+one read and gather other things in another, so a small share of weight on the object is no error by itself.</p>
 """
 
 

@@ -280,8 +280,10 @@ def train(
             history.append(row | {"seconds": seconds, "data_seconds": data_ready - began})
             bar.update()
             bar.set_postfix_str(f"loss {row['loss']:.3f}, J {row['J']:.2f}", refresh=False)
-            if out and rank == 0 and len(history) % save_every == 0:
-                save_checkpoint(out, recipe, state, history)
+            if rank == 0 and len(history) % save_every == 0:
+                log.info("step %d, %.0f %%: loss %.3f, J %.2f", step + 1, 100 * progress, row["loss"], row["J"])
+                if out:
+                    save_checkpoint(out, recipe, state, history)
     if out and rank == 0:
         save_checkpoint(out, recipe, state, history)
     network.load_state_dict(averaged.module.state_dict())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,6 +22,8 @@ class VOSNetwork(nn.Module):
     The image encoder is called `encoder`: training may move it more slowly than the rest.
     """
 
+    seen_type: type  # what `encode` returns
+    entry_type: type[Entry]  # what `memorize` returns
     sizing: Sizing  # at which size it works
     schedule: Schedule  # which frames it wants remembered
     schedule_in_training: Schedule
@@ -56,6 +57,48 @@ class VOSNetwork(nn.Module):
         if len(frame) and not (frame.amin() >= -1 and frame.amax() <= 2):  # resizing may overshoot
             low, high = frame.amin().item(), frame.amax().item()
             raise InputError(f"frames with values {low:g} to {high:g} came; expected [0, 1]: divide uint8 by 255")
+
+    def check_memory(self, seen: Any, memory: Memory) -> list[Entry]:
+        """What is remembered, in time order; InputError unless there is some, of this network, of seen's B, H, W."""
+        self._check_seen(seen)
+        if not isinstance(memory, Memory):
+            raise InputError(f"a {type(memory).__name__} came as memory; make one: Memory(network.schedule)")
+        if not (entries := memory.entries()):
+            raise InputError("The memory is empty, there is nothing to read: memorize a frame with its masks first.")
+        if foreign := {type(e).__name__ for e in entries if not isinstance(e, self.entry_type)}:
+            raise InputError(
+                f"The memory holds {', '.join(foreign)}, but {type(self).__name__} reads {self.entry_type.__name__}: "
+                "give each network a memory of its own."
+            )
+        if others := {entry.size for entry in entries} - {seen.size}:
+            raise InputError(
+                f"The memory holds frames of (B, H, W) = {', '.join(map(str, others))}, but one of {seen.size} reads "
+                "it: resize the frame, or start anew."
+            )
+        return entries
+
+    def check_masks(self, seen: Any, masks: Tensor) -> None:
+        """InputError unless masks are float (B, 1+K, H, W) in [0, 1], with an object, of seen's B, H and W."""
+        self._check_seen(seen)
+        if not isinstance(masks, Tensor):
+            raise InputError(f"masks came as {type(masks).__name__}; give a tensor (B, 1+K, H, W)")
+        fits = masks.dim() == 4 and masks.shape[1] > 1 and (len(masks), *masks.shape[-2:]) == seen.size
+        if not fits or not masks.is_floating_point():
+            raise InputError(
+                f"masks of shape {tuple(masks.shape)} and type {masks.dtype} came for frames of (B, H, W) = "
+                f"{seen.size}; expected float (B, 1+K, H, W) of that number and size, background first, and at least "
+                "one object"
+            )
+        if len(masks) and not (masks.amin() >= -1e-3 and masks.amax() <= 1 + 1e-3):
+            low, high = masks.amin().item(), masks.amax().item()
+            raise InputError(f"masks with values {low:g} to {high:g} came; expected [0, 1]: divide 0/255 masks by 255")
+
+    def _check_seen(self, seen: Any) -> None:
+        if not isinstance(seen, self.seen_type):
+            came, expected = (f"{kind.__module__}.{kind.__name__}" for kind in (type(seen), self.seen_type))
+            raise InputError(
+                f"{came} came where {expected} was expected: call seen = network.encode(frame) of the same network"
+            )
 
     def normalise(self, frame: Tensor) -> Tensor:
         """RGB in [0, 1] (B, 3, H, W) as image encoders expect it: by mean and deviation of ImageNet's pictures."""
@@ -153,9 +196,13 @@ class Memory:
 
     kept      entries in time order
     previous  the entry of the frame before, None where the schedule does not ask for it
+
+    Raises InputError for what is no schedule.
     """
 
     def __init__(self, schedule: Schedule) -> None:
+        if not isinstance(schedule, Schedule):
+            raise InputError(f"schedule={schedule!r} came; give a Schedule, such as network.schedule.")
         self.schedule = schedule
         self.kept: list[Entry] = []
         self.previous: Entry | None = None
@@ -164,7 +211,12 @@ class Memory:
         self._step = 1  # ... one in so many frames
 
     def add(self, entry: Entry, frame: int, reference: bool = False) -> None:
-        """Take in the entry of frame number `frame`; `reference`: its masks were given, not predicted."""
+        """Take in the entry of frame number `frame`; `reference`: its masks were given, not predicted.
+
+        Raises InputError for what `memorize` has not given.
+        """
+        if not isinstance(entry, Entry):
+            raise InputError(f"a {type(entry).__name__} came as entry; give what network.memorize(seen, masks) returns")
         schedule, since = self.schedule, self._last_steady
         due = schedule.every > 0 and (since is None or frame - since >= schedule.every) or frame in schedule.these
         entry.frame, entry.reference, entry.steady = frame, reference, due or (reference and schedule.first)
@@ -212,14 +264,3 @@ class Memory:
 
     def __len__(self) -> int:
         return len(self.entries())
-
-
-def check_memory(sizes: Sequence[tuple[int, int, int]], size: tuple[int, int, int]) -> None:
-    """InputError unless something is remembered, and all of it of frames of size (B, H, W)."""
-    if not sizes:
-        raise InputError("The memory is empty, there is nothing to read: memorize a frame with its masks first.")
-    if others := set(sizes) - {size}:
-        raise InputError(
-            f"The memory holds frames of (B, H, W) = {', '.join(map(str, others))}, but one of {size} reads it: resize "
-            "the frame, or start anew."
-        )

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
@@ -56,10 +56,12 @@ class Clip:
     frame_names: Sequence[str] = ()  # stems of the frame files; 00000, 00001, ... by default
 
     def __post_init__(self) -> None:
+        if not isinstance(self.masks, dict):
+            raise InputError(f"masks came as {type(self.masks).__name__}; give {{frame number: mask}}")
         if others := [a for a in (self.frames, *self.masks.values()) if not isinstance(a, np.ndarray)]:
             raise InputError(f"frames or masks came as {type(others[0]).__name__}; give NumPy arrays of uint8")
-        if not 0 < self.fps < math.inf:
-            raise InputError(f"fps={self.fps} came; give frames per second, above 0")
+        if not isinstance(self.fps, Real) or not 0 < self.fps < math.inf:
+            raise InputError(f"fps={self.fps!r} came; give frames per second, above 0")
         shape, kind = self.frames.shape, self.frames.dtype
         if self.frames.ndim != 4 or shape[-1] != 3 or kind != np.uint8 or 0 in shape:
             raise InputError(f"frames are {kind} of shape {shape}; expected uint8 of shape (T,H,W,3) with T > 0")
@@ -70,6 +72,8 @@ class Clip:
             check_size(labels, shape[1:3], f"mask {t}")
         self.masks = dict(sorted(self.masks.items()))
         self.frame_names = list(self.frame_names) or [f"{t:05d}" for t in range(len(self.frames))]
+        if strange := [name for name in self.frame_names if not isinstance(name, str)]:
+            raise InputError(f"{strange[0]!r} came as frame name; give the stems of frame files, such as '00000'")
         in_order = sorted(set(self.frame_names), key=natural_key)
         if self.frame_names != in_order or len(in_order) != len(self.frames):
             raise InputError(

@@ -18,6 +18,13 @@ PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 FILE_OUTPUTS = {".mp4", ".gif"}
 
 
+def as_path(path: str | os.PathLike) -> Path:
+    """The path, InputError for what is none."""
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"{path!r} came as path; give a text or a pathlib.Path")
+    return Path(path)
+
+
 def natural_key(name: str) -> tuple[list[str | int], str]:
     """Sort key that puts frame2 before frame10; the name itself breaks the tie between 1 and 01."""
     parts: list[str | int] = re.split(r"(\d+)", name)  # text and digits take turns
@@ -42,7 +49,7 @@ def pictures_in(folder: Path) -> list[Path]:
 
 def open_picture(path: str | Path) -> Image.Image:
     """Decode a picture file completely; InputError when it is missing, empty, cut short or no picture."""
-    path = Path(path)
+    path = as_path(path)
     if not path.is_file():
         raise InputError(f"there is no picture file {path}; check the path")
     try:
@@ -71,7 +78,7 @@ def to_rgb(picture: Image.Image) -> Image.Image:
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary name beside `path`; it takes the place of `path` if the block succeeds, else it is removed."""
-    path = Path(path)
+    path = as_path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.touch()
@@ -100,9 +107,11 @@ def prepare_output(path: str | Path, overwrite: bool) -> Path:
 
     Raises InputError when it cannot, or when results are there already and `overwrite` is false. Deletes nothing.
     """
-    path = Path(path)
+    path = as_path(path)
     is_file = path.suffix.lower() in FILE_OUTPUTS and not path.is_dir()
     folder = path.parent if is_file else path
+    if folder.is_file():
+        raise InputError(f"{folder} is a file; give a folder, which is made where it is missing")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from minivos.errors import InputError
-from minivos.video.files import PICTURES, open_picture, pictures_in, to_rgb
+from minivos.video.files import PICTURES, as_path, open_picture, pictures_in, to_rgb
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def open_frames(path: str | Path, *, max_side: int | None = None, stride: int = 
 
     `max_side` limits the longer side in pixels and never enlarges. Raises InputError for what cannot be read.
     """
-    path = Path(path)
+    path = as_path(path)
     if not all(isinstance(n, Integral) and n >= 1 for n in (stride, 1 if max_side is None else max_side)):
         raise InputError(f"stride is {stride} and max_side is {max_side}; expected whole numbers from 1 up")
     if not path.exists():

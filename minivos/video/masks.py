@@ -116,23 +116,6 @@ def crop(x: torch.Tensor, border: tuple[int, int, int, int]) -> torch.Tensor:
     return F.pad(x, [-side for side in border])
 
 
-def check_masks(masks: torch.Tensor, size: tuple[int, int, int]) -> None:
-    """InputError unless masks are float (B,1+K,H,W) in [0,1], with an object, for frames of size (B,H,W)."""
-    if not isinstance(size, tuple):
-        raise InputError("a frame came where `seen` was expected: call seen = network.encode(frame) first")
-    if not isinstance(masks, torch.Tensor):
-        raise InputError(f"masks came as {type(masks).__name__}; give a tensor (B,1+K,H,W)")
-    fits = masks.dim() == 4 and masks.shape[1] > 1 and (len(masks), *masks.shape[-2:]) == size
-    if not fits or not masks.is_floating_point():
-        raise InputError(
-            f"masks of shape {tuple(masks.shape)} and type {masks.dtype} came for frames of (B,H,W) = {size}; expected "
-            "float (B,1+K,H,W) of that number and size, background first, and at least one object"
-        )
-    if len(masks) and not (masks.amin() >= -1e-3 and masks.amax() <= 1 + 1e-3):
-        low, high = masks.amin().item(), masks.amax().item()
-        raise InputError(f"masks with values {low:g} to {high:g} came; expected [0, 1]: divide 0/255 masks by 255")
-
-
 def who_is_there(masks: torch.Tensor, before: torch.Tensor | None = None) -> torch.Tensor:
     """Which objects each clip has, bool (B,K), by masks (B,K,H,W), and by what was there `before`, if it was read.
 

@@ -13,14 +13,14 @@ from minivos.lab.train import Recipe, train
 from minivos.models import create_model
 from minivos.nn.attention import at_frame, record_attention
 from minivos.nn.encoders import ResNet101
-from minivos.nn.network import Memory
+from minivos.nn.network import Memory, Schedule
 from minivos.nn.sparse import connectivity, sparse_attention
 from minivos.sst import SST, LearnedPosition, SSTConfig, SSTLayer, sine_position_3d
 from minivos.tracker import Tracker, propagate
 from minivos.video.clip import Clip
 from minivos.video.masks import one_hot
 from minivos.video.synthetic import render
-from tiny import squares
+from tiny import clip_of, filled_memory, seeded, squares
 
 TINY = replace(SSTConfig.mini(), width=24, heads=2, feedforward=32, h=2, decoder_width=16, short_side=32)
 PATTERNS = ("dense", "grid", "local", "strided", "local_strided")
@@ -299,3 +299,13 @@ def test_an_empty_memory_is_refused():
     network = tiny_sst()
     with pytest.raises(InputError, match="memory is empty"):
         network.read(network.encode(torch.rand(1, 3, 32, 32)), Memory(network.schedule))
+
+
+@torch.no_grad()
+def test_the_previous_frame_is_read_where_the_schedule_holds_it_apart():
+    network, (frames, masks) = seeded("sst_mini"), clip_of(2, frames=4)
+    seen = network.encode(frames[:, 0])
+    apart = filled_memory(network, frames, masks, Schedule(first=False, every=2))
+    kept = filled_memory(network, frames, masks, Schedule(first=False, every=2, last=1))
+    assert [entry.frame for entry in apart.kept] == [0, 2] and apart.previous.frame == 3
+    assert torch.equal(network.read(seen, apart)[0], network.read(seen, kept)[0])

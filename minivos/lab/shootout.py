@@ -11,6 +11,7 @@ import csv
 import math
 import multiprocessing
 import re
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -104,10 +105,13 @@ def cost_tables(
     settings = {f"short side {side}": (side, *base[1:]) for side in sides}
     settings |= {f"{count} object{'s' * (count > 1)}": (base[0], count, base[2]) for count in objects}
     settings |= {f"{length} frames": (*base[:2], length) for length in lengths}
+    processes = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    if sys.platform == "linux":
+        processes.set_forkserver_preload([__name__])  # the imports once, not once for each setting
     costs = {}
     runs = [(name, setting) for setting in dict.fromkeys(settings.values()) for name in names]
     for name, setting in tqdm(runs, "cost", disable=None):
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(1, mp_context=processes) as pool:
             costs[name, setting] = pool.submit(cost, name, *setting).result()
     return [
         Table(title, names, {label: [costs[name, at][i] for name in names] for label, at in settings.items()}, digits)

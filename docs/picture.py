@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from minivos import Clip, Tracker, create_model, record_attention
+from minivos.lab.attention_scores import Cells
 from minivos.lab.plots import attention, png_bytes, show_masks
 from minivos.lab.report import middle_of_largest_object
 from minivos.video.datasets import samples_root
@@ -23,7 +24,7 @@ def pictures(clip: Clip) -> list[bytes]:
         labels.append(tracker.step(clip.frames[LOOKING]))
     labels += [tracker.step(frame) for frame in clip.frames[LOOKING + 1 :]]
     _, pixel = middle_of_largest_object(labels[LOOKING])
-    cell = tuple(at * cells // side for at, cells, side in zip(pixel, maps[0].query_grid, labels[0].shape, strict=True))
+    cell = tuple(Cells(maps[0].query_grid, labels[0].shape).at(np.array(pixel)).tolist())
     titles = ["frame 0: masks given", *(f"frame {t}: found" for t in SHOWN[1:])]
     strip = show_masks(clip.frames[list(SHOWN)], np.stack([labels[t] for t in SHOWN]), titles=titles)
     return [png_bytes(strip), png_bytes(attention(maps[0], cell, clip.frames, mask=labels[LOOKING]))]

@@ -70,6 +70,7 @@ RECIPES = {
     "sitvos_stills": Recipe.sitvos_stills, "sitvos_video": Recipe.sitvos_video,
     "hst_stills": Recipe.hst_stills, "hst_video": Recipe.hst_video,
 }  # fmt: skip
+FIELDS = [field.name for field in dataclasses.fields(Recipe)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="write into a folder that holds results already")]
 
 
@@ -143,7 +144,9 @@ def train_command(
     minutes: Annotated[float, typer.Option(help="train this long; 0: for --steps")] = 0,
     steps: Annotated[int | None, typer.Option(help="optimiser steps; the recipe's own if not given")] = None,
     seed: Annotated[int, typer.Option(help="of weights and clips")] = 0,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="field=value of the recipe, repeatable")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help=f"field=value of the recipe, repeatable: {', '.join(FIELDS)}")
+    ] = None,
     photos: Annotated[Path | None, typer.Option(help="folder of photographs to use as textures")] = None,
     workers: Annotated[int, typer.Option(help="processes that prepare stills or video ahead of time")] = 0,
     device: Device = "auto",
@@ -166,12 +169,14 @@ def train_command(
     make_clip = clips_for(recipe, data or (), photos)
     if not sys.stderr.isatty():  # lines in a file instead of a bar on the screen
         logging.getLogger("minivos").setLevel(logging.INFO)
-    prepare_output(out, overwrite=True)  # before the work, not after it
+    began_with = {"start": origin(model, start)} if start else {}
+    samples_root()  # which may be missing: before the work, not after it
+    prepare_output(out, overwrite=True)
     history = train(network, recipe, out, where, make_clip, workers=workers)
     if main_process:
+        save_weights(network, out / f"{model}.safetensors")
         facts = {"model": model, "recipe": dataclasses.asdict(recipe), "steps": len(history), "device": str(where)}
-        if start:
-            facts["start"] = origin(model, start)
+        facts |= began_with
         facts["minutes"] = round(sum(row["seconds"] for row in history) / 60, 1)
         facts["share of time spent on data"] = round(
             sum(row["data_seconds"] for row in history) / sum(row["seconds"] for row in history), 3
@@ -179,7 +184,6 @@ def train_command(
         print("trained; scoring on data_samples, which takes a minute on a CPU")
         facts["scores"] = score_samples(network)
         facts["log"] = every_so_often(history)
-        save_weights(network, out / f"{model}.safetensors")
         with whole_file(out / f"{model}.json") as part:
             part.write_text(json.dumps(facts, indent=1) + "\n")
         print(f"{out / model}.safetensors and .json: J&F {facts['scores']['val']['J&F']:.3f} on the validation split")
@@ -190,7 +194,10 @@ def train_command(
 def origin(model: str, start: str) -> dict:
     """The weights that a training began with, and how they were trained where a JSON beside them says so."""
     about = Path(start).with_suffix(".json")
-    facts = read_facts(model) if start == "mini" else json.loads(about.read_text()) if about.is_file() else {}
+    try:
+        facts = read_facts(model) if start == "mini" else json.loads(about.read_text()) if about.is_file() else {}
+    except ValueError as error:
+        raise InputError(f"{about} should say how {start} was trained, and is no JSON ({error}): remove it.") from error
     return {"weights": start} | {name: fact for name, fact in facts.items() if name != "log"}
 
 
@@ -249,14 +256,14 @@ def demo(
     began, where = time.perf_counter(), pick_device(device)
     out = out / "report.html" if out.is_dir() else out
     prepare_output(out.parent, overwrite=True)
-    names = model or [name for name in list_models() if has_weights(name)]
+    names = dict.fromkeys(model or filter(has_weights, list_models()))
     networks = {name: create_model(name, weights).to(where) for name in names}
     cards = build_cards(networks, DavisDataset(samples_root(), split="scenarios"))
     write_report(out, cards, {name: describe(name, network, weights) for name, network in networks.items()})
     scores = {card.name: list(card.scores.values()) for card in cards}
     speeds = {card.name: list(card.fps.values()) for card in cards}
     print(shootout.Table("J&F", list(cards[0].scores), scores).text(), end="\n\n")
-    print(shootout.Table("frames per second", names, speeds, decimals=1).text(), end="\n\n")
+    print(shootout.Table("frames per second", list(names), speeds, decimals=1).text(), end="\n\n")
     print(f"{time.perf_counter() - began:.0f} seconds in all")
     print(f"Open this page in a browser: {out.resolve()}")
 

@@ -71,12 +71,12 @@ def create_model(name: str, weights: str | Path | None = None, **overrides: Any)
     Args:
         name: one of `list_models()`.
         weights: None for random weights, "mini" for the small trained weights that come with the package, "imagenet"
-            for timm's pretrained weights (downloaded) in image and mask encoders and random ones elsewhere, or the
+            for timm's pretrained weights (downloaded) in the encoders and random ones elsewhere, or the
             path of a `.safetensors` file or of a `.pt` file that holds a state dict and nothing else.
         overrides: fields of the network's configuration to change, for example `layers=3`.
 
-    Raises InputError for an unknown name or field, for weights that are missing, corrupt or of another network, and
-    when pretrained weights cannot be downloaded.
+    Raises InputError for an unknown name or field and for settings that cannot be, for weights that are missing,
+    corrupt or of another network, and when pretrained weights cannot be downloaded or there are none.
     """
     if name not in list_models():
         raise InputError(f"There is no model {name!r}. Known models: {', '.join(PRESETS)}.")

@@ -10,7 +10,7 @@ lets memory and query take from each other, in both directions, before the query
     SITVOSConfig            sizes and presets
     Tokens                  the cells of some frames
     Attention               one head                                                    Eq. 1
-    SelfAttention           frames look at themselves                                   Fig. 2
+    SelfAttention           memory looks at memory, query at query                      Fig. 2
     FeatureInteraction      memory takes from query, query from memory                  Fig. 3, Eq. 3 and 4
     InteractiveTransformer  both self-attentions, the interaction, the last read        Fig. 2, Eq. 2
     SITVOS                  encode, read, decode, memorize                              Fig. 2
@@ -133,7 +133,7 @@ class Attention(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Frames look at all cells of themselves: norm(attention + x) (Fig. 2)."""
+    """The memory looks at the whole memory, the query at itself: norm(attention + x) (Fig. 2)."""
 
     def __init__(self, config: SITVOSConfig, name: str) -> None:
         super().__init__()

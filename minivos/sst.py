@@ -35,7 +35,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from minivos.errors import InputError, check_rules, check_settings
-from minivos.nn.attention import Place, record, wants_weights
+from minivos.nn.attention import Place, current_frame, record, wants_weights
 from minivos.nn.decoders import FPNDecoder
 from minivos.nn.encoders import ENCODERS
 from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
@@ -259,7 +259,7 @@ class SST(VOSNetwork):
         """
         entries = self.check_memory(seen, memory)
         objects = max(entry.objects for entry in entries)
-        frames = (*(entry.frame for entry in entries), entries[-1].frame + 1)
+        frames = (*(entry.frame for entry in entries), max(current_frame(), entries[-1].frame + 1))
         cells = torch.stack([*(entry.cells for entry in entries), seen.cells], dim=1)  # (B, T, H, W, C)
         unknown = torch.full_like(entries[-1].labels, -1)
         labels = torch.stack([*(entry.labels for entry in entries), unknown], dim=1)  # (B, T, H, W)

@@ -34,9 +34,14 @@ def pick_device(name: str = "auto") -> torch.device:
         here = ", ".join(kind for kind, there in have.items() if there)
         raise InputError(f"The device {name!r} was asked for, but this machine has: {here}. Use one of them or 'auto'.")
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError as error:
         raise InputError(f"{name!r} is no device ({error}): write cuda, cuda:1, mps or cpu.") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"The device {name!r} was asked for, but GPUs here end at cuda:{torch.cuda.device_count() - 1}."
+        )
+    return device
 
 
 @dataclass

@@ -157,18 +157,12 @@ def test_looking_from_and_looking_back_are_rows_and_columns_of_the_dense_weights
             seen = a_map.look_from(y, x, batch)
             assert torch.equal(seen, dense[:, y, x])
             assert torch.allclose(seen.sum(dim=(1, 2, 3)), torch.ones(len(seen)))
-    for t, frame in enumerate(a_map.key_frames):
-        for y in range(h):
-            for x in range(w):
-                assert torch.equal(a_map.look_back(frame, y, x, batch), dense[:, :, :, t, y, x])
 
 
 def test_cells_and_frames_that_are_not_there_are_refused():
     for cell in ((2, 0), (0, 3), (-1, 0)):
         with pytest.raises(IndexError, match="outside the query grid of 2 x 3 cells"):
             full_map().look_from(*cell)
-    with pytest.raises(IndexError, match=r"frame 3 is not among the key frames \[0, 7\]"):
-        full_map().look_back(3, 0, 0)
 
 
 def test_heads_are_split_and_joined_without_a_trace():

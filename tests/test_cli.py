@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 import minivos
 from minivos.cli import app, origin, training_minutes
+from minivos.errors import InputError
 from minivos.models import has_weights, save_weights
 from minivos.video.clip import OverlayWriter, read_mask, write_mask
 from minivos.video.datasets import samples_root
@@ -211,6 +212,8 @@ def test_demo_shows_every_network_that_comes_with_weights(tmp_path: Path, monkey
     frames, masks = zip(*(square(t, size=(72, 104)) for t in range(4)), strict=True)
     clip = minivos.Clip(np.stack(frames), dict(enumerate(masks)), name="square")
     monkeypatch.setattr("minivos.cli.DavisDataset", lambda root, split: [clip])
+    status, printed = run("demo", "--out", tmp_path / "report.html", "--model", "aot_mini", "--model", "aot_mini")
+    assert status == 0 and "sst_mini" not in printed, printed
     status, printed = run("demo", "--out", tmp_path / "new/report.html", "--device", "cpu")
     assert status == 0, printed
     page = (tmp_path / "new/report.html").read_text()
@@ -276,6 +279,26 @@ def test_train_names_recipes_data_and_weights_that_it_cannot_use(clip: Path) -> 
     assert "holds no stills" in refused("--recipe", "stills", "--data", clip)
     assert "choose a recipe for stills or video" in refused("--data", clip)
     assert "none.pt" in refused("--start", clip / "none.pt")
+
+
+def test_a_training_keeps_its_weights_when_scoring_fails_and_looks_for_samples_first(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object) -> None:
+        raise InputError("no data_samples here")
+
+    small = [word for field in ("batch=1", "side=32", "frames=2", "pool=1", "objects=1") for word in ("--set", field)]
+    words = ("train", "--steps", 1, "--out", clip / "run", "--device", "cpu", *small)
+    (clip / "tiny.json").write_text("{")
+    status, printed = run(*words, "--start", clip / "tiny.safetensors")
+    assert status == 2 and "tiny.json should say how" in printed and not (clip / "run").exists()
+    monkeypatch.setattr("minivos.cli.score_samples", missing)
+    status, printed = run(*words)
+    assert status == 2 and "no data_samples here" in printed
+    minivos.create_model("aot_mini", clip / "run/aot_mini.safetensors")
+    monkeypatch.setattr("minivos.cli.samples_root", missing)
+    shutil.rmtree(clip / "run")
+    assert run(*words)[0] == 2 and not (clip / "run").exists()
 
 
 def test_models_and_doctor_answer() -> None:

@@ -80,14 +80,11 @@ def test_one_sequence_is_enough(dataset):
     assert evaluation.J_statistics.mean == pytest.approx((9 / 11 + 8 / 12) / 2)
 
 
-def test_chosen_sequences_only(dataset):
+def test_a_sequence_without_prediction_is_named(dataset):
     gt, pred = dataset
     write_sequence(gt / "never_predicted", moving_boxes(1))
     with pytest.raises(InputError, match="never_predicted is only in one of .*: complete"):
         evaluate_folders(gt, pred)
-    assert list(evaluate_folders(gt, pred, sequences=["alone"]).scores) == ["alone"]
-    with pytest.raises(InputError, match="never_predicted"):
-        evaluate_folders(gt, pred, sequences=["never_predicted"])
 
 
 def test_frames_are_in_the_order_of_their_numbers(tmp_path):

@@ -309,3 +309,12 @@ def test_the_previous_frame_is_read_where_the_schedule_holds_it_apart():
     kept = filled_memory(network, frames, masks, Schedule(first=False, every=2, last=1))
     assert [entry.frame for entry in apart.kept] == [0, 2] and apart.previous.frame == 3
     assert torch.equal(network.read(seen, apart)[0], network.read(seen, kept)[0])
+
+
+@torch.no_grad()
+def test_the_current_frame_keeps_its_number_though_the_previous_one_is_not_in_memory():
+    network, (frames, masks) = seeded("sst_mini"), clip_of(2, frames=1)
+    memory = filled_memory(network, frames, masks)
+    with at_frame(7), record_attention() as maps:
+        network.read(network.encode(frames[:, 0]), memory)
+    assert {(look.query_frame, look.key_frames) for look in maps} == {(7, (0, 7))}

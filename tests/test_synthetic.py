@@ -258,6 +258,7 @@ def test_photographs_become_textures(tmp_path):
 def test_a_folder_without_photographs_is_an_error(tmp_path):
     with pytest.raises(InputError, match="is not a folder"):
         render(0, photos=tmp_path / "missing")
+    (tmp_path / ".hidden.png").write_bytes(b"")
     with pytest.raises(InputError, match="holds no photograph"):
         render(0, photos=tmp_path)
     (tmp_path / "broken.jpg").write_text("not a picture")

@@ -169,7 +169,12 @@ def test_values_and_kinds_that_are_off_are_refused(name):
         with pytest.raises(InputError, match=said):
             network.encode(wrong)
     seen = network.encode(frame)
-    for wrong, said in [(255 * one, "divide 0/255 masks"), (one - 1, "values -1"), (one.numpy(), "came as ndarray")]:
+    for wrong, said in [
+        (255 * one, "divide 0/255 masks"),
+        (one - 1, "values -1"),
+        (one.double(), r"call \.float"),
+        (one.numpy(), "came as ndarray"),
+    ]:
         with pytest.raises(InputError, match=said):
             network.memorize(seen, wrong)
     other = seeded("sst_mini" if name != "sst_mini" else "aot_mini")

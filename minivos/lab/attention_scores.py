@@ -36,8 +36,9 @@ Grid = tuple[int, int]
 class Cells:
     """The cells of a grid (H, W) over a frame of that many pixels; a pixel belongs to the cell with the nearest centre.
 
-    With `align_corners` (see `Sizing`) the outer cells are centred on the outermost pixels. InputError for a grid that
-    is finer than the frame.
+    With `align_corners` (see `Sizing`) the outer cells are centred on the outermost pixels. SITVOS and HST pad frames
+    that are no whole cells; that is not told apart here, and cells near the edges are then up to half a cell off.
+    InputError for a grid that is finer than the frame.
     """
 
     grid: Grid
@@ -218,7 +219,7 @@ class _Truth:
 def _reads(
     model: VOSNetwork, clips: Iterable[SyntheticClip], settings: dict[str, object]
 ) -> Iterator[tuple[AttentionMap, _Truth]]:
-    """Every map by which the network reads its memory while it follows the first mask through the clips."""
+    """Every map that looks at another frame, while the network follows the first mask through the clips."""
     for clip in clips:
         truth = _Truth(clip, model.sizing.align_corners)
         tracker = Tracker(model, **settings)

@@ -82,13 +82,13 @@ class Evaluation:
         yield "global", "", _values(self)
 
 
-def evaluate_folders(gt: Path | str, pred: Path | str, sequences: Sequence[str] | None = None) -> Evaluation:
+def evaluate_folders(gt: Path | str, pred: Path | str) -> Evaluation:
     """Score the mask PNGs in `pred` against those in `gt` by the DAVIS protocol (see metrics.score_labels).
 
-    Both are one sequence (a folder of PNGs) or both are folders of sequences, like Annotations/480p of DAVIS, of which
-    `sequences` names those to score.  Raises InputError, naming the file, when sequences, frame names or sizes differ.
+    Both are one sequence (a folder of PNGs) or both are folders of sequences, like Annotations/480p of DAVIS. Raises
+    InputError, naming the file, when sequences, frame names or sizes differ.
     """
-    folders = _sequence_folders(Path(gt), Path(pred), sequences)
+    folders = _sequence_folders(Path(gt), Path(pred))
     matched = {name: _matching_frames(*pair) for name, pair in folders.items()}
     progress = tqdm(matched.items(), unit="sequence", disable=None)
     return Evaluation({name: _score_sequence(name, *_read_sequence(frames)) for name, frames in progress})
@@ -149,17 +149,16 @@ def _values(scored: ObjectScore | Evaluation) -> tuple[float, ...]:
     return scored.mean, *astuple(scored.J_statistics), *astuple(scored.F_statistics)
 
 
-def _sequence_folders(gt: Path, pred: Path, names: Sequence[str] | None) -> dict[str, tuple[Path, Path]]:
+def _sequence_folders(gt: Path, pred: Path) -> dict[str, tuple[Path, Path]]:
     """The folders of ground truth and prediction of each sequence, by its name."""
-    if names is None and any(gt.glob("*.png")):
+    if any(gt.glob("*.png")):
         return {gt.resolve().name: (gt, pred)}
-    if names is None:
-        names, predicted = _subfolders(gt), _subfolders(pred)
-        if unpaired := sorted(set(names) ^ set(predicted)):
-            raise InputError(
-                f"{unpaired[0]} is only in one of {gt} and {pred} ({len(unpaired)} sequences are); "
-                "expected the same names: complete the folders, or say which sequences to score"
-            )
+    names, predicted = _subfolders(gt), _subfolders(pred)
+    if unpaired := sorted(set(names) ^ set(predicted)):
+        raise InputError(
+            f"{unpaired[0]} is only in one of {gt} and {pred} ({len(unpaired)} sequences are); "
+            "expected the same names: complete the folders"
+        )
     return {name: (gt / name, pred / name) for name in names}
 
 

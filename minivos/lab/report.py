@@ -10,14 +10,13 @@ from html import escape
 from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from matplotlib.figure import Figure
 from PIL import Image
 from tqdm import tqdm
 
 from minivos.errors import InputError
 from minivos.lab import plots
+from minivos.lab.attention_scores import Cells
 from minivos.lab.evaluate import Evaluation, every_mask
 from minivos.lab.page import fact_list, table, write_page
 from minivos.nn.attention import AttentionMap, record_attention
@@ -100,17 +99,16 @@ def look_at_attention(
     with record_attention() as maps:
         labels = tracker.step(frames[now], truth[0] if now == 0 else None)
 
-    looks = {}
+    looks, aligned = {}, model.sizing.align_corners
     for seen in last_memory_reads(maps, now):
-        cell = tuple(
-            at * cells // side for at, cells, side in zip(pixel, seen.query_grid, truth.shape[1:], strict=True)
-        )
-        hit = weight_on_object(seen, cell, truth == object_id)
+        cells = Cells(seen.query_grid, truth.shape[1:], aligned)
+        cell = tuple(cells.at(np.array(pixel)).tolist())
+        hit = weight_on_object(seen, cell, truth == object_id, aligned)
         sentence = (
             f"Where {name} looks, {seen.name}: the cross is one pixel of object {object_id} in frame {now}; the "
             f"brighter a cell, the more it counts. {hit:.0%} of the weight lies on the same object."
         )
-        looks[sentence] = plots.attention(seen, cell, frames, mask=labels)
+        looks[sentence] = plots.attention(seen, cell, frames, mask=labels, align_corners=aligned)
     return looks
 
 
@@ -129,11 +127,14 @@ def middle_of_largest_object(labels: np.ndarray) -> tuple[int, tuple[int, int]]:
     return object_id, (int(y), int(x))
 
 
-def weight_on_object(seen: AttentionMap, cell: tuple[int, int], mask: np.ndarray) -> float:
-    """Share in [0,1] of the attention from a query cell (head mean) on an object, given its mask bool (T,H,W)."""
-    past = torch.from_numpy(mask[list(seen.key_frames)])[None].float()  # (1,T,H,W)
-    covered = F.interpolate(past, seen.key_grid[1:], mode="area")[0]  # share of each cell
-    return float((seen.look_from(*cell).mean(0) * covered).sum())
+def weight_on_object(seen: AttentionMap, cell: tuple[int, int], mask: np.ndarray, align_corners: bool = False) -> float:
+    """Share in [0,1] of the attention from a query cell (head mean) on an object, given its mask bool (T,H,W).
+
+    `align_corners` as in the `sizing` of the network.
+    """
+    cells = Cells(seen.key_grid[1:], mask.shape[1:], align_corners)
+    covered = cells.mean(mask[list(seen.key_frames)])  # share of each cell, (T,h,w)
+    return float((seen.look_from(*cell).mean(0).numpy() * covered).sum())
 
 
 # From cards to the page -----------------------------------------------------------------------------------------------

@@ -135,9 +135,9 @@ def cost(name: str, side: int, objects: int, length: int) -> tuple[float, float]
 def attention_table(
     networks: Mapping[str, VOSNetwork], scenario: str, seeds: Iterable[int] = (1, 2), **settings: object
 ) -> Table:
-    """Shares of attention of every memory read, beside those of equal weights; see `Shares`. Maps of objects are one.
+    """Shares of every attention that looks at another frame, beside those of equal weights; see `Shares`.
 
-    `settings` go to `Tracker`.
+    Maps of single objects count as one attention. `settings` go to `Tracker`.
     """
     clips, rows = [render(seed, frames=6, size=(96, 144), scenario=scenario) for seed in seeds], defaultdict(list)
     for name, network in networks.items():

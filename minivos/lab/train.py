@@ -235,8 +235,9 @@ def train(
     group is initialised, every process takes its share of each batch. `make_clip(number)` gives frames and labels;
     `clips_for(recipe)` if None. Where the recipe has no pool, `workers` processes make clips ahead of time.
 
-    Raises InputError when the batch does not divide among the processes, the side does not suit the network, the loss
-    is no longer a number, or the checkpoint is damaged or of another recipe or network.
+    Raises InputError when the batch does not divide among the processes, the side does not suit the network, clips are
+    too short or too small, the loss is no longer a number, or the checkpoint is damaged or of another recipe or
+    network; also for `workers` below 0, and for a recipe for video without `make_clip`.
     """
     device, rank, world = torch.device(device), int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if workers < 0:
@@ -342,11 +343,13 @@ def draw_batches(
 def synthetic_clips(recipe: Recipe, photos: Path | None = None) -> Callable[[int], Footage]:
     """Clips that grow from easy to hard over the first `easy` share of the steps; `photos` as in `render`."""
     side = round(recipe.clip_side * recipe.side)
+    growing = recipe.easy * recipe.steps * (1 if recipe.pool else recipe.batch)  # clips
 
     def make_clip(number: int) -> Footage:
-        difficulty = min(1.0, 0.2 + 0.8 * number / max(1.0, recipe.easy * recipe.steps))
+        difficulty = min(1.0, 0.2 + 0.8 * number / max(1.0, growing))
         number += 1_000_003 * (recipe.seed + 1)  # far from the seeds of the sample clips
-        clip = render(number, size=(side, side), difficulty=difficulty, photos=photos)
+        frames = max(8, recipe.frames)
+        clip = render(number, frames=frames, size=(side, side), difficulty=difficulty, photos=photos)
         return clip.frames, clip.masks
 
     return make_clip

@@ -1,8 +1,9 @@
 """Softmax attention, and the recorder that shows where it looks.
 
-Every attention in the package says where it happens (`Place`) and hands its weights to `record`. Outside
-`with record_attention() as maps:` that call returns at once and `attend` uses PyTorch's fused kernel, which never
-builds the weights; inside, the explicit form runs and each map is kept with its geometry.
+Every read of a memory, and the self-attentions of AOT and SITVOS, say where they happen (`Place`) and hand their
+weights to `record`; the windows of a Swin do not. Outside `with record_attention() as maps:` that call returns at once
+and `attend` uses PyTorch's fused kernel, which never builds the weights; inside, the explicit form runs and each map is
+kept with its geometry.
 """
 
 from __future__ import annotations
@@ -74,19 +75,6 @@ class AttentionMap:
         row = self._on_key_grid(self.weights[batch, :, cell], None if self.index is None else self.index[cell])
         return rearrange(row, "n (t h w) -> n t h w", t=t, h=h, w=w)
 
-    def look_back(self, frame: int, y: int, x: int, batch: int = 0) -> Tensor:
-        """How strongly each query cell looks at cell (y, x) of key frame number `frame`: (heads, H, W).
-
-        IndexError for a frame that is no key frame and for a cell outside its grid.
-        """
-        if frame not in self.key_frames:
-            raise IndexError(f"frame {frame} is not among the key frames {list(self.key_frames)}")
-        _, h, w = self.key_grid
-        if not (0 <= y < h and 0 <= x < w):
-            raise IndexError(f"cell ({y}, {x}) is outside the key grid of {h} x {w} cells")
-        cell = (self.key_frames.index(frame) * h + y) * w + x
-        return rearrange(self.dense()[batch, :, :, cell], "n (h w) -> n h w", h=self.query_grid[0])
-
 
 class Recording(list[AttentionMap]):
     """The attention maps of one `record_attention` block, in the order in which they were computed."""
@@ -147,7 +135,7 @@ def current_frame() -> int:
 
 @contextmanager
 def explicit_attention() -> Iterator[None]:
-    """Run every attention in its explicit form, as if it were recorded: to compare forms, not to save anything."""
+    """Run attention in its explicit form, as if it were recorded: to compare forms, not to save anything."""
     token = _explicit.set(True)
     try:
         yield

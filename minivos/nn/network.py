@@ -82,6 +82,8 @@ class VOSNetwork(nn.Module):
         self._check_seen(seen)
         if not isinstance(masks, Tensor):
             raise InputError(f"masks came as {type(masks).__name__}; give a tensor (B, 1+K, H, W)")
+        if masks.dtype == torch.float64 != self.mean.dtype:
+            raise InputError("masks of type torch.float64 came for a network in float32; call .float()")
         fits = masks.dim() == 4 and masks.shape[1] > 1 and (len(masks), *masks.shape[-2:]) == seen.size
         if not fits or not masks.is_floating_point():
             raise InputError(

@@ -26,7 +26,7 @@ from minivos.video.mask_files import (
     read_masks,
     write_mask,
 )
-from minivos.video.writers import OverlayWriter, write_gif
+from minivos.video.writers import OverlayWriter
 
 __all__ = [
     "Clip",
@@ -40,7 +40,6 @@ __all__ = [
     "read_binary_masks",
     "read_mask",
     "read_masks",
-    "write_gif",
     "write_mask",
 ]
 

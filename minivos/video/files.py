@@ -15,7 +15,6 @@ from PIL import Image
 from minivos.errors import InputError
 
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
-FILE_OUTPUTS = {".mp4", ".gif"}
 
 
 def as_path(path: str | os.PathLike) -> Path:
@@ -103,22 +102,20 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
 
 
 def prepare_output(path: str | Path, overwrite: bool) -> Path:
-    """Make an output folder, or the folder of an .mp4 or .gif file, and check that it can be written to.
+    """Make an output folder and check that it can be written to.
 
     Raises InputError when it cannot, or when results are there already and `overwrite` is false. Deletes nothing.
     """
-    path = as_path(path)
-    is_file = path.suffix.lower() in FILE_OUTPUTS and not path.is_dir()
-    folder = path.parent if is_file else path
+    folder = as_path(path)
     if folder.is_file():
         raise InputError(f"{folder} is a file; give a folder, which is made where it is missing")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-        taken = path.exists() if is_file else any(folder.iterdir())
+        taken = any(folder.iterdir())
     except OSError as error:
         raise InputError(f"cannot write to {folder} ({error}); choose another output folder") from error
     if taken and not overwrite:
-        raise InputError(f"{path} already holds results; choose another output, or ask for overwriting")
-    return path
+        raise InputError(f"{folder} already holds results; choose another output, or ask for overwriting")
+    return folder

@@ -24,9 +24,9 @@ class Sheet:
     def _pixels(self, points: np.ndarray) -> list[tuple[float, float]]:
         return [tuple(point) for point in ((np.asarray(points) + 1) * self.n).tolist()]
 
-    def polygon(self, points: np.ndarray, fill: int = 255) -> None:
+    def polygon(self, points: np.ndarray) -> None:
         """Fill the outline through points (k, 2)."""
-        self.draw.polygon(self._pixels(points), fill)
+        self.draw.polygon(self._pixels(points), 255)
 
     def disc(self, x: float, y: float, rx: float, ry: float, fill: int = 255) -> None:
         """Fill an ellipse around (x, y) with radii rx and ry."""

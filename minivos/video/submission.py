@@ -44,7 +44,7 @@ def write_submission(path: str | Path, clips: Iterable[Clip], answers: Mapping[s
                     raise InputError(f"{clip.name}: {labels.shape} labels for {clip.frames.shape[:3]} (T,H,W) frames")
                 for name, each in zip(clip.frame_names, labels, strict=True):
                     file.writestr(f"{prefix}{clip.name}/{name}.png", encode_mask(each))
-        check_submission(part, clips, layout)
+        _check(part, path, clips, layout)
 
 
 def check_submission(path: str | Path, clips: Iterable[Clip], layout: str) -> None:
@@ -54,9 +54,14 @@ def check_submission(path: str | Path, clips: Iterable[Clip], layout: str) -> No
     the frames' size, and that it has no object but those whose masks the clip gives. InputError also for what is no
     whole zip file.
     """
+    _check(path, path, clips, layout)
+
+
+def _check(file_path: str | Path, path: str | Path, clips: Iterable[Clip], layout: str) -> None:
+    """See `check_submission`; messages call the file `path`."""
     prefix, wrong = folder_of(layout), []
     try:
-        with zipfile.ZipFile(path) as file:
+        with zipfile.ZipFile(file_path) as file:
             files = {name for name in file.namelist() if not name.endswith("/")}
             expected = {f"{prefix}{clip.name}/{name}.png": clip for clip in clips for name in clip.frame_names}
             wrong += [f"{name} is missing" for name in sorted(expected.keys() - files)]

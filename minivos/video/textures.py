@@ -15,9 +15,9 @@ from einops import rearrange
 from PIL import Image, ImageDraw
 
 from minivos.errors import InputError
+from minivos.video.files import PICTURES, open_picture, to_rgb
 
 Rng = np.random.Generator
-PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 MOST_PHOTOS = 400  # kept in memory at once, about 0.3 MB each
 PHOTO_SIDE = 320
 PATCH_RAMPS = 4
@@ -275,21 +275,18 @@ def paint(rng: Rng, style: Style, n: int, photo: np.ndarray | None = None) -> np
 # -------------------------------------------------------------------------------------------------------------- photos
 @lru_cache(maxsize=4)
 def load_photos(folder: Path) -> tuple[np.ndarray, ...]:
-    """Read the photographs of a folder as uint8 (H, W, 3), shrunk to 320 px; InputError if there is none."""
+    """Read the photographs of a folder as uint8 (H, W, 3), shrunk to 320 px; InputError for none or a damaged one."""
     if not folder.is_dir():
         raise InputError(f"photos={str(folder)!r} is not a folder; give a folder with .jpg or .png photographs.")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)[:MOST_PHOTOS]
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and not path.name.startswith("."))
+    paths = sorted(found)[:MOST_PHOTOS]
     if not paths:
         raise InputError(f"photos={str(folder)!r} holds no photograph; put .jpg or .png files in it or omit `photos`.")
     return tuple(_load_photo(path) for path in paths)
 
 
 def _load_photo(path: Path) -> np.ndarray:
-    try:
-        with Image.open(path) as picture:
-            picture = picture.convert("RGB")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read as a photograph ({error}); remove or replace it.") from error
+    picture = to_rgb(open_picture(path))
     picture.thumbnail((PHOTO_SIDE, PHOTO_SIDE))
     return np.asarray(picture)
 

@@ -1,6 +1,5 @@
-"""Films to look at: overlays as H.264 .mp4 and short loops as .gif, whole or not at all."""
+"""Films to look at: overlays as H.264 .mp4, whole or not at all."""
 
-from collections.abc import Iterable
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -8,7 +7,6 @@ from types import TracebackType
 
 import av
 import numpy as np
-from PIL import Image
 
 from minivos.errors import InputError
 from minivos.video.files import whole_file
@@ -59,13 +57,3 @@ class OverlayWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         return self._opened.__exit__(kind, error, trace)
-
-
-def write_gif(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> None:
-    """Write frames uint8 (H,W,3) as an endless .gif; InputError when there is none."""
-    pictures = (Image.fromarray(frame) for frame in frames)
-    first = next(pictures, None)
-    if first is None or fps <= 0:
-        raise InputError(f"{path} needs at least one frame and a positive number of frames per second, not {fps}")
-    with whole_file(path) as part:
-        first.save(part, format="GIF", save_all=True, append_images=pictures, duration=1000 / fps, loop=0)

@@ -44,7 +44,7 @@ def write_submission(path: str | Path, clips: Iterable[Clip], answers: Mapping[s
                     raise InputError(f"{clip.name}: {labels.shape} labels for {clip.frames.shape[:3]} (T,H,W) frames")
                 for name, each in zip(clip.frame_names, labels, strict=True):
                     file.writestr(f"{prefix}{clip.name}/{name}.png", encode_mask(each))
-        _check(part, path, clips, layout)
+        _check(part, str(path), clips, layout)
 
 
 def check_submission(path: str | Path, clips: Iterable[Clip], layout: str) -> None:
@@ -54,14 +54,14 @@ def check_submission(path: str | Path, clips: Iterable[Clip], layout: str) -> No
     the frames' size, and that it has no object but those whose masks the clip gives. InputError also for what is no
     whole zip file.
     """
-    _check(path, path, clips, layout)
+    _check(path, str(path), clips, layout)
 
 
-def _check(file_path: str | Path, path: str | Path, clips: Iterable[Clip], layout: str) -> None:
-    """See `check_submission`; messages call the file `path`."""
+def _check(path: str | Path, called: str, clips: Iterable[Clip], layout: str) -> None:
+    """See `check_submission`; messages say what the file is called."""
     prefix, wrong = folder_of(layout), []
     try:
-        with zipfile.ZipFile(file_path) as file:
+        with zipfile.ZipFile(path) as file:
             files = {name for name in file.namelist() if not name.endswith("/")}
             expected = {f"{prefix}{clip.name}/{name}.png": clip for clip in clips for name in clip.frame_names}
             wrong += [f"{name} is missing" for name in sorted(expected.keys() - files)]
@@ -69,10 +69,10 @@ def _check(file_path: str | Path, path: str | Path, clips: Iterable[Clip], layou
             for name in sorted(expected.keys() & files):
                 wrong += mistakes(name, file.read(name), expected[name])
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:  # as damage may have it
-        raise InputError(f"{path} is no whole zip file ({error}); write it again") from error
+        raise InputError(f"{called} is no whole zip file ({error}); write it again") from error
     if wrong:
         more = f", and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-        raise InputError(f"{path} is not what the server expects: {'; '.join(wrong[:SHOWN])}{more}")
+        raise InputError(f"{called} is not what the server expects: {'; '.join(wrong[:SHOWN])}{more}")
 
 
 def mistakes(name: str, content: bytes, clip: Clip) -> list[str]:

@@ -112,7 +112,8 @@ def segment(
     masks_folder, overlay_file = out / "masks", out / "overlay.mp4"
     frames, seconds = 0, 0.0
     with whole_folder(masks_folder) as part, OverlayWriter(overlay_file, source.size, source.fps) as overlay:
-        for frame, name in tqdm(zip(source, source.names, strict=False), total=source.count, unit="frame"):
+        named = zip(source, source.names, strict=False)
+        for frame, name in tqdm(named, total=source.count, unit="frame", disable=None):
             began = time.perf_counter()
             labels = tracker.step(frame, first_mask if frames == 0 else None)
             seconds += time.perf_counter() - began

@@ -167,6 +167,14 @@ def test_weight_on_object_counts_cells_by_what_the_object_covers():
     mask = np.zeros((4, 8, 12), bool)
     mask[2, :4, 4:6] = True  # half of that cell of 4x4 pixels
     assert weight_on_object(seen, (0, 1), mask) == pytest.approx(0.5 * 0.5)
+    aligned = weight_on_object(seen, (0, 1), mask, align_corners=True)  # its cell has columns 3 to 8, of which 2
+    assert aligned == pytest.approx(0.5 * 2 / 6)
+
+
+def test_where_each_object_has_maps_of_its_own_those_of_the_crossed_one_are_shown(clip):
+    truth = np.choose(moving_boxes(), np.array([0, 7, 3], np.uint8))  # the larger box is object 3, the first of two
+    (sentence,) = report.look_at_attention("hst", create_model("hst_mini"), clip.frames, truth, side=HEIGHT)
+    assert "object1/stage1: the cross is one pixel of object 3 in" in sentence
 
 
 def test_attention_is_recorded_in_one_step_only(clip, model, monkeypatch):

@@ -29,12 +29,14 @@ from minivos.lab.train import (
     longest_gap,
     mean_j,
     moving_average,
+    synthetic_clips,
     train,
     weight_groups,
 )
 from minivos.nn.network import Schedule, Sizing, VOSNetwork
 from minivos.video.datasets import samples_root
 from minivos.video.masks import one_hot, resize
+from minivos.video.synthetic import render
 from tiny import EveryFrameCounts, squares, tiny_aot
 
 TESTS = Path(__file__).parent
@@ -499,3 +501,16 @@ def test_a_batch_that_does_not_divide_among_the_processes_is_refused(monkeypatch
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(InputError, match="A batch of 4 does not divide among 3 processes: choose a multiple"):
         train(network(), GLOBAL, make_clip=squares)
+
+
+def test_rendered_clips_are_as_long_as_asked_and_grow_harder_clip_by_clip(monkeypatch):
+    asked = []
+    monkeypatch.setattr("minivos.lab.train.render", lambda *_, **given: asked.append(given) or render(0, frames=1))
+    recipe = replace(Recipe(), steps=10, batch=4, easy=0.5, frames=9)
+    for pool, last_easy in ((0, 20), (16, 5)):  # clips until all are hard: 4 in a step, or drawn from a pool
+        make_clip = synthetic_clips(replace(recipe, pool=pool))
+        asked.clear()
+        for number in (0, last_easy - 1, last_easy):
+            make_clip(number)
+        start, nearly, full = (given["difficulty"] for given in asked)
+        assert start == pytest.approx(0.2) and nearly < 1 == full and {given["frames"] for given in asked} == {9}

@@ -100,7 +100,8 @@ def look_at_attention(
         labels = tracker.step(frames[now], truth[0] if now == 0 else None)
 
     looks, aligned = {}, model.sizing.align_corners
-    for seen in last_memory_reads(maps, now):
+    number = tracker.ids.index(object_id) + 1 if object_id in tracker.ids else 0  # by which maps name it; 0: untracked
+    for seen in last_memory_reads(maps, now, number):
         cells = Cells(seen.query_grid, truth.shape[1:], aligned)
         cell = tuple(cells.at(np.array(pixel)).tolist())
         hit = weight_on_object(seen, cell, truth == object_id, aligned)
@@ -112,10 +113,23 @@ def look_at_attention(
     return looks
 
 
-def last_memory_reads(maps: Iterable[AttentionMap], now: int) -> list[AttentionMap]:
-    """Of the maps by which frame `now` looks at others, the last of each kind: block1/long, block2/long are of one."""
-    reads = (seen for seen in maps if seen.query_frame == now and set(seen.key_frames) != {now})
+def last_memory_reads(maps: Iterable[AttentionMap], now: int, number: int) -> list[AttentionMap]:
+    """Of the maps by which frame `now` looks at others, the last of each kind: block1/long, block2/long are of one.
+
+    Where each object has maps of its own (HST: object1/stage1, object2/stage1, ...) those of object `number` alone.
+    """
+    reads = (
+        seen
+        for seen in maps
+        if seen.query_frame == now and set(seen.key_frames) != {now} and whose(seen.name) in (None, number)
+    )
     return list({re.sub(r"\d+", "", seen.name): seen for seen in reads}.values())
+
+
+def whose(name: str) -> int | None:
+    """The number of the object that a map is about, by the map's name; None where all objects share it."""
+    found = re.match(r"object(\d+)/", name)
+    return int(found[1]) if found else None
 
 
 def middle_of_largest_object(labels: np.ndarray) -> tuple[int, tuple[int, int]]:

@@ -40,10 +40,7 @@ class VOSNetwork(nn.Module):
 
     def check_frame(self, frame: Tensor) -> None:
         """InputError unless frames are RGB (B, 3, H, W) about in [0, 1], float, of a size that `sizing` gives."""
-        if not isinstance(frame, Tensor):
-            raise InputError(f"frames came as {type(frame).__name__}; give a tensor, RGB (B, 3, H, W)")
-        if frame.dtype == torch.float64 != self.mean.dtype:
-            raise InputError("frames of type torch.float64 came for a network in float32; call .float()")
+        self._check_tensor(frame, "frames", "RGB (B, 3, H, W)")
         if frame.dim() != 4 or frame.shape[1] != 3 or not frame.is_floating_point():
             raise InputError(
                 f"frames of shape {tuple(frame.shape)} and type {frame.dtype} came; expected RGB (B, 3, H, W), float, "
@@ -80,10 +77,7 @@ class VOSNetwork(nn.Module):
     def check_masks(self, seen: Any, masks: Tensor) -> None:
         """InputError unless masks are float (B, 1+K, H, W) in [0, 1], with an object, of seen's B, H and W."""
         self._check_seen(seen)
-        if not isinstance(masks, Tensor):
-            raise InputError(f"masks came as {type(masks).__name__}; give a tensor (B, 1+K, H, W)")
-        if masks.dtype == torch.float64 != self.mean.dtype:
-            raise InputError("masks of type torch.float64 came for a network in float32; call .float()")
+        self._check_tensor(masks, "masks", "(B, 1+K, H, W)")
         fits = masks.dim() == 4 and masks.shape[1] > 1 and (len(masks), *masks.shape[-2:]) == seen.size
         if not fits or not masks.is_floating_point():
             raise InputError(
@@ -94,6 +88,12 @@ class VOSNetwork(nn.Module):
         if len(masks) and not (masks.amin() >= -1e-3 and masks.amax() <= 1 + 1e-3):
             low, high = masks.amin().item(), masks.amax().item()
             raise InputError(f"masks with values {low:g} to {high:g} came; expected [0, 1]: divide 0/255 masks by 255")
+
+    def _check_tensor(self, x: Any, name: str, shape: str) -> None:
+        if not isinstance(x, Tensor):
+            raise InputError(f"{name} came as {type(x).__name__}; give a tensor, {shape}")
+        if x.dtype == torch.float64 != self.mean.dtype:
+            raise InputError(f"{name} of type torch.float64 came for a network in {self.mean.dtype}; call .float()")
 
     def _check_seen(self, seen: Any) -> None:
         if not isinstance(seen, self.seen_type):

@@ -158,7 +158,7 @@ def write_samples(root: Path | str) -> None:
     """Render all SAMPLES and write them under `root` as DAVIS 2017 lays out its clips, over what may be there."""
     root = prepare_output(root, overwrite=True)
     for split, clips in SAMPLES.items():
-        for name, arguments in tqdm(clips.items(), desc=split):
+        for name, arguments in tqdm(clips.items(), desc=split, disable=None):
             write_sample(root, name, render(**arguments, size=SAMPLE_SIZE))
         listing = root / "ImageSets" / "2017" / f"{split}.txt"
         listing.parent.mkdir(parents=True, exist_ok=True)

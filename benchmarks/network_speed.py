@@ -1,4 +1,4 @@
-"""Frames per second of the small networks, at a short side of 128 and of 480 pixels, on this machine.
+"""Frames per second of the small networks, at short sides of 128, 192 and 480 pixels, on this machine.
 
     python benchmarks/network_speed.py
 
@@ -35,5 +35,5 @@ if __name__ == "__main__":
     print(f"{torch.get_num_threads()} CPU threads, 3 objects, median of {TIMED} frames")
     print(f"{'network':12} {'size':>10} {'frames per second':>20}")
     for name in tqdm(filter(has_weights, list_models()), disable=None):
-        for side in (128, 480):
+        for side in (128, 192, 480):
             print(f"{name:12} {f'{side * 16 // 9}x{side}':>10} {1 / seconds_per_frame(name, side):20.1f}")

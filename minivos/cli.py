@@ -70,7 +70,7 @@ RECIPES = {
     "sitvos_stills": Recipe.sitvos_stills, "sitvos_video": Recipe.sitvos_video,
     "hst_stills": Recipe.hst_stills, "hst_video": Recipe.hst_video,
 }  # fmt: skip
-FIELDS = [field.name for field in dataclasses.fields(Recipe)]
+FIELDS = [field.name for field in dataclasses.fields(Recipe) if field.name not in ("steps", "minutes", "seed")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="write into a folder that holds results already")]
 
 
@@ -98,6 +98,8 @@ def segment(
     overwrite: Overwrite = False,
 ) -> None:
     """Follow the objects of the first frame's mask through a video."""
+    if out.suffix.lower() in (".mp4", ".mov", ".avi", ".mkv", ".webm"):
+        raise InputError(f"--out {out} looks like a film; give a folder, which gets masks/ and overlay.mp4.")
     source = open_frames(video, max_side=max_side, stride=stride)
     first_mask = read_binary_masks(mask, report=print) if mask.is_dir() else read_mask(mask, report=print)
     check_mask(first_mask, source.full_size, str(mask))
@@ -182,7 +184,7 @@ def train_command(
         facts["share of time spent on data"] = round(
             sum(row["data_seconds"] for row in history) / sum(row["seconds"] for row in history), 3
         )
-        print("trained; scoring on data_samples, which takes a minute on a CPU")
+        print(f"{len(history)} steps done; scoring on data_samples, which takes a minute on a CPU")
         facts["scores"] = score_samples(network)
         facts["log"] = every_so_often(history)
         with whole_file(out / f"{model}.json") as part:
@@ -265,6 +267,8 @@ def demo(
     speeds = {card.name: list(card.fps.values()) for card in cards}
     print(shootout.Table("J&F", list(cards[0].scores), scores).text(), end="\n\n")
     print(shootout.Table("frames per second", list(names), speeds, decimals=1).text(), end="\n\n")
+    sizes = {name: network.sizing(cards[0].truth.shape[1:]) for name, network in networks.items()}
+    print("working at", ", ".join(f"{width}x{height} ({name})" for name, (height, width) in sizes.items()))
     print(f"{time.perf_counter() - began:.0f} seconds in all")
     print(f"Open this page in a browser: {out.resolve()}")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from minivos.aot import AOT, AOTConfig
@@ -100,7 +100,7 @@ def save_weights(network: VOSNetwork, path: str | Path) -> None:
     """Write the weights as safetensors, whole or not at all, with a checksum. InputError when it cannot be written."""
     tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     with whole_file(path) as part:
-        save_file(tensors, part, metadata={"sha256": checksum(tensors)})
+        part.write_bytes(save(tensors, metadata={"sha256": checksum(tensors)}))
 
 
 def checksum(tensors: Mapping[str, Tensor]) -> str:

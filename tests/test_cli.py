@@ -108,6 +108,12 @@ def test_results_are_not_overwritten_unasked(clip: Path) -> None:
     assert segment(clip, "--overwrite")[0] == 0
 
 
+def test_results_go_into_a_folder_and_a_film_is_none(clip: Path) -> None:
+    status, printed = segment(clip, "--out", clip / "film.mp4")
+    assert status == 2 and "film.mp4 looks like a film; give a folder" in printed
+    assert not (clip / "film.mp4").exists()
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 

@@ -77,6 +77,12 @@ def test_settings_of_the_wrong_kind_are_refused(change, said):
         small(**change)
 
 
+def test_weights_can_be_read_by_whoever_can_read_other_files_of_the_folder(tmp_path):
+    save_weights(create_model("aot_mini"), tmp_path / "weights.safetensors")
+    (tmp_path / "note.txt").touch()
+    assert (tmp_path / "weights.safetensors").stat().st_mode == (tmp_path / "note.txt").stat().st_mode
+
+
 def test_weights_make_the_round_trip(tmp_path):
     network = small(seed=1)
     save_weights(network, tmp_path / "a.safetensors")

@@ -86,20 +86,23 @@ def test_a_run_that_stopped_goes_on_exactly(uninterrupted, tmp_path, caplog):
             raise KeyboardInterrupt
         return squares(number)
 
+    caplog.set_level(logging.INFO)
     with pytest.raises(KeyboardInterrupt):
         train(network(), RECIPE, tmp_path, make_clip=fails_late, save_every=3)
+    assert "step 1, 0 %: loss " in caplog.text
+    caplog.clear()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "log.csv"]
     resumed = network(seed=9)  # its own weights are replaced by the checkpoint's
-    caplog.set_level(logging.INFO)
     history = train(resumed, RECIPE, tmp_path, make_clip=squares, save_every=3)
-    assert "step 6, " in caplog.text and "step 5, " not in caplog.text
+    assert "going on from step 3" in caplog.text and "nothing is left to do" not in caplog.text
     assert numbers(history) == numbers(uninterrupted[1])
     assert same_weights(resumed, uninterrupted[0])
     rows = list(csv.DictReader((tmp_path / "log.csv").open()))
     assert [(int(row["step"]), float(row["loss"])) for row in rows] == [(r["step"], r["loss"]) for r in history]
 
     finished = network(seed=9)
-    assert numbers(train(finished, RECIPE, tmp_path, make_clip=fails_late)) == numbers(history)  # nothing left to do
+    assert numbers(train(finished, RECIPE, tmp_path, make_clip=fails_late)) == numbers(history)
+    assert "is whole (6 steps): nothing is left to do" in caplog.text
     assert same_weights(finished, resumed)
 
 

@@ -32,6 +32,7 @@ from minivos.video.stills import rendered_stills, still_clips, stills_in
 from minivos.video.synthetic import render
 
 log = logging.getLogger(__name__)
+LOG_EVERY = 20  # steps
 FOOTAGE = ("synthetic", "stills", "video")
 SHARES = (
     "warm_up", "easy", "auxiliary", "feed_predictions_from", "freeze_late_from", "hardest", "jaccard", "gaps_grow",
@@ -254,6 +255,13 @@ def train(
     optimiser = torch.optim.AdamW(weight_groups(network, recipe.weight_decay))
     state = {"network": network, "averaged": averaged, "optimiser": optimiser}
     history = load_checkpoint(out, recipe, state) if out else []
+    if how_far(recipe, history, device) >= 1:
+        log.warning(
+            "the training in %s is whole (%d steps): nothing is left to do; to train on, start from its weights in a "
+            "new folder",
+            out,
+            len(history),
+        )
     batches = draw_batches(make_clip or clips_for(recipe), recipe, len(history), my_share, workers)
 
     with tqdm(total=recipe.steps, initial=len(history), unit="step", disable=rank > 0 or None) as bar:
@@ -281,10 +289,10 @@ def train(
             history.append(row | {"seconds": seconds, "data_seconds": data_ready - began})
             bar.update()
             bar.set_postfix_str(f"loss {row['loss']:.3f}, J {row['J']:.2f}", refresh=False)
-            if rank == 0 and len(history) % save_every == 0:
+            if rank == 0 and step % LOG_EVERY == 0:
                 log.info("step %d, %.0f %%: loss %.3f, J %.2f", step + 1, 100 * progress, row["loss"], row["J"])
-                if out:
-                    save_checkpoint(out, recipe, state, history)
+            if out and rank == 0 and len(history) % save_every == 0:
+                save_checkpoint(out, recipe, state, history)
     if out and rank == 0:
         save_checkpoint(out, recipe, state, history)
     network.load_state_dict(averaged.module.state_dict())

@@ -8,11 +8,12 @@ STAMP := .venv/installed
 demo: $(STAMP)  # segment the sample clips and write out/report.html
 	$(BIN)/minivos demo
 
-test: $(STAMP)  # lint, unit tests, then every notebook against its stored outputs
+test: $(STAMP)  # lint, unit tests, then every notebook against its stored outputs, two at once with a thread each
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pytest
-	$(BIN)/pytest --nbval --nbval-current-env --nbval-cell-timeout 600 notebooks
+	OMP_NUM_THREADS=1 $(BIN)/pytest --nbval --nbval-current-env --nbval-cell-timeout 600 \
+		--numprocesses 2 --dist loadscope notebooks
 
 lab: $(STAMP)  # open the notebooks
 	$(BIN)/jupyter lab notebooks

@@ -152,7 +152,7 @@ class IdentityBank(nn.Module):
         if shuffle:
             order = torch.rand(batch, self.identities, device=device).argsort(dim=1)
         rows = F.pad(order[:, :objects] + 1, (1, 0))  # (B, 1+K), background first
-        return F.one_hot(rows, 1 + self.identities).float()
+        return F.one_hot(rows, 1 + self.identities).to(self.embed.weight)
 
     def forward(self, masks: Tensor, assignment: Tensor) -> Tensor:
         """Masks Y (B, 1+K, H, W) and P (B, 1+K, 1+M) -> identity embedding E (B, N, C)."""

@@ -22,12 +22,14 @@ Feedback = Callable[[str, Tensor], Tensor]  # (name, logits at video size) -> la
 class ReleasedRun:
     """A clip of seeded frames, followed under one schedule after another; `found` collects the numbers by name.
 
-    Names are those of the reference numbers: "lstt/frame1" is the reference frame, elsewhere it has number 0.
+    Names are those of the reference numbers: "lstt/frame1" is the reference frame, elsewhere it has number 0. All is
+    computed in the precision of the network.
     """
 
     def __init__(self, network: AOT, seed: int, frames: int, video: tuple[int, int], size: tuple[int, int]) -> None:
         self.network, self.video, self.size = network, video, size
-        pictures = sliding_frames(seed, frames, *size) * network.std + network.mean  # encode normalises again
+        pictures = sliding_frames(seed, frames, *size).to(network.mean.dtype)
+        pictures = pictures * network.std + network.mean  # encode normalises again
         self.seen = [network.encode(picture[None]) for picture in pictures]
         self.first_masks = self.masks(torch.from_numpy(disks_and_boxes(*video, OBJECTS)))
         self.found: dict[str, Tensor] = {}
@@ -36,7 +38,7 @@ class ReleasedRun:
 
     def masks(self, labels: Tensor) -> Tensor:
         """A label map of the video -> masks at the size of the network."""
-        return one_hot(resize(labels[None].long(), self.size), OBJECTS)
+        return one_hot(resize(labels[None].long(), self.size), OBJECTS).to(self.network.mean.dtype)
 
     def of_the_first_frame(self) -> None:
         """Encoder, identity and position embedding, and the reference frame decoded from its own memory."""

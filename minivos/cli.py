@@ -77,7 +77,10 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="write into a folde
 @app.callback()
 def main(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="say more")] = False) -> None:
     """Video object segmentation with transformers: the masks of the first frame in, the masks of every frame out."""
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="minivos: %(message)s")
+    ours = logging.StreamHandler()
+    ours.addFilter(logging.Filter("minivos"))  # other packages print their own
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="minivos: %(message)s", handlers=[ours])
 
 
 @app.command()
@@ -215,9 +218,8 @@ def change(recipe: Recipe, settings: list[str]) -> Recipe:
         try:
             changes[name] = kinds[name](value)
         except ValueError as error:
-            raise InputError(
-                f"--set {setting}: {value!r} is no {kinds[name].__name__}. Write {name}=number."
-            ) from error
+            kind = "a whole number" if kinds[name] is int else "a number"
+            raise InputError(f"--set {setting} came; give {kind}: --set {name}=...") from error
     return dataclasses.replace(recipe, **changes)
 
 
@@ -258,9 +260,9 @@ def demo(
     """Segment the sample clips with the shipped weights and write a page to look at."""
     began, where = time.perf_counter(), pick_device(device)
     out = out / "report.html" if out.is_dir() else out
-    prepare_output(out.parent, overwrite=True)
     names = dict.fromkeys(model or filter(has_weights, list_models()))
     networks = {name: create_model(name, weights).to(where) for name in names}
+    prepare_output(out.parent, overwrite=True)
     cards = build_cards(networks, DavisDataset(samples_root(), split="scenarios"))
     write_report(out, cards, {name: describe(name, network, weights) for name, network in networks.items()})
     scores = {card.name: list(card.scores.values()) for card in cards}

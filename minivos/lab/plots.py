@@ -29,6 +29,7 @@ from minivos.video.metrics import region_similarity
 
 PANEL = 2.2  # inches, width of one picture
 HEAT = "inferno"  # perceptually uniform
+LINES = [tuple(colour) for colour in masks.OKABE_ITO[[5, 6, 0, 7]] / 255]  # of curves; objects have 1, 2, 3
 STEPS = colormaps["viridis"]  # the same, for a few steps
 
 
@@ -143,9 +144,10 @@ def attention(
 
     scale = Normalize(0, weights.max())
     cells = Cells(look.key_grid[1:], size, align_corners)
-    for axes, frame, looks in zip(memory, past, weights, strict=True):
+    opaque = 0.3 + 0.7 * (weights / (weights.max() or 1)) ** 0.5  # the frame shows through where little weight lies
+    for axes, frame, looks, alpha in zip(memory, past, weights, opaque, strict=True):
         axes.imshow(frames[frame].mean(-1), cmap="gray", vmin=0, vmax=255)
-        _heat(axes, looks, cells, scale, alpha=0.6)
+        _heat(axes, looks, cells, scale, alpha)
         axes.set_title(f"frame {frame}: {looks.sum():.0%} of the weight", fontsize="small")
     bar = figure.colorbar(ScalarMappable(scale, HEAT), ax=memory, shrink=0.9, ticks=[0, scale.vmax])
     bar.ax.set_yticklabels(["0", f"{scale.vmax:.2g}"])
@@ -218,7 +220,7 @@ def _show_source(axes: Axes, look: AttentionMap, covered: np.ndarray, frames: np
     axes.set_title(f"{look.name}\n{source}", fontsize="small")
 
 
-def _heat(axes: Axes, values: np.ndarray, cells: Cells, scale: Normalize, alpha: float = 1.0) -> None:
+def _heat(axes: Axes, values: np.ndarray, cells: Cells, scale: Normalize, alpha: float | np.ndarray = 1.0) -> None:
     """Values (h,w) of the cells of a frame, at their place on it."""
     axes.imshow(values, HEAT, norm=scale, alpha=alpha, interpolation="nearest", extent=cells.extent())
     axes.set(xlim=(-0.5, cells.frame[1] - 0.5), ylim=(cells.frame[0] - 0.5, -0.5))
@@ -288,11 +290,11 @@ def affinity(
     for row, (name, values) in enumerate(told.items()):
         shown, *heats = panels[row * (1 + objects) :][: 1 + objects]
         shown.imshow(masks.overlay(frame, labels))
-        shown.set_title(name, fontsize="small")
+        shown.set_title("the objects", fontsize="small")
         for k, (axes, heat) in enumerate(zip(heats, values, strict=True)):
             _heat(axes, heat, cells, scale)
             _outline(axes, labels == k, masks.object_colour(k) if k else (255, 255, 255))
-            axes.set_title(f"object {k}" if k else "background", fontsize="small")
+            axes.set_title(f"{name}: object {k}" if k else f"{name}: background", fontsize="small")
     figure.colorbar(ScalarMappable(scale, HEAT), ax=panels, shrink=0.6, ticks=[0, 0.5, 1], label="affinity")
     return figure
 

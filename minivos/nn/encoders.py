@@ -5,6 +5,7 @@ The tiny encoder learns from scratch on a laptop. The others are timm's, cut whe
 
 from __future__ import annotations
 
+import logging
 from itertools import pairwise
 
 import timm
@@ -154,6 +155,7 @@ class TimmEncoder(nn.Module):
 
     def load_imagenet(self) -> None:
         """Load timm's pretrained weights. Raises InputError when they cannot be downloaded."""
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # not a warning for each try: the error tells
         try:
             pretrained = freeze_batch_norm(self.cut(self._make(pretrained=True)))
         except Exception as error:  # the download fails in many ways

@@ -84,7 +84,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         yield part
         os.replace(part, path)
     except OSError as error:
-        raise InputError(f"cannot write {path} ({error}); expected a folder that exists and is writable") from error
+        why = error.strerror or error  # without the temporary name
+        raise InputError(f"cannot write {path} ({why}); expected a folder that exists and is writable") from error
     finally:
         part.unlink(missing_ok=True)
 

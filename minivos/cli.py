@@ -264,13 +264,17 @@ def demo(
     networks = {name: create_model(name, weights).to(where) for name in names}
     prepare_output(out.parent, overwrite=True)
     cards = build_cards(networks, DavisDataset(samples_root(), split="scenarios"))
-    write_report(out, cards, {name: describe(name, network, weights) for name, network in networks.items()})
+    facts = {}
+    for name, network in networks.items():
+        height, width = network.sizing(cards[0].truth.shape[1:])
+        facts[name] = f"{describe(name, network, weights)}; works at {width}x{height} pixels"
+    write_report(out, cards, facts)
     scores = {card.name: list(card.scores.values()) for card in cards}
     speeds = {card.name: list(card.fps.values()) for card in cards}
     print(shootout.Table("J&F", list(cards[0].scores), scores).text(), end="\n\n")
     print(shootout.Table("frames per second", list(names), speeds, decimals=1).text(), end="\n\n")
-    sizes = {name: network.sizing(cards[0].truth.shape[1:]) for name, network in networks.items()}
-    print("working at", ", ".join(f"{width}x{height} ({name})" for name, (height, width) in sizes.items()))
+    for name, said in facts.items():
+        print(f"{name}: {said}")
     print(f"{time.perf_counter() - began:.0f} seconds in all")
     print(f"Open this page in a browser: {out.resolve()}")
 

@@ -259,11 +259,14 @@ def test_summary_ends_with_means_and_marks_the_best(clip, tmp_path):
     ]
     write_report(tmp_path / "page.html", cards, {})
     source = (tmp_path / "page.html").read_text()
-    rows = re.findall(r'<tr><th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td></tr>', source)
-    assert rows == [
-        ("a", "<b>0.80</b>", "0.50", "2.0"),
-        ("b", "0.40", "<b>0.50</b>", "4.0"),
-        ("mean of the clips", "<b>0.60</b>", "0.50", "2.5"),
+    rows = re.findall(r'<tr><th scope="row">(.*?)</th><td>(.*?)</td></tr>', source)
+    assert [(clip, *cells.split("</td><td>")) for clip, cells in rows] == [
+        ("a", "<b>0.80</b>", "0.50"),
+        ("b", "0.40", "<b>0.50</b>"),
+        ("mean of the clips", "<b>0.60</b>", "0.50"),
+        ("a", "2.0"),
+        ("b", "4.0"),
+        ("mean of the clips", "2.5"),
     ]
 
 

@@ -16,7 +16,7 @@ body { max-width: 58rem; margin: 0 auto; padding: 1rem; font: 1rem/1.5 system-ui
 h1, h2 { line-height: 1.2 }
 section { margin: 1.5rem 0; padding: 1rem; border-radius: .6rem; background: var(--card) }
 section h2 { margin-top: 0 }
-.wide { overflow-x: auto }
+.wide { overflow-x: auto; margin: 1rem 0 }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: right }
 th:first-child { text-align: left }

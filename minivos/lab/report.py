@@ -170,20 +170,19 @@ def write_report(path: str | Path, cards: list[Card], facts: Mapping[str, object
 
 
 def _summary(cards: list[Card]) -> str:
-    """The table of all clips; the best score of each is bold."""
-    methods, networks = list(cards[0].scores), list(cards[0].fps)
-    rows = {card.name: (list(card.scores.values()), list(card.fps.values())) for card in cards}
-    means = np.mean([scores for scores, _ in rows.values()], axis=0).tolist()
-    lengths = [len(card.frames) for card in cards]
-    seconds = [[frames / card.fps[name] for frames, card in zip(lengths, cards, strict=True)] for name in networks]
-    rows["mean of the clips"] = means, [sum(lengths) / sum(spent) for spent in seconds]
-    columns = ["J&F", *methods, *(f"{name}, frames per second" for name in networks)]
-    return table(columns, {name: _cells(*row) for name, row in rows.items()})
+    """Two tables of all clips: J&F, the best of each clip in bold, and frames per second; the means come last."""
+    scores = {card.name: list(card.scores.values()) for card in cards}
+    scores["mean of the clips"] = np.mean(list(scores.values()), axis=0).tolist()
+    speeds, networks = {card.name: list(card.fps.values()) for card in cards}, list(cards[0].fps)
+    seconds = [sum(len(card.frames) / card.fps[name] for card in cards) for name in networks]
+    speeds["mean of the clips"] = [sum(len(card.frames) for card in cards) / spent for spent in seconds]
+    rates = {clip: [f"{rate:.1f}" for rate in row] for clip, row in speeds.items()}
+    best_marked = {clip: _mark_best(row) for clip, row in scores.items()}
+    return table(["J&F", *cards[0].scores], best_marked) + table(["frames per second", *networks], rates)
 
 
-def _cells(scores: list[float], fps: list[float]) -> list[str]:
-    best = [f"<b>{score:.2f}</b>" if score == max(scores) else f"{score:.2f}" for score in scores]
-    return best + [f"{rate:.1f}" for rate in fps]
+def _mark_best(scores: list[float]) -> list[str]:
+    return [f"<b>{score:.2f}</b>" if score == max(scores) else f"{score:.2f}" for score in scores]
 
 
 def _section(card: Card) -> str:

@@ -24,11 +24,11 @@ from torch import Tensor, nn
 
 from minivos import create_model, list_models
 from minivos.aot import AOT, FeedForward, LongTermAttention, SelfAttention, ShortTermAttention
-from minivos.lab.cost import peak_memory
-from minivos.nn.attention import explicit_attention
-from minivos.nn.network import Memory, Schedule
+from minivos.evaluation.cost import peak_memory
+from minivos.nn.memory import Memory, Schedule
+from minivos.nn.recording import explicit_attention
+from minivos.synthetic.clips import render
 from minivos.video.masks import one_hot, resize
-from minivos.video.synthetic import render
 
 WARM_UP, TIMED, LONG_MEMORY = 2, 7, 5
 PARTS = ("encode", "self", "long", "short", "feed", "decode", "memorize")

@@ -10,8 +10,8 @@ cells that a query sees would score.
 from tqdm import tqdm
 
 from minivos import create_model
-from minivos.lab.attention_scores import score_table
-from minivos.video.synthetic import SAMPLE_SIZE, SCENARIOS, SyntheticClip, render
+from minivos.synthetic.clips import SAMPLE_SIZE, SCENARIOS, SyntheticClip, render
+from minivos.viewing.attention_scores import score_table
 
 SEEDS, FRAMES = (0, 1), 8
 

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from minivos import Clip, create_model, list_models, propagate
-from minivos.lab.evaluate import Evaluation, every_mask
+from minivos.evaluation.evaluate import Evaluation, every_mask
 from minivos.models import has_weights
 from minivos.video.baselines import block_matching, repeat_first_mask
 from minivos.video.datasets import DavisDataset, samples_root

@@ -19,8 +19,8 @@ from unittest.mock import patch
 
 import torch
 
+from minivos.evaluation.cost import peak_memory
 from minivos.hst import HSTConfig, Stage
-from minivos.lab.cost import peak_memory
 
 WIDTHS, TIMES, KINDS, LIMIT_GIB = (128, 256, 512, 1024), (1, 2, 4, 8), ("top-k", "dense", "map"), 12
 STAGES = (4, 3, 2, 1)

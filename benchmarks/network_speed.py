@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from minivos import Tracker, create_model, list_models
 from minivos.models import has_weights
-from minivos.video.synthetic import render
+from minivos.synthetic.clips import render
 
 WARM_UP, TIMED = 3, 12
 

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from minivos import create_model
-from minivos.nn.network import Memory, Schedule
+from minivos.nn.memory import Memory, Schedule
+from minivos.nn.objects import object_log_odds
 from minivos.sitvos import SITVOS
-from minivos.video.masks import object_log_odds
 
 TIMED = 3
 

@@ -17,9 +17,9 @@ import time
 import numpy as np
 import torch
 
-from minivos.lab.cost import peak_memory
+from minivos.evaluation.cost import peak_memory
 from minivos.nn.patterns import Pattern
-from minivos.nn.sparse import find_pattern
+from minivos.sst import find_pattern
 
 CHANNELS, REPEATS, LIMIT_GIB = 32, 3, 8
 SIDES, FRAMES = (16, 32, 48, 64), (2, 4, 8, 16)

@@ -15,8 +15,9 @@ import torch
 from tqdm import tqdm
 
 from minivos import create_model
-from minivos.lab.evaluate import score_on_samples, score_samples
-from minivos.lab.train import Recipe, train
+from minivos.evaluation.evaluate import score_on_samples, score_samples
+from minivos.training.loop import train
+from minivos.training.recipe import Recipe
 from minivos.video.baselines import repeat_first_mask
 
 PATTERNS = ("grid", "local", "strided", "local_strided")

@@ -7,10 +7,10 @@ import numpy as np
 from PIL import Image
 
 from minivos import Clip, Tracker, create_model, record_attention
-from minivos.lab.attention_scores import Cells
-from minivos.lab.plots import attention, png_bytes, show_masks
-from minivos.lab.report import middle_of_largest_object
+from minivos.evaluation.report import middle_of_largest_object
 from minivos.video.datasets import samples_root
+from minivos.viewing.cells import Cells
+from minivos.viewing.plots import attention, png_bytes, show_masks
 
 SHOWN = (0, 3, 6, 9, 14, 19)  # frames of the film strip
 LOOKING = 9  # the frame whose attention is shown

@@ -5,13 +5,13 @@ from typing import Any
 
 PUBLIC = {
     "Clip": "minivos.video.clip",
-    "Schedule": "minivos.nn.network",
+    "Schedule": "minivos.nn.memory",
     "Tracker": "minivos.tracker",
     "create_model": "minivos.models",
     "list_models": "minivos.models",
     "load_official": "minivos.official",
     "propagate": "minivos.tracker",
-    "record_attention": "minivos.nn.attention",
+    "record_attention": "minivos.nn.recording",
     "track": "minivos.tracker",
 }
 __all__ = list(PUBLIC)

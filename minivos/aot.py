@@ -35,20 +35,12 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from minivos.errors import InputError, check_rules, check_settings
-from minivos.nn.attention import (
-    Place,
-    attend,
-    attend_window,
-    join_heads,
-    record,
-    sine_position,
-    split_heads,
-    wants_weights,
-    window_index,
-)  # fmt: skip
+from minivos.nn.attention import attend, attend_window, join_heads, sine_position, split_heads, window_index
 from minivos.nn.decoders import FPNDecoder
 from minivos.nn.encoders import ENCODERS
-from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
+from minivos.nn.memory import Entry, Memory, Schedule
+from minivos.nn.network import Sizing, VOSNetwork
+from minivos.nn.recording import Place, record, wants_weights
 
 Grid = tuple[int, int]
 
@@ -444,6 +436,6 @@ class AOT(VOSNetwork):
 
 
 if __name__ == "__main__":
-    from minivos.nn.shapes import show_network
+    from minivos.nn.summary import show_network
 
     show_network(AOT(AOTConfig.mini()))

@@ -23,27 +23,22 @@ import typer
 from tqdm import tqdm
 
 from minivos.errors import InputError
-from minivos.lab import shootout
-from minivos.lab.evaluate import evaluate_folders, score_samples
-from minivos.lab.report import build_cards, write_report
-from minivos.lab.train import Recipe, clips_for, fit_side, train
+from minivos.evaluation import shootout
+from minivos.evaluation.evaluate import evaluate_folders, score_samples
+from minivos.evaluation.report import build_cards, write_report
+from minivos.evaluation.tables import Table, write_csv
 from minivos.models import PRESETS, create_model, has_weights, list_models, read_facts, save_weights
-from minivos.nn.shapes import count_parameters
+from minivos.nn.summary import count_parameters
 from minivos.official import load_official
 from minivos.tracker import Tracker, pick_device
-from minivos.video.clip import (
-    OverlayWriter,
-    check_mask,
-    describe_mask,
-    open_frames,
-    prepare_output,
-    read_binary_masks,
-    read_mask,
-    shrink_labels,
-    write_mask,
-)
+from minivos.training.loop import fit_side, train
+from minivos.training.recipe import Recipe
+from minivos.training.samples import clips_for
+from minivos.video.clip import shrink_labels
 from minivos.video.datasets import DavisDataset, samples_root
-from minivos.video.files import whole_file, whole_folder
+from minivos.video.files import prepare_output, whole_file, whole_folder
+from minivos.video.frames import OverlayWriter, open_frames
+from minivos.video.mask_files import check_mask, describe_mask, read_binary_masks, read_mask, write_mask
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -271,8 +266,8 @@ def demo(
     write_report(out, cards, facts)
     scores = {card.name: list(card.scores.values()) for card in cards}
     speeds = {card.name: list(card.fps.values()) for card in cards}
-    print(shootout.Table("J&F", list(cards[0].scores), scores).text(), end="\n\n")
-    print(shootout.Table("frames per second", list(names), speeds, decimals=1).text(), end="\n\n")
+    print(Table("J&F", list(cards[0].scores), scores).text(), end="\n\n")
+    print(Table("frames per second", list(names), speeds, decimals=1).text(), end="\n\n")
     for name, said in facts.items():
         print(f"{name}: {said}")
     print(f"{time.perf_counter() - began:.0f} seconds in all")
@@ -300,7 +295,7 @@ def shootout_command(
         *(shootout.attention_table(networks, scenario) for scenario in ("plain", "crossing_lookalikes")),
     ]
     print("\n\n".join(table.text() for table in tables))
-    shootout.write_csv(out / "shootout.csv", tables)
+    write_csv(out / "shootout.csv", tables)
     facts = {name: describe(name, network, "mini") for name, network in networks.items()}
     shootout.write_page(out / "shootout.html", tables, facts)
     print(f"\n{out / 'shootout.csv'}: every number\nOpen this page in a browser: {(out / 'shootout.html').resolve()}")

@@ -44,11 +44,12 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from minivos.errors import InputError, check_rules, check_settings
-from minivos.nn.attention import Place, record, wants_weights
 from minivos.nn.decoders import RefineDecoder
-from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
+from minivos.nn.memory import Entry, Memory, Schedule
+from minivos.nn.network import Sizing, VOSNetwork
+from minivos.nn.objects import crop, merge_answers, pad_objects, padding, who_is_there
+from minivos.nn.recording import Place, record, wants_weights
 from minivos.nn.swin import SWINS, VideoSwin
-from minivos.video.masks import crop, merge_answers, pad_objects, padding, who_is_there
 
 log = logging.getLogger(__name__)
 
@@ -429,6 +430,6 @@ class HST(VOSNetwork):
 
 
 if __name__ == "__main__":
-    from minivos.nn.shapes import show_network
+    from minivos.nn.summary import show_network
 
     show_network(HST(HSTConfig.mini()))

@@ -40,11 +40,13 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minivos.errors import InputError, check_rules, check_settings
-from minivos.nn.attention import Place, at_frame, attend, current_frame
+from minivos.nn.attention import attend
 from minivos.nn.decoders import RefineDecoder
 from minivos.nn.encoders import ENCODERS, MASK_ENCODERS
-from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
-from minivos.video.masks import crop, merge_answers, pad_objects, padding, who_is_there
+from minivos.nn.memory import Entry, Memory, Schedule
+from minivos.nn.network import Sizing, VOSNetwork
+from minivos.nn.objects import crop, merge_answers, pad_objects, padding, who_is_there
+from minivos.nn.recording import Place, at_frame, current_frame
 
 
 @dataclass(frozen=True)
@@ -342,6 +344,6 @@ def released_schedule(length: int, n: int = 7) -> Schedule:
 
 
 if __name__ == "__main__":
-    from minivos.nn.shapes import show_network
+    from minivos.nn.summary import show_network
 
     show_network(SITVOS(SITVOSConfig.mini()))

@@ -14,10 +14,13 @@ from einops import rearrange
 from torch import Tensor
 
 from minivos.errors import InputError
-from minivos.nn.attention import at_frame
-from minivos.nn.network import Memory, Schedule, VOSNetwork
-from minivos.video.clip import Clip, check_mask
-from minivos.video.masks import VOID, check_picture, merge_groups, one_hot, resize
+from minivos.nn.memory import Memory, Schedule
+from minivos.nn.network import VOSNetwork
+from minivos.nn.objects import merge_groups
+from minivos.nn.recording import at_frame
+from minivos.video.clip import Clip
+from minivos.video.mask_files import check_mask
+from minivos.video.masks import VOID, check_picture, one_hot, resize
 
 log = logging.getLogger(__name__)
 

@@ -7,19 +7,24 @@ from pathlib import Path
 PACKAGE = "minivos"
 MAX_LINES = 450
 FLOORS = {
-    "errors": -1,
-    "nn": 0,
-    "video": 0,
-    "aot": 1,
-    "sst": 1,
-    "sitvos": 1,
-    "hst": 1,
-    "models": 2,
-    "tracker": 2,
-    "lab": 3,
-    "official": 3,
-    "cli": 4,
+    "errors": 0,
+    "nn": 1,
+    "video": 2,
+    "synthetic": 3,
+    "aot": 4,
+    "sst": 4,
+    "sitvos": 4,
+    "hst": 4,
+    "models": 5,
+    "tracker": 5,
+    "official": 6,
+    "viewing": 7,
+    "training": 8,
+    "evaluation": 9,
+    "cli": 10,
 }
+PAPERS = "aot", "sst", "sitvos", "hst"
+PAPERS_IMPORT = "errors", "nn"
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Definition = Function | ast.ClassDef
 
@@ -47,6 +52,8 @@ def forbidden_imports(tree: ast.Module, module: str, is_folder: bool = False) ->
             yield f"line {line}: {imported or PACKAGE} stands on no floor; import the module that defines the name"
         elif there != here and FLOORS[there] >= FLOORS[here]:
             yield f"line {line}: {here} (floor {FLOORS[here]}) imports {there} (floor {FLOORS[there]})"
+        elif here in PAPERS and there not in PAPERS_IMPORT:
+            yield f"line {line}: {here} is a paper and imports {there}; a paper imports {', '.join(PAPERS_IMPORT)} only"
 
 
 def imported_modules(tree: ast.Module, module: str, is_folder: bool) -> Iterator[tuple[int, str]]:

@@ -21,8 +21,9 @@ import minivos
 from minivos.cli import app, origin, training_minutes
 from minivos.errors import InputError
 from minivos.models import has_weights, save_weights
-from minivos.video.clip import OverlayWriter, read_mask, write_mask
 from minivos.video.datasets import samples_root
+from minivos.video.frames import OverlayWriter
+from minivos.video.mask_files import read_mask, write_mask
 from reference_weights import state_dict
 
 SHARED_CLIPS = Path(__file__).parents[2] / "shared" / "clips"

@@ -5,10 +5,11 @@ import torch
 
 import minivos
 from minivos.aot import ShortTermAttention
-from minivos.lab.train import Recipe, train
-from minivos.nn.attention import Place, explicit_attention
-from minivos.nn.sparse import object_affinity, sparse_attention
-from minivos.video.synthetic import render
+from minivos.nn.recording import Place, explicit_attention
+from minivos.sst import object_affinity, sparse_attention
+from minivos.synthetic.clips import render
+from minivos.training.loop import train
+from minivos.training.recipe import Recipe
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 

@@ -6,8 +6,8 @@ import psutil
 import pytest
 
 from minivos.models import create_model
+from minivos.synthetic.clips import render
 from minivos.tracker import Tracker
-from minivos.video.synthetic import render
 
 FRAMES, REPORTS, LIMIT_MIB = 10_000, 10, 20
 

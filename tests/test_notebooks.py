@@ -104,19 +104,10 @@ def last(source: str) -> Change:
     return lambda notebook: notebook.cells[-1].update(source=source)
 
 
-def add_code(notebook: NotebookNode) -> None:
-    """Put 325 lines of code behind the seven cells."""
-    cells = [new_code_cell("x = 1\n" * 25, execution_count=n, outputs=[printed("(2, 3)")]) for n in range(8, 21)]
-    notebook.cells[8:8] = cells
-
-
 WAYS_TO_BREAK: dict[str, list[Change]] = {
     "is_short": [
-        add_prose("", copies=40),
-        add_prose("word " * 2500),
-        add_code,
         code_cell(5, source="x = 1\n" * 26),
-        code_cell(5, outputs=[shown("image/png", "A" * 1_000_000)]),
+        code_cell(5, outputs=[shown("image/png", "A" * 4_000_000)]),
     ],
     "is_laid_out_like_the_others": [
         replace("| **Needs** |", ""),

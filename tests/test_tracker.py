@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from minivos.errors import InputError
-from minivos.nn.attention import record_attention
-from minivos.nn.network import Schedule
+from minivos.nn.memory import Schedule
+from minivos.nn.objects import soft_aggregate
+from minivos.nn.recording import record_attention
+from minivos.synthetic.clips import render
 from minivos.tracker import Tracker, pick_device, propagate, track
 from minivos.video.clip import Clip
-from minivos.video.masks import resize, soft_aggregate
-from minivos.video.synthetic import render
+from minivos.video.masks import resize
 from tiny import EveryFrameCounts, squares, tiny_aot
 
 

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from minivos import create_model
 from minivos.aot import AOT, AOTConfig
-from minivos.nn.network import Entry, Memory, Schedule, Sizing, VOSNetwork
+from minivos.nn.memory import Entry, Memory, Schedule
+from minivos.nn.network import Sizing, VOSNetwork
 from minivos.video.masks import one_hot
 
 TINY = AOTConfig(

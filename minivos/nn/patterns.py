@@ -308,3 +308,28 @@ def _at(box: Box, shift: int = 0) -> tuple:
 def cells_of(box: Box, device: torch.device) -> Tensor:
     """The (t, y, x) of a box's cells, in order: (cells, 3)."""
     return torch.cartesian_prod(*(torch.tensor(axis, device=device) for axis in box))
+
+
+def check_together(**inputs: Tensor) -> None:
+    """Raise InputError unless the tensors (B, C, T, H, W), float, agree in device, type and shape but for v's C."""
+    if arrays := [name for name, tensor in inputs.items() if not isinstance(tensor, Tensor)]:
+        raise InputError(f"{', '.join(arrays)} came as {type(inputs[arrays[0]]).__name__}; expected PyTorch tensors")
+    q = inputs["q"]
+    if not q.is_floating_point():
+        raise InputError(f"q is {q.dtype}; expected a type of float")
+    for name, tensor in inputs.items():
+        alike = tensor.shape if name != "v" or tensor.dim() != 5 else (tensor.shape[0], q.shape[1], *tensor.shape[2:])
+        if q.dim() != 5 or alike != q.shape:
+            shapes = ", ".join(f"{key} {tuple(value.shape)}" for key, value in inputs.items())
+            raise InputError(f"{shapes} do not fit together; expected (B, C, T, H, W), all alike but for the C of v")
+        if (tensor.device, tensor.dtype) != (q.device, q.dtype):
+            raise InputError(
+                f"q is {q.dtype} on {q.device}, {name} {tensor.dtype} on {tensor.device}; expected one type and device"
+            )
+
+
+def check_fit(pattern: Pattern, shape: Cell) -> None:
+    """Raise InputError when the window or stride is larger than the grid."""
+    limit = max(shape[1:] if pattern.temporal == "dense" else shape)
+    if isinstance(pattern, Local | Strided) and pattern.h > limit:
+        raise InputError(f"h={pattern.h} is larger than a video of {shape} cells (T, H, W); choose 1 to {limit}")

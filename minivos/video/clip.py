@@ -16,32 +16,12 @@ from PIL import Image
 
 from minivos.errors import InputError
 from minivos.video.files import natural_key, pictures_in, prepare_output
-from minivos.video.frames import FOLDER_FPS, FrameSource, frames_folder, open_frames
+from minivos.video.frames import FOLDER_FPS, frames_folder, open_frames
 from minivos.video.mask_files import (
-    check_mask,
     check_size,
-    describe_mask,
-    read_binary_masks,
-    read_mask,
     read_masks,
     write_mask,
 )
-from minivos.video.writers import OverlayWriter
-
-__all__ = [
-    "Clip",
-    "FrameSource",
-    "OverlayWriter",
-    "check_mask",
-    "describe_mask",
-    "find_masks",
-    "open_frames",
-    "prepare_output",
-    "read_binary_masks",
-    "read_mask",
-    "read_masks",
-    "write_mask",
-]
 
 
 @dataclass(eq=False)

@@ -1,1 +1,0 @@
-"""What one does with a network: train, evaluate, plot, report."""

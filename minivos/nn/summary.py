@@ -1,0 +1,65 @@
+"""What a network is made of, and what goes into its three verbs and comes out: `python -m minivos.aot` prints it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from minivos.nn.memory import Memory
+from minivos.nn.network import VOSNetwork
+
+OBJECTS, VIDEO = 2, (128, 192)
+
+
+@torch.inference_mode()
+def show_network(network: VOSNetwork) -> None:
+    """Print the parameters of each part, and the shapes that the three verbs take and give for two random frames."""
+    print(f"{type(network).__name__} with {count_parameters(network):,} parameters")
+    for name, part in network.named_children():
+        print(f"  {name:24} {count_parameters(part):12,}")
+    network.eval()
+    frame = torch.rand(1, 3, *network.sizing(VIDEO))
+    masks = torch.rand(1, 1 + OBJECTS, *frame.shape[2:]).softmax(dim=1)
+    memory = Memory(network.schedule)
+
+    seen = network.encode(frame)
+    show_call("encode(frame) -> seen", {"frame": frame}, {"seen": seen})
+    entry = network.memorize(seen, masks)
+    show_call(
+        f"memorize(seen, masks) -> entry, of {OBJECTS} objects and background", {"masks": masks}, {"entry": entry}
+    )
+    memory.add(entry, 0, reference=True)
+    logits, _ = network.read(network.encode(frame), memory)
+    show_call("read(seen, memory) -> logits, seen; the memory holds one entry", {}, {"logits": logits})
+
+
+def show_call(call: str, taken: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Print what a call takes and gives."""
+    print(f"\n{call}")
+    for mark, values in (("takes", taken), ("gives", given)):
+        for path, tensor in find_tensors(values):
+            print(f"  {mark} {path:24} {tuple(tensor.shape)}")
+
+
+def find_tensors(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
+    """All tensors in nested mappings, sequences and dataclasses, each with the way to it."""
+    if isinstance(value, Tensor):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from find_tensors(part, name)
+    elif isinstance(value, list | tuple):
+        for number, part in enumerate(value):
+            yield from find_tensors(part, f"{path}[{number}]")
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from find_tensors(getattr(value, field.name), f"{path}.{field.name}")
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Number of parameters."""
+    return sum(weight.numel() for weight in network.parameters())

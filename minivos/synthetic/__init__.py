@@ -1,0 +1,1 @@
+"""Video made here, with exact masks and exact point correspondence."""

@@ -1,0 +1,1 @@
+"""One training loop, its recipes, and what it is fed."""

@@ -1,0 +1,98 @@
+"""The grid of an attention map over the pixels of a frame, and what its weights carry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from minivos.errors import InputError
+from minivos.nn.recording import AttentionMap
+
+Grid = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of a grid (H, W) over a frame of that many pixels; a pixel belongs to the cell with the nearest centre.
+
+    With `align_corners` (see `Sizing`) the outer cells are centred on the outermost pixels. SITVOS and HST pad frames
+    that are no whole cells; that is not told apart here, and cells near the edges are then up to half a cell off.
+    InputError for a grid that is finer than the frame.
+    """
+
+    grid: Grid
+    frame: Grid
+    align_corners: bool = False
+
+    def __post_init__(self) -> None:
+        if any(cells > pixels for cells, pixels in zip(self.grid, self.frame, strict=True)):
+            raise InputError(f"a grid of {self.grid} cells is finer than a frame of {self.frame} pixels; enlarge it")
+
+    def at(self, points: np.ndarray) -> np.ndarray:
+        """The cells (y, x) that points (y, x) fall into: pixels, float (..., 2) -> int (..., 2)."""
+        return np.stack([self._along(axis, points[..., axis]) for axis in (0, 1)], axis=-1)
+
+    def centres(self) -> np.ndarray:
+        """The pixel (y, x) amid each cell, float (h, w, 2)."""
+        left, right, bottom, top = self.extent()
+        cell = (bottom - top) / self.grid[0], (right - left) / self.grid[1]
+        return (np.moveaxis(np.indices(self.grid), 0, -1) + 0.5) * cell + (top, left)
+
+    def extent(self) -> tuple[float, float, float, float]:
+        """Left, right, bottom and top of the grid in pixels, as matplotlib's `imshow` takes them."""
+        (top, bottom), (left, right) = (self._ends(axis) for axis in (0, 1))
+        return left, right, bottom, top
+
+    def mean(self, pixels: np.ndarray) -> np.ndarray:
+        """The mean over each cell's pixels: (..., H, W) -> (..., h, w); of a mask, the share that it covers."""
+        rows, columns = (self._membership(axis) for axis in (0, 1))
+        return rows @ pixels @ columns.T
+
+    def _ends(self, axis: int) -> tuple[float, float]:
+        pixels, cells = self.frame[axis], self.grid[axis]
+        margin = (pixels - 1) / max(cells - 1, 1) / 2 if self.align_corners else 0.5
+        return -margin, pixels - 1 + margin
+
+    def _along(self, axis: int, positions: np.ndarray) -> np.ndarray:
+        low, high = self._ends(axis)
+        cells = self.grid[axis]
+        return np.floor((positions - low) * cells / (high - low)).clip(0, cells - 1).astype(int)
+
+    def _membership(self, axis: int) -> np.ndarray:
+        """Matrix (cells, pixels) that averages along one axis."""
+        belongs = self._along(axis, np.arange(self.frame[axis])) == np.arange(self.grid[axis])[:, None]
+        return belongs / belongs.sum(axis=1, keepdims=True)
+
+
+def head_mean(look: AttentionMap, batch: int = 0) -> Tensor:
+    """The weights on all cells of the key grid, mean of the heads: (Nq, T*h*w)."""
+    mean = look.weights[batch].mean(dim=0)
+    return replace(look, weights=mean[None, None]).dense()[0, 0]
+
+
+def carried_masks(look: AttentionMap, masks: Tensor | np.ndarray, batch: int = 0) -> Tensor:
+    """What reaches each query cell if the weights (head mean) carry masks, as they carry values: AOT Fig. 6 and 7.
+
+    Masks (T, 1+K, h, w) on the key grid, one per key frame, as the share in [0, 1] of a cell that each object covers ->
+    (1+K, H, W) on the query grid, in [0, 1]. InputError for masks that do not fit the key grid.
+    """
+    masks = torch.as_tensor(masks, dtype=look.weights.dtype)
+    if masks.dim() != 4 or (masks.shape[0], *masks.shape[2:]) != look.key_grid:
+        t, h, w = look.key_grid
+        raise InputError(
+            f"masks of shape {tuple(masks.shape)} came for a map over {t} key frames of {h} x {w} cells; expected "
+            f"({t}, 1+K, {h}, {w}): Cells.mean takes masks from pixels to cells"
+        )
+    carried = head_mean(look, batch) @ rearrange(masks, "t k h w -> (t h w) k")
+    return rearrange(carried, "(y x) k -> k y x", y=look.query_grid[0])
+
+
+def equal_weights(look: AttentionMap) -> AttentionMap:
+    """The map of one head that looks at every cell a query can see alike: the chance level of all scores."""
+    _, _, queries, keys = look.weights.shape
+    seen = torch.ones(queries, keys) if look.index is None else (look.index >= 0).float()
+    return replace(look, weights=(seen / seen.sum(dim=1, keepdim=True))[None, None])

@@ -1,0 +1,163 @@
+"""The schedule and the memory that follows it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from minivos.errors import InputError
+from minivos.nn.memory import Entry, Memory, Schedule
+from minivos.nn.network import VOSNetwork
+
+
+def walk(schedule: Schedule, frames: int, references: tuple[int, ...] = (0,)) -> Memory:
+    memory = Memory(schedule)
+    for t in range(frames):
+        memory.add(Entry(), t, reference=t in references)
+    return memory
+
+
+def numbers(memory: Memory) -> list[int]:
+    return [entry.frame for entry in memory.kept]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "kept", "previous"),
+    [
+        (Schedule(), [0], 9),
+        (Schedule(previous=False), [0], None),
+        (Schedule(first=False), [], 9),
+        (Schedule(first=True, previous=False, every=3), [0, 3, 6, 9], None),
+        (Schedule(first=False, previous=False, every=4), [0, 4, 8], None),
+        (Schedule(first=False, previous=False, last=3), [7, 8, 9], None),
+        (Schedule(first=True, previous=True, last=2), [0, 8, 9], 9),
+        (Schedule(first=True, previous=False, every=4, last=2), [0, 4, 8, 9], None),
+        (Schedule(first=True, previous=False, every=2, at_most=3), [0, 6, 8], None),
+        (Schedule(first=False, previous=False, last=5, at_most=2), [8, 9], None),
+        (Schedule(first=False, previous=False, these=(2, 5, 70)), [2, 5], None),
+        (Schedule(previous=False, spread=1), [0], None),
+        (Schedule(previous=False, spread=2), [0, 9], None),
+        (Schedule(previous=False, spread=4), [0, 3, 6, 9], None),
+        (Schedule(previous=False, spread=20), list(range(10)), None),
+    ],
+)
+def test_what_ten_frames_leave_behind(schedule, kept, previous):
+    memory = walk(schedule, 10)
+    assert numbers(memory) == kept
+    assert (memory.previous.frame if memory.previous else None) == previous
+
+
+def test_frames_are_spread_evenly_over_the_past_at_every_step():
+    memory = Memory(Schedule(previous=False, spread=7))
+    for t in range(32):
+        memory.add(Entry(), t, reference=t == 0)
+        assert numbers(memory) == np.unique(np.linspace(0, t, 7).round().astype(int)).tolist()
+
+
+def test_a_long_past_is_thinned_out_before_frames_are_chosen():
+    memory = Memory(Schedule(previous=False, spread=5, at_most=16))
+    for t in range(1000):
+        memory.add(Entry(), t, reference=t == 0)
+        assert len(memory._candidates) <= 16 and memory._step <= max(1, t / 7)
+        if t > 4:
+            off = np.subtract(numbers(memory), np.linspace(0, t, 5))
+            assert abs(off).max() <= (memory._step + 1) / 2
+
+
+def test_references_in_mid_video_are_read_beside_the_frames_that_are_spread():
+    schedule = Schedule(previous=False, spread=3)
+    assert numbers(walk(schedule, 25, references=(0, 7))) == [0, 7, 12, 24]
+    assert numbers(walk(replace(schedule, spread=1), 25, references=(0, 7))) == [0, 7]
+    assert 7 not in numbers(walk(replace(schedule, first=False), 25, references=(0, 7)))
+
+
+def test_entries_are_what_can_be_read_each_frame_once():
+    assert [entry.frame for entry in walk(Schedule(every=3), 8).entries()] == [0, 3, 6, 7]
+    assert [entry.frame for entry in walk(Schedule(every=3), 7).entries()] == [0, 3, 6]
+    assert Memory(Schedule()).entries() == []
+
+
+def test_references_in_mid_video_stay_and_start_the_count_anew():
+    memory = walk(Schedule(every=5), 15, references=(0, 7))
+    assert numbers(memory) == [0, 5, 7, 12]
+    assert [entry.reference for entry in memory.kept] == [True, False, True, False]
+
+
+def test_the_first_reference_outlives_every_limit():
+    assert numbers(walk(Schedule(at_most=3), 12, references=(0, 2, 4, 6, 8))) == [0, 6, 8]
+    assert numbers(walk(Schedule(every=1, at_most=1), 5)) == [0]
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        Schedule(),
+        Schedule(every=1, last=8, at_most=6),
+        Schedule(every=5),
+        Schedule(last=4),
+        Schedule(spread=7, at_most=9),
+    ],
+)
+def test_a_thousand_frames_do_not_grow_the_memory_beyond_its_limit(schedule):
+    memory, longest = Memory(schedule), 0
+    for t in range(1000):
+        memory.add(Entry(), t, reference=t % 10 == 0)
+        longest = max(longest, len(memory.kept))
+        assert numbers(memory) == sorted(numbers(memory)) and numbers(memory)[0] == 0
+    assert longest <= schedule.at_most and len(memory) <= schedule.at_most + 1
+
+
+def test_a_corrected_frame_replaces_itself():
+    memory = walk(Schedule(), 4)
+    again = Entry()
+    memory.add(again, 3, reference=True)
+    memory.add(once_more := Entry(), 3, reference=True)
+    assert numbers(memory) == [0, 3]
+    assert memory.kept[1] is once_more is memory.previous is not again
+
+
+def test_the_length_counts_the_previous_frame_once():
+    assert len(Memory(Schedule())) == 0
+    assert len(walk(Schedule(), 1)) == 1  # the first frame is the previous one as well
+    assert len(walk(Schedule(), 5)) == 2
+
+
+def test_what_is_no_entry_or_no_schedule_is_refused():
+    with pytest.raises(InputError, match="schedule=5 came; give a Schedule"):
+        Memory(5)
+    with pytest.raises(InputError, match="a tuple came as entry; give what network.memorize"):
+        Memory(Schedule()).add((1, 2), 0)
+
+
+def test_a_schedule_that_keeps_nothing_is_refused():
+    with pytest.raises(InputError, match="keeps nothing: use `first`"):
+        Schedule(first=False, previous=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"every": -1}, "every=-1 came; give a whole number, 0 or more"),
+        ({"last": 2.5}, "last=2.5 came; give a whole number, 0 or more"),
+        ({"spread": True}, "spread=True came; give a whole number, 0 or more"),
+        ({"first": 1}, "first=1 came; give True or False"),
+        ({"at_most": 0}, "at_most=0 came; give a whole number, 1 or more"),
+        ({"these": 3}, "these=3 came; give a tuple"),
+        ({"these": (1, -1)}, r"these=\(1, -1\) must be frame numbers"),
+        ({"these": (1, 2.0)}, r"these=\(1, 2.0\) must be frame numbers"),
+        ({"spread": 40}, "at_most=32 must not be below spread=40"),
+        ({"spread": 5, "every": 3}, "spread=5 chooses by itself"),
+        ({"spread": 5, "last": 3}, "spread=5 chooses by itself"),
+        ({"spread": 5, "these": (3,)}, "spread=5 chooses by itself"),
+    ],
+)
+def test_a_schedule_of_senseless_settings_is_refused(change, said):
+    with pytest.raises(InputError, match=said):
+        Schedule(**change)
+
+
+def test_the_three_verbs_are_for_subclasses_to_fill_in():
+    network = VOSNetwork()
+    for verb, arguments in ((network.encode, 1), (network.read, 2), (network.memorize, 2)):
+        with pytest.raises(NotImplementedError):
+            verb(*[None] * arguments)

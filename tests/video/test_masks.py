@@ -1,0 +1,136 @@
+"""Masks as arrays: palettes, one-hot, resizing, soft aggregation and the overlay."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from minivos.errors import InputError
+from minivos.nn.objects import crop, merge_answers, object_log_odds, padding, soft_aggregate
+from minivos.video.masks import OKABE_ITO, davis_palette, object_colour, one_hot, overlay, resize
+
+
+def test_davis_palette_holds_the_published_colours():
+    palette = davis_palette()
+    assert palette.shape == (256, 3) and palette.dtype == np.uint8
+    first = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (128, 0, 128), (0, 128, 128)]
+    assert [tuple(colour) for colour in palette[:7].tolist()] == first
+    assert palette[20].tolist() == [0, 64, 128] and palette[255].tolist() == [224, 224, 192]
+    assert len(np.unique(palette, axis=0)) == 256
+
+
+def test_object_colours_wrap_around_and_spare_background_and_void():
+    assert object_colour(1) == (230, 159, 0) == object_colour(8)
+    assert object_colour(7) == tuple(OKABE_ITO[7].tolist()) == object_colour(14)
+    assert object_colour(0) == object_colour(255) == (0, 0, 0)
+    assert len({object_colour(number) for number in range(1, 8)}) == 7
+
+
+def test_one_hot_marks_each_label_once_and_void_never():
+    labels = torch.tensor([[[0, 1], [2, 255]]], dtype=torch.uint8)
+    masks = one_hot(labels, objects=3)
+    assert masks.shape == (1, 4, 2, 2) and masks.dtype == torch.float32
+    assert masks.sum(dim=1).tolist() == [[[1, 1], [1, 0]]]
+    assert [masks[0, channel].nonzero().tolist() for channel in range(4)] == [[[0, 0]], [[0, 1]], [[1, 0]], []]
+
+
+def test_one_hot_refuses_labels_beyond_the_objects():
+    with pytest.raises(InputError, match=r"labels \[0, 3\] for 2 objects; expected 0..2"):
+        one_hot(torch.tensor([[[0, 3]]]), objects=2)
+
+
+@pytest.mark.parametrize("size", [(3, 4), (5, 7), (16, 9), (23, 31)])
+def test_resize_takes_labels_by_nearest_neighbour(size):
+    labels = torch.randint(0, 256, (2, 11, 13), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    resized = resize(labels, size)
+    assert resized.dtype == torch.uint8
+    assert torch.equal(resized, F.interpolate(labels[:, None].double(), size, mode="nearest")[:, 0].byte())
+
+
+def test_resize_blends_probabilities_and_passes_align_corners_on():
+    ramp = torch.tensor([0.0, 1.0]).expand(1, 1, 2, 2)
+    assert torch.allclose(resize(ramp, (2, 4), align_corners=True)[0, 0, 0], torch.tensor([0, 1 / 3, 2 / 3, 1]))
+    assert torch.allclose(resize(ramp, (2, 4))[0, 0, 0], torch.tensor([0, 0.25, 0.75, 1]))
+
+
+def test_soft_aggregation_of_one_object_is_its_odds():
+    merged = soft_aggregate(torch.full((1, 1, 1, 1), 0.8)).flatten()
+    odds = torch.tensor([0.2 / 0.8, 0.8 / 0.2])
+    assert torch.allclose(merged, odds / odds.sum(), atol=1e-5)
+
+
+def test_soft_aggregation_by_hand_for_two_objects():
+    merged = soft_aggregate(torch.tensor([0.9, 0.5]).view(1, 2, 1, 1)).flatten()
+    odds = torch.tensor([0.05 / 0.95, 9.0, 1.0])
+    assert torch.allclose(merged, odds / odds.sum(), atol=1e-5)
+
+
+def test_the_log_odds_of_objects_are_soft_aggregation_before_its_softmax():
+    objects = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    log_odds = object_log_odds(objects)
+    assert torch.allclose(log_odds.softmax(dim=1), soft_aggregate(objects), atol=1e-5)
+    assert torch.allclose(log_odds[:, 1:], (objects / (1 - objects)).log(), atol=1e-3)
+    assert object_log_odds(torch.tensor([0.0, 1.0]).view(1, 2, 1, 1)).isfinite().all()
+
+
+def test_soft_aggregation_sums_to_one_and_keeps_certainty_and_gradients():
+    certain = torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.0, 1.0]]).view(1, 2, 1, 4).requires_grad_()
+    merged = soft_aggregate(certain)
+    assert merged.shape == (1, 3, 1, 4)
+    assert torch.allclose(merged.sum(dim=1), torch.ones(1, 1, 4))
+    assert merged.argmax(dim=1).flatten().tolist()[:3] == [1, 2, 0]
+    merged[:, 1].sum().backward()
+    assert certain.grad.isfinite().all()
+    assert soft_aggregate(certain.detach().half()).isfinite().all()
+
+
+@pytest.fixture
+def drawn():
+    frame = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    labels = np.zeros((30, 40), dtype=np.uint8)
+    labels[5:20, 5:20] = 1
+    labels[5:20, 20:30] = 2
+    labels[25:, 35:] = 255
+    return frame, labels, overlay(frame, labels, alpha=0.5)
+
+
+def test_overlay_tints_inside_and_leaves_background_and_void(drawn):
+    frame, labels, picture = drawn
+    assert picture.shape == frame.shape and picture.dtype == np.uint8
+    tint = np.rint(0.5 * frame[12, 12] + 0.5 * np.array(object_colour(1)))
+    assert picture[12, 12].tolist() == tint.tolist()
+    assert np.array_equal(picture[labels == 255], frame[labels == 255])
+    assert np.array_equal(picture[:3], frame[:3])
+
+
+def test_overlay_outlines_in_colour_then_white_then_black(drawn):
+    _, _, picture = drawn
+    assert [tuple(picture[row, 10].tolist()) for row in (5, 4, 3)] == [object_colour(1), (255,) * 3, (0,) * 3]
+    across = [tuple(picture[12, column].tolist()) for column in (19, 20)]
+    assert across == [(255,) * 3, object_colour(2)]  # touching objects are parted by one white line
+
+
+def test_overlay_leaves_its_inputs_alone_and_refuses_other_sizes(drawn):
+    frame, labels, _ = drawn
+    before = frame.copy()
+    overlay(frame, labels, alpha=1.0)
+    assert np.array_equal(frame, before)
+    for bad in (frame[:-1], frame / 255):
+        with pytest.raises(InputError, match=r"expected \(H,W\) and uint8 \(H,W,3\)"):
+            overlay(bad, labels)
+
+
+def test_answers_are_merged_by_clip_and_the_absent_get_nothing():
+    present = torch.tensor([[True, False, True], [False, True, False]])
+    logits = torch.randn(3, 2, 4, 6, generator=torch.Generator().manual_seed(0))
+    odds = merge_answers(logits, (4, 6), present)
+    objects = torch.zeros(2, 3, 4, 6)
+    objects[0, 0], objects[0, 2], objects[1, 1] = logits.softmax(dim=1)[:, 1]
+    assert torch.allclose(odds, object_log_odds(objects), atol=1e-4)
+    assert merge_answers(logits, (8, 12), present).shape == (2, 4, 8, 12)
+
+
+def test_padding_puts_the_smaller_half_first_and_is_cropped_again():
+    x, border = torch.rand(1, 2, 13, 16), padding((13, 16), 8)
+    assert border == (0, 0, 1, 2)
+    assert torch.equal(crop(F.pad(x, border), border), x) and F.pad(x, border).shape[-2:] == (16, 16)

@@ -38,7 +38,13 @@ from minivos.video.clip import shrink_labels
 from minivos.video.datasets import DavisDataset, samples_root
 from minivos.video.files import prepare_output, whole_file, whole_folder
 from minivos.video.frames import OverlayWriter, open_frames
-from minivos.video.mask_files import check_mask, describe_mask, read_binary_masks, read_mask, write_mask
+from minivos.video.mask_files import (
+    check_mask,
+    describe_mask,
+    read_binary_masks,
+    read_mask,
+    write_mask,
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -59,19 +65,31 @@ def plain_errors(command: Callable) -> Callable:
 
 Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu")]
 Model = Annotated[str, typer.Option(help="model name, see `minivos models`")]
-Weights = Annotated[str, typer.Option(help="'mini' (shipped with the package) or a .safetensors / .pt file")]
+Weights = Annotated[
+    str, typer.Option(help="'mini' (shipped with the package) or a .safetensors / .pt file")
+]
 RECIPES = {
     "small": Recipe, "stills": Recipe.aot_stills, "video": Recipe.aot_video,
     "sitvos_stills": Recipe.sitvos_stills, "sitvos_video": Recipe.sitvos_video,
     "hst_stills": Recipe.hst_stills, "hst_video": Recipe.hst_video,
 }  # fmt: skip
-FIELDS = [field.name for field in dataclasses.fields(Recipe) if field.name not in ("steps", "minutes", "seed")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="write into a folder that holds results already")]
+FIELDS = [
+    field.name
+    for field in dataclasses.fields(Recipe)
+    if field.name not in ("steps", "minutes", "seed")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="write into a folder that holds results already")
+]
 
 
 @app.callback()
-def main(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="say more")] = False) -> None:
-    """Video object segmentation with transformers: the masks of the first frame in, the masks of every frame out."""
+def main(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="say more")] = False,
+) -> None:
+    """Video object segmentation with transformers: the masks of the first frame in, the masks of
+    every frame out.
+    """
     ours = logging.StreamHandler()
     ours.addFilter(logging.Filter("minivos"))  # other packages print their own
     level = logging.INFO if verbose else logging.WARNING
@@ -82,27 +100,43 @@ def main(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="say more
 @plain_errors
 def segment(
     video: Annotated[Path, typer.Argument(help="a video file or a folder of JPEG or PNG frames")],
-    mask: Annotated[Path, typer.Option(help="mask of the first frame: a PNG, or a folder with one PNG per object")],
+    mask: Annotated[
+        Path,
+        typer.Option(help="mask of the first frame: a PNG, or a folder with one PNG per object"),
+    ],
     model: Model = "aot_mini",
-    out: Annotated[Path, typer.Option(help="folder for masks and overlay.mp4")] = Path("out/segment"),
+    out: Annotated[Path, typer.Option(help="folder for masks and overlay.mp4")] = Path(
+        "out/segment"
+    ),
     weights: Weights = "mini",
     released: Annotated[
-        Path | None, typer.Option(help="checkpoint as the network's authors released it, instead of --weights")
+        Path | None,
+        typer.Option(help="checkpoint as the network's authors released it, instead of --weights"),
     ] = None,
-    max_side: Annotated[int, typer.Option(help="shrink frames whose long side is longer, in pixels")] = 480,
-    side: Annotated[int, typer.Option(help="short side in pixels at which the network works; 0: its own")] = 0,
+    max_side: Annotated[
+        int, typer.Option(help="shrink frames whose long side is longer, in pixels")
+    ] = 480,
+    side: Annotated[
+        int, typer.Option(help="short side in pixels at which the network works; 0: its own")
+    ] = 0,
     stride: Annotated[int, typer.Option(help="take every n-th frame")] = 1,
     device: Device = "auto",
     overwrite: Overwrite = False,
 ) -> None:
     """Follow the objects of the first frame's mask through a video."""
     if out.suffix.lower() in (".mp4", ".mov", ".avi", ".mkv", ".webm"):
-        raise InputError(f"--out {out} looks like a film; give a folder, which gets masks/ and overlay.mp4.")
+        raise InputError(
+            f"--out {out} looks like a film; give a folder, which gets masks/ and overlay.mp4."
+        )
     source = open_frames(video, max_side=max_side, stride=stride)
-    first_mask = read_binary_masks(mask, report=print) if mask.is_dir() else read_mask(mask, report=print)
+    first_mask = (
+        read_binary_masks(mask, report=print) if mask.is_dir() else read_mask(mask, report=print)
+    )
     check_mask(first_mask, source.full_size, str(mask))
     first_mask = shrink_labels(first_mask, source.size)
-    network = load_official(create_model(model), released) if released else create_model(model, weights)
+    network = (
+        load_official(create_model(model), released) if released else create_model(model, weights)
+    )
     tracker = Tracker(network.to(pick_device(device)), side=side or None)
     print(f"{video}: {source.size[1]}x{source.size[0]} pixels, {describe_mask(first_mask)}")
     height, width = network.sizing(source.size, tracker.side)
@@ -111,7 +145,10 @@ def segment(
     out = prepare_output(out, overwrite)
     masks_folder, overlay_file = out / "masks", out / "overlay.mp4"
     frames, seconds = 0, 0.0
-    with whole_folder(masks_folder) as part, OverlayWriter(overlay_file, source.size, source.fps) as overlay:
+    with (
+        whole_folder(masks_folder) as part,
+        OverlayWriter(overlay_file, source.size, source.fps) as overlay,
+    ):
         named = zip(source, source.names, strict=False)
         for frame, name in tqdm(named, total=source.count, unit="frame", disable=None):
             began = time.perf_counter()
@@ -131,32 +168,54 @@ def train_command(
     model: Model = "aot_mini",
     out: Annotated[
         Path | None,
-        typer.Option(help="folder for weights, log and checkpoint, from which it goes on; runs/MODEL[-RECIPE]"),
+        typer.Option(
+            help="folder for weights, log and checkpoint, from which it goes on; runs/MODEL[-RECIPE]"
+        ),
     ] = None,
     recipe_name: Annotated[
         str,
-        typer.Option("--recipe", help="small (for a laptop), or a stage of a paper: " + ", ".join([*RECIPES][1:])),
+        typer.Option(
+            "--recipe",
+            help="small (for a laptop), or a stage of a paper: " + ", ".join([*RECIPES][1:]),
+        ),
     ] = "small",
     data: Annotated[
         list[Path] | None,
-        typer.Option(help="folder of DAVIS, YouTube-VOS, or (stills) of JPEGImages/ and Annotations/; repeatable"),
+        typer.Option(
+            help="folder of DAVIS, YouTube-VOS, or (stills) of JPEGImages/ and Annotations/; repeatable"
+        ),
     ] = None,
-    start: Annotated[str | None, typer.Option(help="weights to begin with: 'mini', 'imagenet' or a file")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="weights to begin with: 'mini', 'imagenet' or a file")
+    ] = None,
     minutes: Annotated[float, typer.Option(help="train this long; 0: for --steps")] = 0,
-    steps: Annotated[int | None, typer.Option(help="optimiser steps; the recipe's own if not given")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="optimiser steps; the recipe's own if not given")
+    ] = None,
     seed: Annotated[int, typer.Option(help="of weights and clips")] = 0,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help=f"field=value of the recipe, repeatable: {', '.join(FIELDS)}")
+        list[str] | None,
+        typer.Option("--set", help=f"field=value of the recipe, repeatable: {', '.join(FIELDS)}"),
     ] = None,
-    photos: Annotated[Path | None, typer.Option(help="folder of photographs to use as textures")] = None,
-    workers: Annotated[int, typer.Option(help="processes that prepare stills or video ahead of time")] = 0,
+    photos: Annotated[
+        Path | None, typer.Option(help="folder of photographs to use as textures")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(help="processes that prepare stills or video ahead of time")
+    ] = 0,
     device: Device = "auto",
 ) -> None:
-    """Train a network, by default a small one on synthetic clips; score it on the validation split of data_samples."""
+    """Train a network, by default a small one on synthetic clips; score it on the validation
+    split of data_samples.
+    """
     if recipe_name not in RECIPES:
-        raise InputError(f"There is no recipe {recipe_name!r}. Known recipes: {', '.join(RECIPES)}.")
+        raise InputError(
+            f"There is no recipe {recipe_name!r}. Known recipes: {', '.join(RECIPES)}."
+        )
     recipe = RECIPES[recipe_name]()
-    recipe = dataclasses.replace(recipe, minutes=minutes, steps=recipe.steps if steps is None else steps, seed=seed)
+    recipe = dataclasses.replace(
+        recipe, minutes=minutes, steps=recipe.steps if steps is None else steps, seed=seed
+    )
     recipe = change(recipe, settings or [])
     where, main_process = pick_device(device), int(os.environ.get("RANK", 0)) == 0
     if "RANK" in os.environ:
@@ -176,7 +235,12 @@ def train_command(
     history = train(network, recipe, out, where, make_clip, workers=workers)
     if main_process:
         save_weights(network, out / f"{model}.safetensors")
-        facts = {"model": model, "recipe": dataclasses.asdict(recipe), "steps": len(history), "device": str(where)}
+        facts = {
+            "model": model,
+            "recipe": dataclasses.asdict(recipe),
+            "steps": len(history),
+            "device": str(where),
+        }
         facts |= began_with
         facts["minutes"] = round(sum(row["seconds"] for row in history) / 60, 1)
         facts["share of time spent on data"] = round(
@@ -187,23 +251,37 @@ def train_command(
         facts["log"] = every_so_often(history)
         with whole_file(out / f"{model}.json") as part:
             part.write_text(json.dumps(facts, indent=1) + "\n")
-        print(f"{out / model}.safetensors and .json: J&F {facts['scores']['val']['J&F']:.3f} on the validation split")
+        print(
+            f"{out / model}.safetensors and .json: J&F {facts['scores']['val']['J&F']:.3f} on the validation split"
+        )
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
 def origin(model: str, start: str) -> dict:
-    """The weights that a training began with, and how they were trained where a JSON beside them says so."""
+    """The weights that a training began with, and how they were trained where a JSON beside them
+    says so.
+    """
     about = Path(start).with_suffix(".json")
     try:
-        facts = read_facts(model) if start == "mini" else json.loads(about.read_text()) if about.is_file() else {}
+        facts = (
+            read_facts(model)
+            if start == "mini"
+            else json.loads(about.read_text())
+            if about.is_file()
+            else {}
+        )
     except ValueError as error:
-        raise InputError(f"{about} should say how {start} was trained, and is no JSON ({error}): remove it.") from error
+        raise InputError(
+            f"{about} should say how {start} was trained, and is no JSON ({error}): remove it."
+        ) from error
     return {"weights": start} | {name: fact for name, fact in facts.items() if name != "log"}
 
 
 def change(recipe: Recipe, settings: list[str]) -> Recipe:
-    """The recipe with `field=value` settings applied; InputError for an unknown field or a value of another kind."""
+    """The recipe with `field=value` settings applied; InputError for an unknown field or a value
+    of another kind.
+    """
     kinds = {field.name: type(getattr(recipe, field.name)) for field in dataclasses.fields(recipe)}
     changes = {}
     for setting in settings:
@@ -223,7 +301,8 @@ def every_so_often(history: list[dict[str, float]], rows: int = 50) -> list[dict
     length = -(-len(history) // rows)
     stretches = [history[i : i + length] for i in range(0, len(history), length)]
     return [
-        {"step": part[-1]["step"]} | {key: round(fmean(row[key] for row in part), 4) for key in ("loss", "J")}
+        {"step": part[-1]["step"]}
+        | {key: round(fmean(row[key] for row in part), 4) for key in ("loss", "J")}
         for part in stretches
     ]
 
@@ -233,7 +312,9 @@ def every_so_often(history: list[dict[str, float]], rows: int = 50) -> list[dict
 def eval_command(
     gt: Annotated[Path, typer.Argument(help="true masks: a folder of PNGs, or of such folders")],
     pred: Annotated[Path, typer.Argument(help="predicted masks, laid out alike")],
-    csv: Annotated[Path | None, typer.Option(help="where to write the table; PRED/scores.csv if not given")] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="where to write the table; PRED/scores.csv if not given")
+    ] = None,
 ) -> None:
     """Score masks as DAVIS does: J, F, J&F, with recall and decay, per object and overall."""
     evaluation = evaluate_folders(gt, pred)
@@ -247,7 +328,8 @@ def eval_command(
 def demo(
     out: Annotated[Path, typer.Option(help="the page to write")] = Path("out/report.html"),
     model: Annotated[
-        list[str] | None, typer.Option(help="model name, repeatable; all that come with weights if not given")
+        list[str] | None,
+        typer.Option(help="model name, repeatable; all that come with weights if not given"),
     ] = None,
     weights: Weights = "mini",
     device: Device = "auto",
@@ -277,13 +359,20 @@ def demo(
 @app.command("shootout")
 @plain_errors
 def shootout_command(
-    out: Annotated[Path, typer.Option(help="folder for shootout.csv and shootout.html")] = Path("out/shootout"),
+    out: Annotated[Path, typer.Option(help="folder for shootout.csv and shootout.html")] = Path(
+        "out/shootout"
+    ),
     model: Annotated[
-        list[str] | None, typer.Option(help="model name, repeatable; all that come with weights if not given")
+        list[str] | None,
+        typer.Option(help="model name, repeatable; all that come with weights if not given"),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="two settings of each kind instead of three")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="two settings of each kind instead of three")
+    ] = False,
 ) -> None:
-    """Compare the small networks on the same clips: accuracy, speed, memory, growth and attention."""
+    """Compare the small networks on the same clips: accuracy, speed, memory, growth and
+    attention.
+    """
     names = model or [name for name in list_models() if has_weights(name)]
     shootout.check_names(names)
     prepare_output(out, overwrite=True)
@@ -291,14 +380,21 @@ def shootout_command(
     most = 2 if quick else 3
     tables = [
         *shootout.accuracy_tables(names),
-        *shootout.cost_tables(names, shootout.SIDES[:most], shootout.OBJECTS[:most], shootout.LENGTHS[:most]),
-        *(shootout.attention_table(networks, scenario) for scenario in ("plain", "crossing_lookalikes")),
+        *shootout.cost_tables(
+            names, shootout.SIDES[:most], shootout.OBJECTS[:most], shootout.LENGTHS[:most]
+        ),
+        *(
+            shootout.attention_table(networks, scenario)
+            for scenario in ("plain", "crossing_lookalikes")
+        ),
     ]
     print("\n\n".join(table.text() for table in tables))
     write_csv(out / "shootout.csv", tables)
     facts = {name: describe(name, network, "mini") for name, network in networks.items()}
     shootout.write_page(out / "shootout.html", tables, facts)
-    print(f"\n{out / 'shootout.csv'}: every number\nOpen this page in a browser: {(out / 'shootout.html').resolve()}")
+    print(
+        f"\n{out / 'shootout.csv'}: every number\nOpen this page in a browser: {(out / 'shootout.html').resolve()}"
+    )
 
 
 def describe(name: str, network: torch.nn.Module, weights: str) -> str:
@@ -326,7 +422,9 @@ def models() -> None:
         print(f"{name:12} {millions:6.2f} M parameters  {published:17}  {preset.summary}")
         if has_weights(name):
             scores = read_facts(name)["scores"]["val"]
-            print(f"{'':12} shipped weights: J&F {scores['J&F']:.3f} on the validation split of data_samples")
+            print(
+                f"{'':12} shipped weights: J&F {scores['J&F']:.3f} on the validation split of data_samples"
+            )
 
 
 @app.command()
@@ -339,10 +437,16 @@ def doctor() -> None:
     print(f"{'device':12} {pick_device()} ({torch.get_num_threads()} CPU threads)")
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
-        print(f"{'GPU':12} {torch.cuda.get_device_name()}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free")
+        print(
+            f"{'GPU':12} {torch.cuda.get_device_name()}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+        )
     memory = psutil.virtual_memory()
     print(f"{'memory':12} {memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free")
-    can = [verb for verb, codec in (("read", "h264"), ("write", "libx264")) if codec in av.codecs_available]
+    can = [
+        verb
+        for verb, codec in (("read", "h264"), ("write", "libx264"))
+        if codec in av.codecs_available
+    ]
     print(f"{'H.264 video':12} can {' and '.join(can) or 'neither read nor write'}")
 
 

@@ -3,7 +3,13 @@
 from collections.abc import Mapping
 from typing import get_origin, get_type_hints
 
-KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a name", tuple: "a tuple"}
+KINDS = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "a name",
+    tuple: "a tuple",
+}
 
 
 class InputError(ValueError):
@@ -17,7 +23,9 @@ def check_settings(settings: object, **least: int) -> None:
     """
     for field, kind in get_type_hints(type(settings)).items():
         value, kind = getattr(settings, field), tuple if get_origin(kind) is tuple else kind
-        fits = isinstance(value, float | int if kind is float else kind) and isinstance(value, bool) == (kind is bool)
+        fits = isinstance(value, float | int if kind is float else kind) and isinstance(
+            value, bool
+        ) == (kind is bool)
         bound = f", {least[field]} or more" if field in least else ""
         if not fits or (bound and value is not None and not value >= least[field]):
             names = [name for known, name in KINDS.items() if kind in (known, known | None)]

@@ -35,28 +35,63 @@ class Preset:
     network: type[VOSNetwork]
     config: Callable[[], Any]
     summary: str
-    published: float | None = None  # millions of parameters, as paper or released code say (HST: of its Swins)
+    published: float | None = (
+        None  # millions of parameters, as paper or released code say (HST: of its Swins)
+    )
 
 
 PRESETS = {
-    "aot_mini": Preset(AOT, AOTConfig.mini, "AOT with 2 LSTT blocks of 96 channels; learns on a laptop"),
-    "aot_t": Preset(AOT, partial(AOTConfig.published, "t"), "AOT-T: MobileNet-V2, 1 LSTT block", 5.7),
-    "aot_s": Preset(AOT, partial(AOTConfig.published, "s"), "AOT-S: MobileNet-V2, 2 LSTT blocks", 7.0),
-    "aot_b": Preset(AOT, partial(AOTConfig.published, "b"), "AOT-B: MobileNet-V2, 3 LSTT blocks", 8.3),
-    "aot_l": Preset(AOT, partial(AOTConfig.published, "l"), "AOT-L: AOT-B that keeps every fifth frame", 8.3),
-    "r50_aot_l": Preset(AOT, partial(AOTConfig.published, "r50_l"), "R50-AOT-L: ResNet-50, 3 LSTT blocks", 14.9),
-    "swinb_aot_l": Preset(AOT, partial(AOTConfig.published, "swinb_l"), "SwinB-AOT-L: Swin-B, 3 LSTT blocks", 65.4),
-    "sst_mini": Preset(SST, SSTConfig.mini, "SST with 2 local layers of 96 channels; learns on a laptop"),
-    "sst": Preset(SST, SSTConfig, "SST: ResNet-101, 2 layers; pattern= local, strided, local_strided, grid or dense"),
-    "sitvos_mini": Preset(SITVOS, SITVOSConfig.mini, "SITVOS with 64 channels; learns on a laptop"),
-    "sitvos": Preset(SITVOS, SITVOSConfig, "SITVOS: ResNet-50, ResNet-18 for masks; as released", 23.1),
-    "hst_mini": Preset(HST, HSTConfig.mini, "HST with a Swin of 16 to 128 channels; learns on a laptop"),
-    "hst_t": Preset(HST, partial(HSTConfig.published, "tiny"), "HST-T: Swin-T for images and video"),
-    "hst_s": Preset(HST, partial(HSTConfig.published, "small"), "HST-S: Swin-S for images and video"),
-    "hst_b": Preset(
-        HST, partial(HSTConfig.published, "base"), "HST-B: two Swin-B; the published number is theirs", 193.6
+    "aot_mini": Preset(
+        AOT, AOTConfig.mini, "AOT with 2 LSTT blocks of 96 channels; learns on a laptop"
     ),
-    "hst_l": Preset(HST, partial(HSTConfig.published, "large"), "HST-L: Swin-L for images and video"),
+    "aot_t": Preset(
+        AOT, partial(AOTConfig.published, "t"), "AOT-T: MobileNet-V2, 1 LSTT block", 5.7
+    ),
+    "aot_s": Preset(
+        AOT, partial(AOTConfig.published, "s"), "AOT-S: MobileNet-V2, 2 LSTT blocks", 7.0
+    ),
+    "aot_b": Preset(
+        AOT, partial(AOTConfig.published, "b"), "AOT-B: MobileNet-V2, 3 LSTT blocks", 8.3
+    ),
+    "aot_l": Preset(
+        AOT, partial(AOTConfig.published, "l"), "AOT-L: AOT-B that keeps every fifth frame", 8.3
+    ),
+    "r50_aot_l": Preset(
+        AOT, partial(AOTConfig.published, "r50_l"), "R50-AOT-L: ResNet-50, 3 LSTT blocks", 14.9
+    ),
+    "swinb_aot_l": Preset(
+        AOT, partial(AOTConfig.published, "swinb_l"), "SwinB-AOT-L: Swin-B, 3 LSTT blocks", 65.4
+    ),
+    "sst_mini": Preset(
+        SST, SSTConfig.mini, "SST with 2 local layers of 96 channels; learns on a laptop"
+    ),
+    "sst": Preset(
+        SST,
+        SSTConfig,
+        "SST: ResNet-101, 2 layers; pattern= local, strided, local_strided, grid or dense",
+    ),
+    "sitvos_mini": Preset(SITVOS, SITVOSConfig.mini, "SITVOS with 64 channels; learns on a laptop"),
+    "sitvos": Preset(
+        SITVOS, SITVOSConfig, "SITVOS: ResNet-50, ResNet-18 for masks; as released", 23.1
+    ),
+    "hst_mini": Preset(
+        HST, HSTConfig.mini, "HST with a Swin of 16 to 128 channels; learns on a laptop"
+    ),
+    "hst_t": Preset(
+        HST, partial(HSTConfig.published, "tiny"), "HST-T: Swin-T for images and video"
+    ),
+    "hst_s": Preset(
+        HST, partial(HSTConfig.published, "small"), "HST-S: Swin-S for images and video"
+    ),
+    "hst_b": Preset(
+        HST,
+        partial(HSTConfig.published, "base"),
+        "HST-B: two Swin-B; the published number is theirs",
+        193.6,
+    ),
+    "hst_l": Preset(
+        HST, partial(HSTConfig.published, "large"), "HST-L: Swin-L for images and video"
+    ),
 }
 
 
@@ -70,23 +105,29 @@ def create_model(name: str, weights: str | Path | None = None, **overrides: Any)
 
     Args:
         name: one of `list_models()`.
-        weights: None for random weights, "mini" for the small trained weights that come with the package, "imagenet"
-            for timm's pretrained weights (downloaded) in the encoders and random ones elsewhere, or the
-            path of a `.safetensors` file or of a `.pt` file that holds a state dict and nothing else.
+        weights: None for random weights, "mini" for the small trained weights that come with the
+            package, "imagenet" for timm's pretrained weights (downloaded) in the encoders and
+            random ones elsewhere, or the path of a `.safetensors` file or of a `.pt` file that
+            holds a state dict and nothing else.
         overrides: fields of the network's configuration to change, for example `layers=3`.
 
-    Raises InputError for an unknown name or field and for settings that cannot be, for weights that are missing,
-    corrupt or of another network, and when pretrained weights cannot be downloaded or there are none.
+    Raises InputError for an unknown name or field and for settings that cannot be, for weights that
+    are missing, corrupt or of another network, and when pretrained weights cannot be downloaded or
+    there are none.
     """
     if name not in list_models():
         raise InputError(f"There is no model {name!r}. Known models: {', '.join(PRESETS)}.")
     if not isinstance(weights, str | Path | None):
-        raise InputError(f"weights={weights!r} came; give None, 'mini', 'imagenet' or the path of a file.")
+        raise InputError(
+            f"weights={weights!r} came; give None, 'mini', 'imagenet' or the path of a file."
+        )
     preset = PRESETS[name]
     config = preset.config()
     known = {field.name for field in dataclasses.fields(config)}
     if unknown := sorted(set(overrides) - known):
-        raise InputError(f"{name} has no setting {', '.join(unknown)}. Known settings: {', '.join(sorted(known))}.")
+        raise InputError(
+            f"{name} has no setting {', '.join(unknown)}. Known settings: {', '.join(sorted(known))}."
+        )
     network = preset.network(dataclasses.replace(config, **overrides))
     if weights == "imagenet":
         network.load_imagenet()
@@ -97,8 +138,13 @@ def create_model(name: str, weights: str | Path | None = None, **overrides: Any)
 
 
 def save_weights(network: VOSNetwork, path: str | Path) -> None:
-    """Write the weights as safetensors, whole or not at all, with a checksum. InputError when it cannot be written."""
-    tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    """Write the weights as safetensors, whole or not at all, with a checksum.
+
+    InputError when it cannot be written.
+    """
+    tensors = {
+        key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
+    }
     with whole_file(path) as part:
         part.write_bytes(save(tensors, metadata={"sha256": checksum(tensors)}))
 
@@ -115,13 +161,16 @@ def checksum(tensors: Mapping[str, Tensor]) -> str:
 def load_weights(network: VOSNetwork, path: str | Path) -> None:
     """Load weights into a network; it is left unchanged on error.
 
-    Raises InputError when the file is missing, corrupt, holds more than tensors, or fits another network.
+    Raises InputError when the file is missing, corrupt, holds more than tensors, or fits another
+    network.
     """
     load_tensors(network, only_tensors(read_file(Path(path)), str(path)), str(path))
 
 
 def load_tensors(network: VOSNetwork, found: Mapping[str, Tensor], path: str) -> None:
-    """Load a state dict that came from `path`; InputError, and nothing changed, when it does not fit."""
+    """Load a state dict that came from `path`; InputError, and nothing changed, when it does not
+    fit.
+    """
     wanted = network.state_dict()
     missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
     if missing or extra:
@@ -141,16 +190,24 @@ def load_tensors(network: VOSNetwork, found: Mapping[str, Tensor], path: str) ->
 
 def only_tensors(found: Any, path: str) -> Mapping[str, Tensor]:
     """What came from `path`, when it is a plain state dict; InputError otherwise."""
-    plain = isinstance(found, Mapping) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items())
+    plain = isinstance(found, Mapping) and all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()
+    )
     if not plain:
-        raise InputError(f"{path} holds no plain state dict of tensors. Save `model.state_dict()` and nothing else.")
+        raise InputError(
+            f"{path} holds no plain state dict of tensors. Save `model.state_dict()` and nothing else."
+        )
     return found
 
 
 def read_file(path: Path) -> Any:
-    """What a `.safetensors` or `.pt` file holds, without running any code that a pickle may hold."""
+    """What a `.safetensors` or `.pt` file holds, without running any code that a pickle may
+    hold.
+    """
     if not path.is_file():
-        raise InputError(f"There is no weights file {path}. Give the path of a .safetensors or .pt file.")
+        raise InputError(
+            f"There is no weights file {path}. Give the path of a .safetensors or .pt file."
+        )
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
@@ -167,11 +224,15 @@ def read_file(path: Path) -> Any:
         ) from error
     except Exception as error:  # on bytes that are no pickle the unpickler may raise anything
         why = str(error) or type(error).__name__
-        raise InputError(f"{path} is corrupt or no weights file ({why}). Fetch or train it again.") from error
+        raise InputError(
+            f"{path} is corrupt or no weights file ({why}). Fetch or train it again."
+        ) from error
 
 
 def read_facts(name: str) -> dict[str, Any]:
-    """How the shipped weights of a model were trained and what they score; InputError when it has none."""
+    """How the shipped weights of a model were trained and what they score; InputError when it
+    has none.
+    """
     return json.loads(_shipped(name).with_suffix(".json").read_text())
 
 
@@ -184,7 +245,9 @@ def _shipped(name: str) -> Path:
     path = WEIGHTS / f"{name}.safetensors"
     if not path.exists():
         have = ", ".join(sorted(p.stem for p in WEIGHTS.glob("*.safetensors"))) or "none"
-        raise InputError(f"No small trained weights come with {name} (they come with: {have}). Give a path instead.")
+        raise InputError(
+            f"No small trained weights come with {name} (they come with: {have}). Give a path instead."
+        )
     return path
 
 

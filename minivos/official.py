@@ -1,4 +1,6 @@
-"""Released checkpoints -> networks: the published weights, under the names that their authors' code gave them."""
+"""Released checkpoints -> networks: the published weights, under the names that their authors'
+code gave them.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,10 @@ AOT_RULES = (
 RESNET = ((r"^encoder\.(?=conv1|bn1|layer)", "encoder.body."),)
 SWIN = (
     (r"^encoder\.norm(\d)\.", r"encoder.norms.\1."),
-    (r"^encoder\.layers\.0\.downsample\.", "encoder.body.layers.1.downsample."),  # timm: where the next stage begins
+    (
+        r"^encoder\.layers\.0\.downsample\.",
+        "encoder.body.layers.1.downsample.",
+    ),  # timm: where the next stage begins
     (r"^encoder\.layers\.1\.downsample\.", "encoder.body.layers.2.downsample."),
     (r"^encoder\.(?=patch_embed|layers)", "encoder.body."),
 )
@@ -50,7 +55,9 @@ AOT_UNUSED = r"^LSTT\.mask_token$|\.num_batches_tracked$|\.relative_position_ind
 
 
 def _mobilenet() -> tuple[tuple[str, str], ...]:
-    """Rules from torchvision's names, which number the blocks in one row, to timm's, which number them by stage."""
+    """Rules from torchvision's names, which number the blocks in one row, to timm's, which
+    number them by stage.
+    """
     rules = [
         (r"^encoder\.features\.0\.0\.", "encoder.body.conv_stem."),
         (r"^encoder\.features\.0\.1\.", "encoder.body.bn1."),
@@ -60,11 +67,24 @@ def _mobilenet() -> tuple[tuple[str, str], ...]:
     number = 1
     for stage, blocks in enumerate((1, 2, 3, 4, 3, 3, 1)):
         for block in range(blocks):
-            old, new = rf"^encoder\.features\.{number}\.conv\.", f"encoder.body.blocks.{stage}.{block}."
-            parts = {"0.0": "conv_pw", "0.1": "bn1", "1.0": "conv_dw", "1.1": "bn2", "2": "conv_pwl", "3": "bn3"}
+            old, new = (
+                rf"^encoder\.features\.{number}\.conv\.",
+                f"encoder.body.blocks.{stage}.{block}.",
+            )
+            parts = {
+                "0.0": "conv_pw",
+                "0.1": "bn1",
+                "1.0": "conv_dw",
+                "1.1": "bn2",
+                "2": "conv_pwl",
+                "3": "bn3",
+            }
             if number == 1:  # the first block does not expand
                 parts = {"0.0": "conv_dw", "0.1": "bn1", "1": "conv_pw", "2": "bn2"}
-            rules += [(old + re.escape(part) + r"\.(?=[a-z])", f"{new}{name}.") for part, name in parts.items()]
+            rules += [
+                (old + re.escape(part) + r"\.(?=[a-z])", f"{new}{name}.")
+                for part, name in parts.items()
+            ]
             number += 1
     return tuple(rules)
 
@@ -102,16 +122,19 @@ SITVOS_RULES = (
     (r"\.ResMM\.", ".merged."),
     (r"^Decoder\.pred2\.", "decoder.predict."),
 )
-SITVOS_UNUSED = r"^Encoder\.(mean|std)$|\.num_batches_tracked$"  # the constants of ImageNet stand in our code
+SITVOS_UNUSED = (
+    r"^Encoder\.(mean|std)$|\.num_batches_tracked$"  # the constants of ImageNet stand in our code
+)
 
 
 def load_official(model: VOSNetwork, source: str | Path | Mapping[str, Tensor]) -> VOSNetwork:
     """Load a released checkpoint into a network of the same variant, and return the network.
 
-    `source` is the path of a `.pth` file, or the state dict itself; one that lies under "state_dict" or "model", and
-    names that begin with "module.", are understood. Knows the checkpoints of AOT (aot_t to swinb_aot_l) and of SITVOS
-    (sitvos). Raises InputError when the file is missing, corrupt or holds more than tensors, and for a checkpoint of
-    another variant; the network is left unchanged then.
+    `source` is the path of a `.pth` file, or the state dict itself; one that lies under
+    "state_dict" or "model", and names that begin with "module.", are understood. Knows the
+    checkpoints of AOT (aot_t to swinb_aot_l) and of SITVOS (sitvos). Raises InputError when the
+    file is missing, corrupt or holds more than tensors, and for a checkpoint of another variant;
+    the network is left unchanged then.
     """
     if isinstance(model, AOT) and model.config.encoder in ENCODER_RULES:
         rules, unused = (*AOT_RULES, *ENCODER_RULES[model.config.encoder]), AOT_UNUSED
@@ -123,7 +146,9 @@ def load_official(model: VOSNetwork, source: str | Path | Mapping[str, Tensor]) 
             "aot_l, r50_aot_l, swinb_aot_l and sitvos."
         )
     if not isinstance(source, str | Path | Mapping):
-        raise InputError(f"A {type(source).__name__} came; give the path of a checkpoint, or its state dict.")
+        raise InputError(
+            f"A {type(source).__name__} came; give the path of a checkpoint, or its state dict."
+        )
     name = "the state dict" if isinstance(source, Mapping) else str(source)
     found = source if isinstance(source, Mapping) else read_file(Path(source))
     renamed = {}

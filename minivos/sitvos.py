@@ -1,11 +1,13 @@
 """SITVOS: a Siamese network with an interactive transformer.
 
-Lan, Zhang, He and Zhang, "Siamese Network with Interactive Transformer for Video Object Segmentation", AAAI 2022.
-Notebook 05 takes it apart; docs/equations.md says where its equations stand.
+Lan, Zhang, He and Zhang, "Siamese Network with Interactive Transformer for Video Object
+Segmentation", AAAI 2022. Notebook 05 takes it apart; docs/equations.md says where its equations
+stand.
 
-Past and current frames go through one backbone, without their masks ("Siamese"), so that a frame is seen once: what it
-gave as the current frame serves when it becomes memory. A small encoder looks at the mask alone. The transformer then
-lets memory and query take from each other, in both directions, before the query reads the memory.
+Past and current frames go through one backbone, without their masks ("Siamese"), so that a frame is
+seen once: what it gave as the current frame serves when it becomes memory. A small encoder looks at
+the mask alone. The transformer then lets memory and query take from each other, in both directions,
+before the query reads the memory.
 
     SITVOSConfig            sizes and presets
     Tokens                  the cells of some frames
@@ -15,18 +17,19 @@ lets memory and query take from each other, in both directions, before the query
     InteractiveTransformer  both self-attentions, the interaction, the last read        Fig. 2, Eq. 2
     SITVOS                  encode, read, decode, memorize                              Fig. 2
 
-An object enters at one place only: the values M_x of Eq. 4 (`marked`), memory cells times M_E (`marks`), what the mask
-encoder says of them. All before that is the same for every object and is computed once per frame: both self-attentions,
-the weights of Eq. 4 and the whole of Eq. 3. The last read and the decoder run per object, and soft aggregation merges
-the answers.
+An object enters at one place only: the values M_x of Eq. 4 (`marked`), memory cells times M_E
+(`marks`), what the mask encoder says of them. All before that is the same for every object and is
+computed once per frame: both self-attentions, the weights of Eq. 4 and the whole of Eq. 3. The last
+read and the decoder run per object, and soft aggregation merges the answers.
 
-Paper and released code differ; the defaults are the code's, `SITVOSConfig.paper()` is to the letter of the paper, and a
-comment at each field says so. What the network without interaction feeds to the last read is not said; here the values
-are then M_x. `sitvos_mini` is the same with fewer channels, encoders that learn from scratch and cells of 8 pixels in
-frames with a short side of 192, and with an initialisation of our own that leans towards copying masks to what
-looks alike.
+Paper and released code differ; the defaults are the code's, `SITVOSConfig.paper()` is to the letter
+of the paper, and a comment at each field says so. What the network without interaction feeds to the
+last read is not said; here the values are then M_x. `sitvos_mini` is the same with fewer channels,
+encoders that learn from scratch and cells of 8 pixels in frames with a short side of 192, and with
+an initialisation of our own that leans towards copying masks to what looks alike.
 
-Letters: B batch, K objects (1 for what all of them share), T frames, H x W grid, N = H*W cells of a frame, C channels.
+Letters: B batch, K objects (1 for what all of them share), T frames, H x W grid, N = H*W cells of a
+frame, C channels.
 """
 
 from __future__ import annotations
@@ -57,9 +60,13 @@ class SITVOSConfig:
     width: int = 128  # C, channels of a cell (paper: 256)
     match: int = 64  # channels that are compared (paper and code: 64)
     kernel: int = 3  # side of the convolutions that embed features (paper: 1)
-    cross_values: bool = False  # the cross-attentions of Eq. 2 to 4 project their values, W^V (paper: yes)
+    cross_values: bool = (
+        False  # the cross-attentions of Eq. 2 to 4 project their values, W^V (paper: yes)
+    )
     share_norm: bool = True  # the cross-attentions share one layer norm (paper: not said)
-    skip_query: bool = True  # the decoder gets the embedded query beside what it has read (paper: not mentioned)
+    skip_query: bool = (
+        True  # the decoder gets the embedded query beside what it has read (paper: not mentioned)
+    )
     context: int = 512  # channels that the transformer gives to the decoder (paper: not given)
     fim: bool = True  # feature interaction module, Eq. 3 and 4; without it the query reads M_x at once (paper: Table 3)
     dropout: float = 0.01  # of attention weights, in training (paper: not mentioned)
@@ -70,7 +77,17 @@ class SITVOSConfig:
     copy_at_start: bool = False  # initialise so that the network leans towards copying masks (ours)
 
     def __post_init__(self) -> None:
-        check_settings(self, width=2, match=2, context=2, decoder_width=2, kernel=1, every=0, spread=0, short_side=1)
+        check_settings(
+            self,
+            width=2,
+            match=2,
+            context=2,
+            decoder_width=2,
+            kernel=1,
+            every=0,
+            spread=0,
+            short_side=1,
+        )
         check_rules({
             f"kernel={self.kernel} must be odd": self.kernel % 2 == 1,
             f"every={self.every} beside spread={self.spread}: one of them must be 0": 0 in (self.every, self.spread),
@@ -86,7 +103,14 @@ class SITVOSConfig:
     def paper(cls) -> SITVOSConfig:
         """To the letter of the paper."""
         return cls(
-            width=256, kernel=1, cross_values=True, share_norm=False, skip_query=False, dropout=0.0, every=0, spread=7
+            width=256,
+            kernel=1,
+            cross_values=True,
+            share_norm=False,
+            skip_query=False,
+            dropout=0.0,
+            every=0,
+            spread=7,
         )
 
     @classmethod
@@ -108,25 +132,33 @@ class Tokens:
 
 
 class Attention(nn.Module):
-    """Attention of one head, softmax((a W^Q)(b W^K)^T / sqrt(d)) v, with W^V for the values if asked for (Eq. 1)."""
+    """Attention of one head, softmax((a W^Q)(b W^K)^T / sqrt(d)) v, with W^V for the values if
+    asked for (Eq. 1).
+    """
 
     def __init__(self, config: SITVOSConfig, name: str, project_values: bool) -> None:
         super().__init__()
         self.name, self.dropout = name, config.dropout
         self.query, self.key = (nn.Linear(config.width, config.match, bias=False) for _ in range(2))
-        self.value = nn.Linear(config.width, config.width, bias=False) if project_values else nn.Identity()
+        self.value = (
+            nn.Linear(config.width, config.width, bias=False) if project_values else nn.Identity()
+        )
 
     def forward(self, asking: Tokens, answering: Tokens, values: Tensor) -> Tensor:
-        """What each asking cell finds: (B, K, T, N, C), from values (B, K, T', N, C) of the answering cells.
+        """What each asking cell finds: (B, K, T, N, C), from values (B, K, T', N, C) of the
+        answering cells.
 
-        Either the asking cells or the values may differ between objects; where only the values do, all objects share
-        the weights. Frames ask in turn, so that no map is larger than that of one frame.
+        Either the asking cells or the values may differ between objects; where only the values do,
+        all objects share the weights. Frames ask in turn, so that no map is larger than that of one
+        frame.
         """
         q, k, v = self.query(asking.cells), self.key(answering.cells), self.value(values)
         objects = q.shape[1]
         k = rearrange(k, "b k t n c -> b k (t n) c").expand(-1, objects, -1, -1)
         v = rearrange(v, "b k t n c -> b 1 (t n) (k c)").expand(-1, objects, -1, -1)
-        place = Place(self.name, asking.grid, (answering.cells.shape[2], *answering.grid), answering.frames)
+        place = Place(
+            self.name, asking.grid, (answering.cells.shape[2], *answering.grid), answering.frames
+        )
         dropout, found = self.dropout if self.training else 0.0, []
         for t in range(q.shape[2]):
             with at_frame(asking.frames[t]):
@@ -148,16 +180,22 @@ class SelfAttention(nn.Module):
 
 
 class FeatureInteraction(nn.Module):
-    """Memory and query take from each other; each reads what the other was before (Fig. 3, Eq. 3 and 4)."""
+    """Memory and query take from each other; each reads what the other was before (Fig. 3, Eq. 3
+    and 4).
+    """
 
     def __init__(self, config: SITVOSConfig) -> None:
         super().__init__()
         self.to_memory = Attention(config, "memory_asks_query", config.cross_values)
         self.to_query = Attention(config, "query_asks_memory", config.cross_values)
-        self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(1 if config.share_norm else 2))
+        self.norms = nn.ModuleList(
+            nn.LayerNorm(config.width) for _ in range(1 if config.share_norm else 2)
+        )
 
     def forward(self, memory: Tokens, query: Tokens, marked: Tensor) -> tuple[Tokens, Tokens]:
-        """M_SA and Q_SA, shared by all objects, and M_x (B, K, T, N, C) -> M_out, shared, and Q_out, of each."""
+        """M_SA and Q_SA, shared by all objects, and M_x (B, K, T, N, C) -> M_out, shared, and
+        Q_out, of each.
+        """
         from_query = self.to_memory(memory, query, query.cells)
         from_memory = self.to_query(query, memory, marked)  # here the objects part
         memory_out = self.norms[0](from_query + memory.cells)  # SITVOS Eq. 3
@@ -166,7 +204,9 @@ class FeatureInteraction(nn.Module):
 
 
 class InteractiveTransformer(nn.Module):
-    """Self-attention on either side, interaction, and the query's last read of the memory (Fig. 2)."""
+    """Self-attention on either side, interaction, and the query's last read of the memory (Fig.
+    2).
+    """
 
     def __init__(self, config: SITVOSConfig) -> None:
         super().__init__()
@@ -180,7 +220,9 @@ class InteractiveTransformer(nn.Module):
         self.project = nn.Linear((2 if config.skip_query else 1) * config.width, config.context)
 
     def forward(self, memory: Tokens, query: Tokens, marked: Tensor) -> Tensor:
-        """M_ori, Q_ori and M_x (B, K, T, N, C) -> what the decoder gets for each object: (B, K, N, C')."""
+        """M_ori, Q_ori and M_x (B, K, T, N, C) -> what the decoder gets for each object: (B, K,
+        N, C').
+        """
         past, now = self.memory_self(memory), self.query_self(query)
         if self.interaction:
             past, now = self.interaction(past, now, marked)
@@ -199,7 +241,9 @@ class Seen:
     features: list[Tensor]  # of the backbone, finest scale first
     border: tuple[int, int, int, int]  # pixels of padding: left, right, top, bottom
     size: tuple[int, int, int]  # B, H, W of the frames as they came
-    present: Tensor | None = None  # (B, K) bool, the objects that each clip has, once the frame has been read
+    present: Tensor | None = (
+        None  # (B, K) bool, the objects that each clip has, once the frame has been read
+    )
 
 
 @dataclass
@@ -209,7 +253,9 @@ class SITVOSEntry(Entry):
     cells: Tensor  # M_ori (B, C, H, W), the same for all objects
     marks: Tensor  # M_E (B, K, C, H, W), what the mask encoder says of each object
     size: tuple[int, int, int]  # B, H, W of the frames as they came
-    present: Tensor  # (B, K) bool, the objects that each clip has: those of a shorter list are made up
+    present: (
+        Tensor  # (B, K) bool, the objects that each clip has: those of a shorter list are made up
+    )
 
 
 class SITVOS(VOSNetwork):
@@ -221,9 +267,14 @@ class SITVOS(VOSNetwork):
     def __init__(self, config: SITVOSConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder, self.mask_encoder = ENCODERS[config.encoder](), MASK_ENCODERS[config.encoder]()
+        self.encoder, self.mask_encoder = (
+            ENCODERS[config.encoder](),
+            MASK_ENCODERS[config.encoder](),
+        )
         self.sizing = Sizing(1, config.short_side)  # any size: `encode` pads
-        self.schedule = Schedule(previous=not config.spread, every=config.every, spread=config.spread)
+        self.schedule = Schedule(
+            previous=not config.spread, every=config.every, spread=config.spread
+        )
         self.schedule_in_training = Schedule(previous=False, every=1)
         self.stride = self.encoder.strides[-1]
 
@@ -241,8 +292,9 @@ class SITVOS(VOSNetwork):
     def start_by_copying(self) -> None:
         """Initialise so that a cell takes over the mask from memory cells that look like it.
 
-        The first channels carry the mask past all norms to the decoder, half of them as it is, half of them negated.
-        What memory and query are compared by is embedded alike. The numbers were found by trial.
+        The first channels carry the mask past all norms to the decoder, half of them as it is, half
+        of them negated. What memory and query are compared by is embedded alike. The numbers were
+        found by trial.
         """
         carry, middle = max(1, self.config.width // 16), self.config.kernel // 2
         sign = torch.tensor([4.0] * carry + [-4.0] * carry)
@@ -251,14 +303,18 @@ class SITVOS(VOSNetwork):
         self.decoder.start_by_copying()
         with torch.no_grad():
             weight = self.embed_memory.weight
-            weight -= weight.mean(dim=1, keepdim=True)  # features share a mean, which tells no cells apart
+            weight -= weight.mean(
+                dim=1, keepdim=True
+            )  # features share a mean, which tells no cells apart
             weight[own], self.embed_mask.weight[own] = 0, 0
             for layer in (self.embed_memory, self.embed_mask):
                 layer.bias.zero_()
             self.embed_query.load_state_dict(self.embed_memory.state_dict())
             self.embed_memory.bias[own] = 1
             self.embed_mask.weight[own, 0, middle, middle] = sign
-            self.embed_mask.bias[own] = -0.35 * sign  # a cell counts as the object's if so much of what it finds is
+            self.embed_mask.bias[own] = (
+                -0.35 * sign
+            )  # a cell counts as the object's if so much of what it finds is
             project = self.transformer.project
             project.weight[:2], project.bias[:2] = 0, 0
             project.weight[0, own], project.weight[1, own] = -sign / 8, sign / 8
@@ -270,7 +326,9 @@ class SITVOS(VOSNetwork):
                         part.value.weight *= 0.1
 
     def load_imagenet(self) -> None:
-        """Load timm's weights into the backbone and the mask encoder; InputError when they cannot be downloaded."""
+        """Load timm's weights into the backbone and the mask encoder; InputError when they
+        cannot be downloaded.
+        """
         super().load_imagenet()
         self.mask_encoder.load_imagenet()
 
@@ -278,17 +336,25 @@ class SITVOS(VOSNetwork):
         """RGB frames (B, 3, H, W) in [0, 1], of any size -> seen. Raises InputError for others."""
         self.check_frame(frame)
         border = padding(frame.shape[-2:], self.stride)
-        return Seen(self.encoder(self.normalise(F.pad(frame, border))), border, (len(frame), *frame.shape[-2:]))
+        return Seen(
+            self.encoder(self.normalise(F.pad(frame, border))),
+            border,
+            (len(frame), *frame.shape[-2:]),
+        )
 
     def read(self, seen: Seen, memory: Memory) -> tuple[Tensor, Seen]:
-        """Log odds (B, 1+K, H, W) of background and objects, of softly aggregated probabilities; and seen.
+        """Log odds (B, 1+K, H, W) of background and objects, of softly aggregated probabilities;
+        and seen.
 
-        H and W are those of the frame. Raises InputError when the memory is empty or of other B, H or W.
+        H and W are those of the frame. Raises InputError when the memory is empty or of other B, H
+        or W.
         """
         entries = self.check_memory(seen, memory)
         cells = torch.stack([entry.cells for entry in entries], dim=1)  # (B, T, C, H, W)
         grid, objects = cells.shape[-2:], max(entry.marks.shape[1] for entry in entries)
-        marks = torch.stack([self.marks_of(entry, objects) for entry in entries], dim=2)  # (B, K, T, C, H, W)
+        marks = torch.stack(
+            [self.marks_of(entry, objects) for entry in entries], dim=2
+        )  # (B, K, T, C, H, W)
         marked = rearrange(marks * cells[:, None], "b k t c y x -> b k t (y x) c")  # M_x
         frames = tuple(entry.frame for entry in entries)
         past = Tokens(rearrange(cells, "b t c y x -> b 1 t (y x) c"), tuple(grid), frames)
@@ -307,10 +373,11 @@ class SITVOS(VOSNetwork):
         return crop(odds, seen.border)
 
     def memorize(self, seen: Seen, masks: Tensor) -> SITVOSEntry:
-        """What the frame becomes as memory; masks (B, 1+K, H, W) in [0, 1], background first, may be soft.
+        """What the frame becomes as memory; masks (B, 1+K, H, W) in [0, 1], background first, may
+        be soft.
 
-        `who_is_there` says which objects it knows. Raises InputError without objects, and for masks of another type,
-        number or size than the frames.
+        `who_is_there` says which objects it knows. Raises InputError without objects, and for masks
+        of another type, number or size than the frames.
         """
         self.check_masks(seen, masks)
         masks = masks[:, 1:]
@@ -318,12 +385,16 @@ class SITVOS(VOSNetwork):
         return SITVOSEntry(self.embed_memory(seen.features[-1]), marks, seen.size, there)
 
     def mark(self, masks: Tensor) -> Tensor:
-        """M_E, what the mask encoder says of each object: (B, K, H, W) in pixels -> (B, K, C, H, W) in cells."""
+        """M_E, what the mask encoder says of each object: (B, K, H, W) in pixels -> (B, K, C, H,
+        W) in cells.
+        """
         marks = self.embed_mask(self.mask_encoder(rearrange(masks, "b k y x -> (b k) 1 y x"))[-1])
         return rearrange(marks, "(b k) c y x -> b k c y x", k=masks.shape[1])
 
     def marks_of(self, entry: SITVOSEntry, objects: int) -> Tensor:
-        """The marks of an entry for so many objects; those that came later have an empty mask there."""
+        """The marks of an entry for so many objects; those that came later have an empty mask
+        there.
+        """
         missing = objects - entry.marks.shape[1]
         if not missing:
             return entry.marks
@@ -333,12 +404,15 @@ class SITVOS(VOSNetwork):
 
 
 def released_schedule(length: int, n: int = 7) -> Schedule:
-    """The frames that the released code stores of a video of `length` frames when it fixes their number to n.
+    """The frames that the released code stores of a video of `length` frames when it fixes their
+    number to n.
 
     It must know the length, and stores up to n+1 frames; InputError for a length or n below 1.
     """
     if not isinstance(length, int) or not isinstance(n, int) or min(length, n) < 1:
-        raise InputError(f"a video of length={length!r} and n={n!r} came; give whole numbers, 1 or more")
+        raise InputError(
+            f"a video of length={length!r} and n={n!r} came; give whole numbers, 1 or more"
+        )
     these = np.unique(np.linspace(0, length, n + 2).round().astype(int)[:-1]).tolist()
     return Schedule(these=tuple(these), at_most=max(Schedule.at_most, n + 1))
 

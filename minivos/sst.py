@@ -1,12 +1,14 @@
 """SST: sparse spatiotemporal transformers.
 
-Duke, Ahmed, Wolf, Aarabi and Taylor, "SSTVOS: Sparse Spatiotemporal Transformers for Video Object Segmentation", CVPR
-2021. Notebook 04 takes it apart; docs/equations.md says where its equations stand.
+Duke, Ahmed, Wolf, Aarabi and Taylor, "SSTVOS: Sparse Spatiotemporal Transformers for Video Object
+Segmentation", CVPR 2021. Notebook 04 takes it apart; docs/equations.md says where its equations
+stand.
 
-A video is a block of cells, and every cell could look at every other; but a map of all pairs soon fits into no memory.
-SST lets each cell look at a small set of others that depends on its place only, and stacks layers, so that what is far
-away arrives over several steps. What the decoder hears about an object is the *object affinity*: how strongly a cell
-looks at the most similar earlier cell of that object.
+A video is a block of cells, and every cell could look at every other; but a map of all pairs soon
+fits into no memory. SST lets each cell look at a small set of others that depends on its place
+only, and stacks layers, so that what is far away arrives over several steps. What the decoder hears
+about an object is the *object affinity*: how strongly a cell looks at the most similar earlier cell
+of that object.
 
     nn/patterns.py                      who looks at whom; attention; object affinity       Sec. 3.2, Eq. 4 to 6
     nn/sparse.py                        the same as plain functions; routes                 Eq. 5 to 10
@@ -15,14 +17,15 @@ looks at the most similar earlier cell of that object.
     SSTLayer                            attention and feed-forward                          Fig. 2, Eq. 3
     SST                                 encode, read, memorize                              Fig. 2, Eq. 1
 
-The authors never released the network. What the paper leaves open is chosen here: for each object the decoder sees its
-affinity and the largest of the other objects' (a channel per layer and head), with the same weights for every object;
-local and strided layers see all frames of the buffer, since a history of a few frames is shorter than any stride.
-`sst_mini` has a smaller encoder, which learns from scratch, a smaller decoder and a finer grid; its affinity is by
-distance, and its buffer keeps the given frame.
+The authors never released the network. What the paper leaves open is chosen here: for each object
+the decoder sees its affinity and the largest of the other objects' (a channel per layer and head),
+with the same weights for every object; local and strided layers see all frames of the buffer, since
+a history of a few frames is shorter than any stride. `sst_mini` has a smaller encoder, which learns
+from scratch, a smaller decoder and a finer grid; its affinity is by distance, and its buffer keeps
+the given frame.
 
-Letters: B batch, C channels, T frames in the buffer, H x W grid, S = T*H*W cells, O = 1 + K objects, background
-included. A cell is p = (t, y, x). Heads are folded into the batch.
+Letters: B batch, C channels, T frames in the buffer, H x W grid, S = T*H*W cells, O = 1 + K
+objects, background included. A cell is p = (t, y, x). Heads are folded into the batch.
 """
 
 from __future__ import annotations
@@ -59,24 +62,41 @@ class SSTConfig:
     """Sizes of an SST network; the defaults are those of the paper, as far as it gives them."""
 
     encoder: str = "resnet101"  # any of ENCODERS (paper: ResNet-101)
-    pattern: str = "local"  # dense, grid, local, strided, or local_strided in turn (paper: local is best)
+    pattern: str = (
+        "local"  # dense, grid, local, strided, or local_strided in turn (paper: local is best)
+    )
     layers: int = 2  # L (paper: 1 to 3; local and strided 2)
     width: int = 96  # C, channels of a cell (paper: not given; its config file embeds in 100)
     heads: int = 8  # attention heads (its config file: 8)
     feedforward: int = 192  # channels inside the feed-forward part (paper: not given)
     h: int = 7  # local: cells less than h away are seen; strided: in steps of h (paper: root of the grid's width)
-    temporal: str = "dense"  # local and strided layers see all frames; "same": h counts along t as well
+    temporal: str = (
+        "dense"  # local and strided layers see all frames; "same": h counts along t as well
+    )
     local_window: str = "open"  # side 2 h - 1; "cube": side h
     scale: bool = False  # divide scores by the root of their channels (paper: no)
-    affinity: str = "softmax"  # object affinity is the largest softmax weight, score or distance (paper: open)
+    affinity: str = (
+        "softmax"  # object affinity is the largest softmax weight, score or distance (paper: open)
+    )
     position: str = "sine"  # sine, learned or none (paper: sine is best)
     history: int = 2  # tau, earlier frames in the buffer (paper: 1 to 3)
-    keep_first: bool = False  # the frames whose masks were given stay in the buffer (paper: not said)
+    keep_first: bool = (
+        False  # the frames whose masks were given stay in the buffer (paper: not said)
+    )
     decoder_width: int = 128  # channels inside the decoder (paper: not given)
     short_side: int | None = None  # pixels, of the frames it works on; None: of the video
 
     def __post_init__(self) -> None:
-        check_settings(self, layers=1, width=1, heads=1, feedforward=1, history=1, decoder_width=1, short_side=1)
+        check_settings(
+            self,
+            layers=1,
+            width=1,
+            heads=1,
+            feedforward=1,
+            history=1,
+            decoder_width=1,
+            short_side=1,
+        )
         multiple = self.width % self.heads == 0 == self.width % 6
         check_rules({
             f"width={self.width} must be a multiple of 6 and of heads={self.heads}": multiple,
@@ -102,17 +122,26 @@ class SSTConfig:
         """The pattern of each layer."""
         names = ["local", "strided"] if self.pattern == "local_strided" else [self.pattern]
         names = [names[i % len(names)] for i in range(self.layers)]
-        return [find_pattern(name, self.h, self.scale, self.temporal, self.local_window) for name in names]
+        return [
+            find_pattern(name, self.h, self.scale, self.temporal, self.local_window)
+            for name in names
+        ]
 
 
-def sine_position_3d(times: Tensor, height: int, width: int, channels: int, base: float = 100.0) -> Tensor:
-    """Sine position encoding P of Eq. 2: (C, T, H, W), a third of the channels for each of t, y and x.
+def sine_position_3d(
+    times: Tensor, height: int, width: int, channels: int, base: float = 100.0
+) -> Tensor:
+    """Sine position encoding P of Eq. 2: (C, T, H, W), a third of the channels for each of t, y and
+    x.
 
-    Channels j and j+1 of a third are sine and cosine of place / base^(3 j / C); `times` (T,) are frame numbers. A base
-    of 100 suits short axes (10,000 is usual for text). Raises InputError unless `channels` is a multiple of 6.
+    Channels j and j+1 of a third are sine and cosine of place / base^(3 j / C); `times` (T,) are
+    frame numbers. A base of 100 suits short axes (10,000 is usual for text). Raises InputError
+    unless `channels` is a multiple of 6.
     """
     if channels % 6:
-        raise InputError(f"{channels} channels came; sine and cosine for each of t, y and x need a multiple of 6")
+        raise InputError(
+            f"{channels} channels came; sine and cosine for each of t, y and x need a multiple of 6"
+        )
     third = channels // 3
     wave = base ** (torch.arange(0, third, 2, device=times.device) / third)
 
@@ -120,9 +149,15 @@ def sine_position_3d(times: Tensor, height: int, width: int, channels: int, base
         angle = places[:, None] / wave
         return rearrange(torch.stack([angle.sin(), angle.cos()], dim=-1), "n j two -> (j two) n")
 
-    t, y, x = (waves(p) for p in (times, *(torch.arange(n, device=times.device) for n in (height, width))))
+    t, y, x = (
+        waves(p) for p in (times, *(torch.arange(n, device=times.device) for n in (height, width)))
+    )
     shape = (third, len(times), height, width)
-    parts = t[:, :, None, None].expand(shape), y[:, None, :, None].expand(shape), x[:, None, None, :].expand(shape)
+    parts = (
+        t[:, :, None, None].expand(shape),
+        y[:, None, :, None].expand(shape),
+        x[:, None, None, :].expand(shape),
+    )
     return torch.cat(parts)
 
 
@@ -134,32 +169,49 @@ class LearnedPosition(nn.Module):
 
     def __init__(self, channels: int, most: int = 300) -> None:
         super().__init__()
-        self.tables = nn.ParameterList(nn.Parameter(0.02 * torch.randn(most, channels)) for _ in range(3))
+        self.tables = nn.ParameterList(
+            nn.Parameter(0.02 * torch.randn(most, channels)) for _ in range(3)
+        )
 
     def forward(self, times: Tensor, height: int, width: int) -> Tensor:
         """(C, T, H, W)."""
         places = times, *(torch.arange(n, device=times.device) for n in (height, width))
-        t, y, x = (table[p.clamp(max=len(table) - 1)].T for table, p in zip(self.tables, places, strict=True))
+        t, y, x = (
+            table[p.clamp(max=len(table) - 1)].T
+            for table, p in zip(self.tables, places, strict=True)
+        )
         return t[:, :, None, None] + y[:, None, :, None] + x[:, None, None, :]
 
 
 class SSTLayer(nn.Module):
-    """One layer g of the encoder: attention and feed-forward, each with a shortcut and then a norm (Fig. 2)."""
+    """One layer g of the encoder: attention and feed-forward, each with a shortcut and then a
+    norm (Fig. 2).
+    """
 
     def __init__(self, config: SSTConfig, pattern: Pattern, name: str) -> None:
         super().__init__()
-        self.pattern, self.name, self.heads, self.kind = pattern, name, config.heads, config.affinity
+        self.pattern, self.name, self.heads, self.kind = (
+            pattern,
+            name,
+            config.heads,
+            config.affinity,
+        )
         c = config.width
         self.query, self.key, self.value, self.project = (nn.Linear(c, c) for _ in range(4))
         self.norm1, self.norm2 = nn.LayerNorm(c), nn.LayerNorm(c)
-        nn.init.orthogonal_(self.query.weight, gain=0.25)  # at the start like looks at like, neither sure nor lost
+        nn.init.orthogonal_(
+            self.query.weight, gain=0.25
+        )  # at the start like looks at like, neither sure nor lost
         self.key.load_state_dict(self.query.state_dict())
-        self.feed_forward = nn.Sequential(nn.Linear(c, config.feedforward), nn.ReLU(), nn.Linear(config.feedforward, c))
+        self.feed_forward = nn.Sequential(
+            nn.Linear(c, config.feedforward), nn.ReLU(), nn.Linear(config.feedforward, c)
+        )
 
     def forward(
         self, x: Tensor, labels: Tensor, objects: int, frames: tuple[int, ...], asked: int
     ) -> tuple[Tensor, Tensor]:
-        """x (B, T, H, W, C) -> the last `asked` frames of it, a layer on; affinity (B, h, O, H, W) of the last frame.
+        """x (B, T, H, W, C) -> the last `asked` frames of it, a layer on; affinity (B, h, O, H, W)
+        of the last frame.
 
         Labels (B, T, H, W), -1 in the last frame; `frames` are the numbers of the T frames.
         """
@@ -169,7 +221,9 @@ class SSTLayer(nn.Module):
             for part in (self.query(now), self.key(x), self.value(x))
         )
         self.look(q[:, :, -1:], k, frames)
-        found = rearrange(self.pattern.attend(q, k, v), "(b h) c t y x -> b t y x (h c)", h=self.heads)
+        found = rearrange(
+            self.pattern.attend(q, k, v), "(b h) c t y x -> b t y x (h c)", h=self.heads
+        )
         now = self.norm1(now + self.project(found))
         now = self.norm2(now + self.feed_forward(now))
         labels = repeat(labels, "b t y x -> (b h) t y x", h=self.heads)
@@ -222,34 +276,46 @@ class SST(VOSNetwork):
         self.norm = nn.LayerNorm(config.width)  # so that cells and positions are of one size
         self.position = LearnedPosition(config.width) if config.position == "learned" else None
         self.layers = nn.ModuleList(
-            SSTLayer(config, pattern, f"layer{i}") for i, pattern in enumerate(config.patterns(), start=1)
+            SSTLayer(config, pattern, f"layer{i}")
+            for i, pattern in enumerate(config.patterns(), start=1)
         )
         told = 2 * config.width + 2 * config.layers * config.heads
-        self.decoder = FPNDecoder(told, self.encoder.channels[:3], config.decoder_width, 1, align_corners=False)
+        self.decoder = FPNDecoder(
+            told, self.encoder.channels[:3], config.decoder_width, 1, align_corners=False
+        )
 
     def encode(self, frame: Tensor) -> Seen:
-        """RGB frames (B, 3, H, W) in [0, 1], H and W as `sizing` gives them -> seen. Raises InputError for others."""
+        """RGB frames (B, 3, H, W) in [0, 1], H and W as `sizing` gives them -> seen.
+
+        Raises InputError for others.
+        """
         self.check_frame(frame)
         features = self.encoder(self.normalise(frame))  # SST Eq. 1
         cells = self.norm(rearrange(self.project(features[-1]), "b c y x -> b y x c"))
         return Seen(features, cells, (len(frame), *frame.shape[-2:]))
 
     def read(self, seen: Seen, memory: Memory) -> tuple[Tensor, Seen]:
-        """Logits (B, O, h, w) of the objects in memory, background first, each to go through a sigmoid; and seen.
+        """Logits (B, O, h, w) of the objects in memory, background first, each to go through a
+        sigmoid; and seen.
 
-        h and w are those of the finest features. Raises InputError when the memory is empty or of other B, H or W,
-        and when a window or stride is larger than the grid.
+        h and w are those of the finest features. Raises InputError when the memory is empty or of
+        other B, H or W, and when a window or stride is larger than the grid.
         """
         entries = self.check_memory(seen, memory)
         objects = max(entry.objects for entry in entries)
         frames = (*(entry.frame for entry in entries), max(current_frame(), entries[-1].frame + 1))
-        cells = torch.stack([*(entry.cells for entry in entries), seen.cells], dim=1)  # (B, T, H, W, C)
+        cells = torch.stack(
+            [*(entry.cells for entry in entries), seen.cells], dim=1
+        )  # (B, T, H, W, C)
         unknown = torch.full_like(entries[-1].labels, -1)
         labels = torch.stack([*(entry.labels for entry in entries), unknown], dim=1)  # (B, T, H, W)
 
         for layer in self.layers:
             check_fit(layer.pattern, tuple(cells.shape[1:4]))
-        x, affinities = cells + self.place(torch.tensor(frames, device=cells.device), cells), []  # SST Eq. 2
+        x, affinities = (
+            cells + self.place(torch.tensor(frames, device=cells.device), cells),
+            [],
+        )  # SST Eq. 2
         for layer in self.layers:  # SST Eq. 3
             last = layer is self.layers[-1]  # nobody reads the earlier frames of its output
             x, affinity = layer(x, labels, objects, frames, asked=1 if last else len(frames))
@@ -262,22 +328,32 @@ class SST(VOSNetwork):
         if self.config.position == "none":
             return torch.zeros((), device=cells.device)
         learned = self.position is not None
-        encoding = self.position(times, height, width) if learned else sine_position_3d(times, height, width, channels)
+        encoding = (
+            self.position(times, height, width)
+            if learned
+            else sine_position_3d(times, height, width, channels)
+        )
         return rearrange(encoding, "c t y x -> t y x c")
 
     def decode(self, seen: Seen, context: Tensor, affinity: Tensor) -> Tensor:
-        """Logits (B, O, h, w) from context (B, H, W, C) and affinity (B, L*h, O, H, W), every object alike."""
+        """Logits (B, O, h, w) from context (B, H, W, C) and affinity (B, L*h, O, H, W), every
+        object alike.
+        """
         objects = affinity.shape[2]
         own = torch.eye(objects, dtype=torch.bool, device=affinity.device)[:, :, None, None]
-        others = affinity[:, :, None].masked_fill(own, 0).amax(dim=3)  # (B, L*h, O, H, W); 0 is the least affinity
+        others = (
+            affinity[:, :, None].masked_fill(own, 0).amax(dim=3)
+        )  # (B, L*h, O, H, W); 0 is the least affinity
         shared = repeat(torch.cat([seen.cells, context], dim=-1), "b y x c -> b c o y x", o=objects)
         told = rearrange(torch.cat([shared, affinity, others], dim=1), "b c o y x -> (b o) c y x")
         return rearrange(self.decoder(told, seen.features[:3]), "(b o) 1 y x -> b o y x", o=objects)
 
     def memorize(self, seen: Seen, masks: Tensor) -> SSTEntry:
-        """Cells and their labels, of a frame whose masks (B, O, H, W) are given or predicted; H, W as of the frame.
+        """Cells and their labels, of a frame whose masks (B, O, H, W) are given or predicted; H, W
+        as of the frame.
 
-        Raises InputError without objects, and for masks of another type, number or size than the frames.
+        Raises InputError without objects, and for masks of another type, number or size than the
+        frames.
         """
         self.check_masks(seen, masks)
         labels = F.adaptive_avg_pool2d(masks, seen.cells.shape[1:3]).argmax(dim=1)
@@ -285,9 +361,15 @@ class SST(VOSNetwork):
 
 
 def find_pattern(
-    name: str, h: int | None = None, scale: bool = False, temporal: str = "same", local_window: str = "open"
+    name: str,
+    h: int | None = None,
+    scale: bool = False,
+    temporal: str = "same",
+    local_window: str = "open",
 ) -> Pattern:
-    """A pattern by name; InputError for an unknown name or setting, and for a local or strided one without h."""
+    """A pattern by name; InputError for an unknown name or setting, and for a local or strided
+    one without h.
+    """
     if name not in PATTERNS:
         raise InputError(f"there is no pattern {name!r}; choose one of {', '.join(PATTERNS)}")
     if h is None and name in ("local", "strided"):
@@ -296,11 +378,18 @@ def find_pattern(
 
 
 def connectivity(
-    pattern: str, shape: Cell, cell: Cell, h: int | None = None, temporal: str = "same", local_window: str = "open"
+    pattern: str,
+    shape: Cell,
+    cell: Cell,
+    h: int | None = None,
+    temporal: str = "same",
+    local_window: str = "open",
 ) -> list[Cell]:
-    """I_p (Sec. 3.2): the cells (t, y, x), in order, that `cell` looks at in a video of shape (T, H, W), itself once.
+    """I_p (Sec. 3.2): the cells (t, y, x), in order, that `cell` looks at in a video of shape (T,
+    H, W), itself once.
 
-    Raises InputError unless shape and cell are three whole numbers, for a cell outside, and as `sparse_attention`.
+    Raises InputError unless shape and cell are three whole numbers, for a cell outside, and as
+    `sparse_attention`.
     """
     found = find_pattern(pattern, h, temporal=temporal, local_window=local_window)
     for name, numbers in (("shape (T, H, W)", shape), ("cell (t, y, x)", cell)):
@@ -325,8 +414,9 @@ def sparse_attention(
 ) -> Tensor:
     """softmax(Q_p K_I^T) V_I over the cells I_p that each cell is connected to (Eq. 6), one head.
 
-    q and k (B, C, T, H, W), v (B, Cv, T, H, W) -> (B, Cv, T, H, W). `scale` divides scores by sqrt(C). Raises
-    InputError for an unknown pattern, for h below 1 or larger than the grid, and when q, k and v do not fit together.
+    q and k (B, C, T, H, W), v (B, Cv, T, H, W) -> (B, Cv, T, H, W). `scale` divides scores by
+    sqrt(C). Raises InputError for an unknown pattern, for h below 1 or larger than the grid, and
+    when q, k and v do not fit together.
     """
     found = find_pattern(pattern, h, scale, temporal, local_window)
     check_together(q=q, k=k, v=v)
@@ -340,23 +430,33 @@ def grid_attention(q: Tensor, k: Tensor, v: Tensor, scale: bool = False) -> Tens
 
 
 def local_attention(
-    q: Tensor, k: Tensor, v: Tensor, h: int, scale: bool = False, temporal: str = "same", local_window: str = "open"
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    h: int,
+    scale: bool = False,
+    temporal: str = "same",
+    local_window: str = "open",
 ) -> Tensor:
     """`sparse_attention` within fewer than h cells."""
     return sparse_attention(q, k, v, "local", h, scale, temporal, local_window)
 
 
-def strided_attention(q: Tensor, k: Tensor, v: Tensor, h: int, scale: bool = False, temporal: str = "same") -> Tensor:
+def strided_attention(
+    q: Tensor, k: Tensor, v: Tensor, h: int, scale: bool = False, temporal: str = "same"
+) -> Tensor:
     """`sparse_attention` in steps of h cells."""
     return sparse_attention(q, k, v, "strided", h, scale, temporal)
 
 
 def grid_routes(features: Tensor, values: Tensor, steps: int = 3) -> Tensor:
-    """Grid attention without softmax, `steps` times, with the features as queries and keys each time (Eq. 7 to 10).
+    """Grid attention without softmax, `steps` times, with the features as queries and keys each
+    time (Eq. 7 to 10).
 
-    Features (B, C, T, H, W), values (B, Cv, T, H, W), as returned: each value is carried along every route of so many
-    steps, one axis a step, and multiplied by the dot products of the features that meet on the way. Raises InputError
-    when the two do not fit together, and for steps below 0.
+    Features (B, C, T, H, W), values (B, Cv, T, H, W), as returned: each value is carried along
+    every route of so many steps, one axis a step, and multiplied by the dot products of the
+    features that meet on the way. Raises InputError when the two do not fit together, and for steps
+    below 0.
     """
     check_together(q=features, k=features, v=values)
     if not isinstance(steps, int) or steps < 0:
@@ -379,12 +479,14 @@ def object_affinity(
     temporal: str = "same",
     local_window: str = "open",
 ) -> Tensor:
-    """The strongest link of each cell to the strictly earlier cells of each object (Eq. 4), one head: (B, O, T, H, W).
+    """The strongest link of each cell to the strictly earlier cells of each object (Eq. 4), one
+    head: (B, O, T, H, W).
 
-    q and k (B, C, T, H, W), labels (B, T, H, W) in 0..O-1, or -1 where nobody knows; `objects` is O, background
-    included. `kind`: of the attention weights ("softmax"), the scores ("score"), or 2 / (1 + exp(|q - k|^2))
-    ("distance"). 0 where an object has no earlier cell within reach. Raises InputError as `sparse_attention`, for an
-    unknown kind, and for labels of another size or type, or beyond O-1.
+    q and k (B, C, T, H, W), labels (B, T, H, W) in 0..O-1, or -1 where nobody knows; `objects` is
+    O, background included. `kind`: of the attention weights ("softmax"), the scores ("score"), or 2
+    / (1 + exp(|q - k|^2)) ("distance"). 0 where an object has no earlier cell within reach. Raises
+    InputError as `sparse_attention`, for an unknown kind, and for labels of another size or type,
+    or beyond O-1.
     """
     found = find_pattern(pattern, h, scale, temporal, local_window)
     check_together(q=q, k=k)
@@ -394,12 +496,18 @@ def object_affinity(
     if not isinstance(objects, int) or objects < 1:
         raise InputError(f"objects={objects!r} came; give a whole number, 1 or more")
     if not isinstance(labels, Tensor) or labels.is_floating_point():
-        raise InputError(f"labels of type {getattr(labels, 'dtype', type(labels))} came; expected a tensor of integers")
+        raise InputError(
+            f"labels of type {getattr(labels, 'dtype', type(labels))} came; expected a tensor of integers"
+        )
     if labels.shape != (len(q), *q.shape[2:]):
-        raise InputError(f"labels of shape {tuple(labels.shape)} came; expected {(len(q), *q.shape[2:])}, one per cell")
+        raise InputError(
+            f"labels of shape {tuple(labels.shape)} came; expected {(len(q), *q.shape[2:])}, one per cell"
+        )
     if labels.max() >= objects or labels.min() < -1:
         low, high = labels.min().item(), labels.max().item()
-        raise InputError(f"labels {low} to {high} came for {objects} objects; expected -1 (unknown) to {objects - 1}")
+        raise InputError(
+            f"labels {low} to {high} came for {objects} objects; expected -1 (unknown) to {objects - 1}"
+        )
     return found.affinity(q, k, labels, objects, kind)
 
 

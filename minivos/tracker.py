@@ -26,20 +26,29 @@ log = logging.getLogger(__name__)
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """Choose a device: "auto" takes CUDA, then MPS, then the CPU; any other name is taken at its word.
+    """Choose a device: "auto" takes CUDA, then MPS, then the CPU; any other name is taken at its
+    word.
 
     Raises InputError for a device that this machine does not have.
     """
-    have = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    have = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     if name == "auto":
         name = next(kind for kind, there in have.items() if there)
     elif not have.get(name.split(":")[0], False):
         here = ", ".join(kind for kind, there in have.items() if there)
-        raise InputError(f"The device {name!r} was asked for, but this machine has: {here}. Use one of them or 'auto'.")
+        raise InputError(
+            f"The device {name!r} was asked for, but this machine has: {here}. Use one of them or 'auto'."
+        )
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise InputError(f"{name!r} is no device ({error}): write cuda, cuda:1, mps or cpu.") from error
+        raise InputError(
+            f"{name!r} is no device ({error}): write cuda, cuda:1, mps or cpu."
+        ) from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(
             f"The device {name!r} was asked for, but GPUs here end at cuda:{torch.cuda.device_count() - 1}."
@@ -58,28 +67,38 @@ class Group:
 class Tracker:
     """Segments the objects of a video frame by frame, with bounded memory.
 
-    Objects are those of the masks given so far; ids need not be consecutive. More objects than the network can tell
-    apart are tracked in groups, each with a memory of its own, and merged by soft aggregation.
+    Objects are those of the masks given so far; ids need not be consecutive. More objects than the
+    network can tell apart are tracked in groups, each with a memory of its own, and merged by soft
+    aggregation.
 
     Args:
         model: the network; it is put into evaluation mode and stays on its device.
-        schedule: which frames the memory keeps; None: the network's own. The L variants of AOT keep up to 10,000, some
-            10 MB each at 480p; `Schedule(every=5, at_most=32)` bounds them.
+        schedule: which frames the memory keeps; None: the network's own. The L variants of AOT keep
+            up to 10,000, some 10 MB each at 480p; `Schedule(every=5, at_most=32)` bounds them.
         side: short side in pixels at which frames are processed; None: the network's own.
 
-    Raises InputError for arguments of another kind, a side below one patch, and a network that is not in float32.
+    Raises InputError for arguments of another kind, a side below one patch, and a network that is
+    not in float32.
     """
 
-    def __init__(self, model: VOSNetwork, schedule: Schedule | None = None, side: int | None = None) -> None:
+    def __init__(
+        self, model: VOSNetwork, schedule: Schedule | None = None, side: int | None = None
+    ) -> None:
         if not isinstance(model, VOSNetwork):
-            raise InputError(f"{model!r} came as network; make one: create_model('aot_mini', 'mini').")
+            raise InputError(
+                f"{model!r} came as network; make one: create_model('aot_mini', 'mini')."
+            )
         if not isinstance(schedule, Schedule | None):
-            raise InputError(f"schedule={schedule!r} came; give a Schedule, such as Schedule(every=5), or None.")
+            raise InputError(
+                f"schedule={schedule!r} came; give a Schedule, such as Schedule(every=5), or None."
+            )
         if not isinstance(side, Integral | None) or isinstance(side, bool):
             raise InputError(f"side={side!r} came; give a whole number of pixels, or None.")
         if side is not None and side < model.sizing.stride:
             least = model.sizing.stride
-            raise InputError(f"side={side} is smaller than one patch of the network; give {least} or more.")
+            raise InputError(
+                f"side={side} is smaller than one patch of the network; give {least} or more."
+            )
         if (dtype := next(model.parameters()).dtype) != torch.float32:
             raise InputError(
                 f"The network is in {dtype}, Tracker works in float32: call model.float(), and for half precision "
@@ -102,10 +121,11 @@ class Tracker:
     def step(self, frame: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         """Take in the next frame, uint8 (H, W, 3) RGB, and return its labels, uint8 (H, W).
 
-        `mask`, uint8 (H, W), gives or corrects objects in this frame: its non-zero pixels win over the prediction.
-        An object that is already tracked and drawn anew is corrected: pixels that the prediction gives it elsewhere
-        become background. Void pixels (255) are left to the prediction. Raises InputError for a frame of another
-        size or kind, for a mask of another size or without objects, and for a first frame without mask.
+        `mask`, uint8 (H, W), gives or corrects objects in this frame: its non-zero pixels win over
+        the prediction. An object that is already tracked and drawn anew is corrected: pixels that
+        the prediction gives it elsewhere become background. Void pixels (255) are left to the
+        prediction. Raises InputError for a frame of another size or kind, for a mask of another
+        size or without objects, and for a first frame without mask.
         """
         self._check(frame, mask)
         with at_frame(self.time):
@@ -124,10 +144,14 @@ class Tracker:
             return np.zeros(self.size, np.uint8), []
         reads = [self.model.read(seen, group.memory) for group in self.groups]
         aligned = self.model.sizing.align_corners
-        scores = [resize(logits.float(), self.size, aligned) for logits, _ in reads]  # each (1, 1+K, H, W)
+        scores = [
+            resize(logits.float(), self.size, aligned) for logits, _ in reads
+        ]  # each (1, 1+K, H, W)
         if len(scores) > 1:  # AOT Eq. 1, a pass per group where the equation has one per object
             scores = [merge_groups([part.softmax(dim=1) for part in scores])]
-        best = scores[0].max(dim=1).indices[0].cpu().numpy()  # on a CPU max is many times faster than argmax
+        best = (
+            scores[0].max(dim=1).indices[0].cpu().numpy()
+        )  # on a CPU max is many times faster than argmax
         return np.array([0, *self.ids], np.uint8)[best], reads
 
     def _merge(self, labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -144,8 +168,12 @@ class Tracker:
                 self.groups.append(Group([], Memory(self.schedule)))
             self.groups[-1].ids.append(new)
 
-    def _memorize(self, seen: object, reads: list[tuple[Tensor, object]], labels: np.ndarray, given: bool) -> None:
-        """Let every group remember this frame; where masks were given it is a reference and nothing counts as read."""
+    def _memorize(
+        self, seen: object, reads: list[tuple[Tensor, object]], labels: np.ndarray, given: bool
+    ) -> None:
+        """Let every group remember this frame; where masks were given it is a reference and
+        nothing counts as read.
+        """
         working = self.model.sizing(self.size, self.side)
         for i, group in enumerate(self.groups):
             if self.model.soft_masks and not given:
@@ -162,7 +190,9 @@ class Tracker:
             group.memory.add(entry, self.time, reference=given)
 
     def _warn_of_lost(self, ids: list[int], labels: np.ndarray, small: Tensor) -> None:
-        """Say which objects of the labels have no pixel left at the network's size, where they are numbered anew."""
+        """Say which objects of the labels have no pixel left at the network's size, where they
+        are numbered anew.
+        """
         left = {ids[number - 1] for number in small.unique().tolist() if number}
         if lost := sorted(set(ids) & set(np.unique(labels).tolist()) - left):
             size = " x ".join(map(str, small.shape[-2:]))
@@ -172,37 +202,56 @@ class Tracker:
             )
 
     def _to_network(self, frame: np.ndarray) -> Tensor:
-        """uint8 (H, W, 3) -> float (1, 3, h, w) in [0, 1] at the network's size; resizing may overshoot a little."""
-        image = rearrange(torch.from_numpy(np.ascontiguousarray(frame)).to(self.device), "h w c -> 1 c h w").float()
+        """uint8 (H, W, 3) -> float (1, 3, h, w) in [0, 1] at the network's size; resizing may
+        overshoot a little.
+        """
+        image = rearrange(
+            torch.from_numpy(np.ascontiguousarray(frame)).to(self.device), "h w c -> 1 c h w"
+        ).float()
         sizing = self.model.sizing
         size = sizing(self.size, self.side)
         if size != self.size:
-            image = F.interpolate(image, size, mode="bicubic", antialias=sizing.antialias, align_corners=False)
+            image = F.interpolate(
+                image, size, mode="bicubic", antialias=sizing.antialias, align_corners=False
+            )
         return image / 255
 
     def _check(self, frame: np.ndarray, mask: np.ndarray | None) -> None:
         check_picture(frame)
         if self.size not in (None, frame.shape[:2]):
-            raise InputError(f"Frame {self.time} is {frame.shape[:2]}, the frames before are {self.size}: resize it.")
+            raise InputError(
+                f"Frame {self.time} is {frame.shape[:2]}, the frames before are {self.size}: resize it."
+            )
         if mask is None and not self.groups:
-            raise InputError("The first frame needs a mask that says which objects to follow: step(frame, mask).")
+            raise InputError(
+                "The first frame needs a mask that says which objects to follow: step(frame, mask)."
+            )
         if not isinstance(mask, np.ndarray | None):
-            raise InputError(f"the mask came as {type(mask).__name__}; give a NumPy array, uint8 (H, W)")
+            raise InputError(
+                f"the mask came as {type(mask).__name__}; give a NumPy array, uint8 (H, W)"
+            )
         if mask is not None:
             check_mask(mask, frame.shape[:2])
         self.size = frame.shape[:2]
 
 
 def track(
-    model: VOSNetwork, frames: Iterable[np.ndarray], masks: dict[int, np.ndarray], **settings: object
+    model: VOSNetwork,
+    frames: Iterable[np.ndarray],
+    masks: dict[int, np.ndarray],
+    **settings: object,
 ) -> Iterator[np.ndarray]:
-    """Labels, uint8 (H, W), of each frame in turn; `masks` {frame number: labels} holds those that are given.
+    """Labels, uint8 (H, W), of each frame in turn; `masks` {frame number: labels} holds those that
+    are given.
 
-    `settings` go to `Tracker`. Frames before the first mask are all background. Raises InputError without
-    masks, when the first frame is asked for, and for masks of frames that the video has not, when it ends.
+    `settings` go to `Tracker`. Frames before the first mask are all background. Raises InputError
+    without masks, when the first frame is asked for, and for masks of frames that the video has
+    not, when it ends.
     """
     if not isinstance(masks, dict):
-        raise InputError(f"masks came as {type(masks).__name__}; give {{frame number: mask}}, such as {{0: mask}}.")
+        raise InputError(
+            f"masks came as {type(masks).__name__}; give {{frame number: mask}}, such as {{0: mask}}."
+        )
     if not masks:
         raise InputError("No mask was given: nothing says which objects to follow.")
     tracker, missed = Tracker(model, **settings), set(masks)
@@ -213,14 +262,16 @@ def track(
         else:
             yield tracker.step(frame, masks.get(t))
     if missed:
-        raise InputError(f"Masks came for frames {sorted(missed)}, which the video has not: numbers count from 0.")
+        raise InputError(
+            f"Masks came for frames {sorted(missed)}, which the video has not: numbers count from 0."
+        )
 
 
 def propagate(model: VOSNetwork, clip: Clip, **settings: object) -> np.ndarray:
     """Follow the objects of a clip's first mask through the clip: uint8 (T, H, W).
 
-    Later masks of the clip are not looked at; `track` takes them. `settings` go to `Tracker`. Raises InputError for
-    what is no clip or has no masks.
+    Later masks of the clip are not looked at; `track` takes them. `settings` go to `Tracker`.
+    Raises InputError for what is no clip or has no masks.
     """
     if not isinstance(clip, Clip):
         raise InputError(

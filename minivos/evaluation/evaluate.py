@@ -1,4 +1,6 @@
-"""Scores of predicted masks, as tables: the DAVIS protocol over folders of mask PNGs or over label arrays."""
+"""Scores of predicted masks, as tables: the DAVIS protocol over folders of mask PNGs or over
+label arrays.
+"""
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,19 +20,33 @@ from minivos.video.files import pictures_in, whole_file
 from minivos.video.mask_files import check_size, read_masks
 from minivos.video.metrics import ObjectScore, Statistics, score_labels
 
-COLUMNS = ("J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay")  # as the official CSV has them
+COLUMNS = (
+    "J&F-Mean",
+    "J-Mean",
+    "J-Recall",
+    "J-Decay",
+    "F-Mean",
+    "F-Recall",
+    "F-Decay",
+)  # as the official CSV has them
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores of every object of one or more sequences; each object counts once, however long its sequence."""
+    """The scores of every object of one or more sequences; each object counts once, however long
+    its sequence.
+    """
 
     scores: Mapping[str, Sequence[ObjectScore]]  # sequence name -> one score per object
 
     @classmethod
     def of(cls, sequences: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> "Evaluation":
-        """Score label maps {name: (gt, pred)}, each uint8 (T,H,W); raises InputError, see metrics.score_labels."""
-        return cls({name: _score_sequence(name, gt, pred) for name, (gt, pred) in sequences.items()})
+        """Score label maps {name: (gt, pred)}, each uint8 (T,H,W); raises InputError, see
+        metrics.score_labels.
+        """
+        return cls(
+            {name: _score_sequence(name, gt, pred) for name, (gt, pred) in sequences.items()}
+        )
 
     def __post_init__(self) -> None:
         if not any(self.scores.values()):
@@ -58,13 +74,20 @@ class Evaluation:
     def table(self) -> str:
         """Plain text with one row per object and a last row for all, three decimals."""
         width = max(len(sequence) for sequence, _, _ in self._rows())
-        lines = [f"{'sequence':{width}}  object  " + "  ".join(f"{column:>8}" for column in COLUMNS)]
+        lines = [
+            f"{'sequence':{width}}  object  " + "  ".join(f"{column:>8}" for column in COLUMNS)
+        ]
         for sequence, object_id, values in self._rows():
-            lines.append(f"{sequence:{width}}  {object_id:>6}  " + "  ".join(f"{value:8.3f}" for value in values))
+            lines.append(
+                f"{sequence:{width}}  {object_id:>6}  "
+                + "  ".join(f"{value:8.3f}" for value in values)
+            )
         return "\n".join(lines)
 
     def write_csv(self, path: Path | str) -> None:
-        """Write the rows of the table as CSV, whole or not at all; raises InputError where no file can be written."""
+        """Write the rows of the table as CSV, whole or not at all; raises InputError where no
+        file can be written.
+        """
         with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["sequence", "object", *COLUMNS])
@@ -83,15 +106,18 @@ class Evaluation:
 
 
 def evaluate_folders(gt: Path | str, pred: Path | str) -> Evaluation:
-    """Score the mask PNGs in `pred` against those in `gt` by the DAVIS protocol (see metrics.score_labels).
+    """Score the mask PNGs in `pred` against those in `gt` by the DAVIS protocol (see
+    metrics.score_labels).
 
-    Both are one sequence (a folder of PNGs) or both are folders of sequences, like Annotations/480p of DAVIS. Raises
-    InputError, naming the file, when sequences, frame names or sizes differ.
+    Both are one sequence (a folder of PNGs) or both are folders of sequences, like Annotations/480p
+    of DAVIS. Raises InputError, naming the file, when sequences, frame names or sizes differ.
     """
     folders = _sequence_folders(Path(gt), Path(pred))
     matched = {name: _matching_frames(*pair) for name, pair in folders.items()}
     progress = tqdm(matched.items(), unit="sequence", disable=None)
-    return Evaluation({name: _score_sequence(name, *_read_sequence(frames)) for name, frames in progress})
+    return Evaluation(
+        {name: _score_sequence(name, *_read_sequence(frames)) for name, frames in progress}
+    )
 
 
 def evaluate_model(model: VOSNetwork, clips: Iterable[Clip], **settings: Any) -> Evaluation:
@@ -99,16 +125,22 @@ def evaluate_model(model: VOSNetwork, clips: Iterable[Clip], **settings: Any) ->
 
     Raises InputError for a clip without a mask on every frame.
     """
-    return Evaluation.of({clip.name: (every_mask(clip), propagate(model, clip, **settings)) for clip in clips})
+    return Evaluation.of(
+        {clip.name: (every_mask(clip), propagate(model, clip, **settings)) for clip in clips}
+    )
 
 
 def score_samples(model: VOSNetwork) -> dict[str, dict[str, float]]:
-    """J, F and J&F on the validation split of data_samples ("val") and on each scenario clip (by its name)."""
+    """J, F and J&F on the validation split of data_samples ("val") and on each scenario clip (by
+    its name).
+    """
     return score_on_samples(lambda clip: propagate(model, clip))
 
 
 def score_on_samples(answer: Callable[[Clip], np.ndarray]) -> dict[str, dict[str, float]]:
-    """As `score_samples`, of anything that makes labels uint8 (T,H,W) of a clip, such as a baseline."""
+    """As `score_samples`, of anything that makes labels uint8 (T,H,W) of a clip, such as a
+    baseline.
+    """
 
     def score(clips: Iterable[Clip]) -> Evaluation:
         return Evaluation.of({clip.name: (every_mask(clip), answer(clip)) for clip in clips})
@@ -118,7 +150,10 @@ def score_on_samples(answer: Callable[[Clip], np.ndarray]) -> dict[str, dict[str
     scenarios = score(DavisDataset(root, "scenarios"))
     parts |= {name: Evaluation({name: scores}) for name, scores in scenarios.scores.items()}
     return {
-        name: {key: round(value, 4) for key, value in zip(("J", "F", "J&F"), part.summary(), strict=True)}
+        name: {
+            key: round(value, 4)
+            for key, value in zip(("J", "F", "J&F"), part.summary(), strict=True)
+        }
         for name, part in parts.items()
     }
 
@@ -163,15 +198,21 @@ def _sequence_folders(gt: Path, pred: Path) -> dict[str, tuple[Path, Path]]:
 
 
 def _subfolders(folder: Path) -> list[str]:
-    found = sorted(path.name for path in folder.glob("*") if path.is_dir() and not path.name.startswith("."))
+    found = sorted(
+        path.name for path in folder.glob("*") if path.is_dir() and not path.name.startswith(".")
+    )
     if not found:
-        raise InputError(f"{folder} holds no sequence; expected a folder of mask PNGs, or a folder of such folders")
+        raise InputError(
+            f"{folder} holds no sequence; expected a folder of mask PNGs, or a folder of such folders"
+        )
     return found
 
 
 def _matching_frames(gt: Path, pred: Path) -> list[tuple[Path, Path]]:
     """The mask files of ground truth and prediction, frame by frame in the order of time."""
-    gt_files, pred_files = ({path.name: path for path in pictures_in(folder)} for folder in (gt, pred))
+    gt_files, pred_files = (
+        {path.name: path for path in pictures_in(folder)} for folder in (gt, pred)
+    )
     if missing := [name for name in gt_files if name not in pred_files]:
         raise InputError(
             f"{pred / missing[0]} is missing ({len(missing)} of {len(gt_files)} masks are); "
@@ -185,7 +226,9 @@ def _matching_frames(gt: Path, pred: Path) -> list[tuple[Path, Path]]:
 
 
 def _read_sequence(frames: list[tuple[Path, Path]]) -> tuple[np.ndarray, np.ndarray]:
-    """Ground truth and prediction as labels, uint8 (T,H,W) each, at the size of the first ground-truth mask."""
+    """Ground truth and prediction as labels, uint8 (T,H,W) each, at the size of the first
+    ground-truth mask.
+    """
     gt_paths, pred_paths = zip(*frames, strict=True)
     gt, pred = read_masks(gt_paths), read_masks(pred_paths)
     for path, labels in zip(gt_paths + pred_paths, gt + pred, strict=True):

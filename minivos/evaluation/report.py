@@ -1,4 +1,6 @@
-"""One HTML page that shows what networks do on a few clips; it needs no internet connection and no other file."""
+"""One HTML page that shows what networks do on a few clips; it needs no internet connection and
+no other file.
+"""
 
 import base64
 import io
@@ -54,7 +56,11 @@ class Card:
     looks: Mapping[str, Figure]  # what there is to see -> where a network looked
 
     def __post_init__(self) -> None:
-        shapes = self.frames.shape[:3], self.truth.shape, *(labels.shape for labels in self.predictions.values())
+        shapes = (
+            self.frames.shape[:3],
+            self.truth.shape,
+            *(labels.shape for labels in self.predictions.values()),
+        )
         if len(set(shapes)) > 1:
             raise InputError(
                 f"{self.name} has frames, truth and predictions of (T,H,W) {', '.join(map(str, shapes))}; "
@@ -62,11 +68,14 @@ class Card:
             )
 
 
-# From clips to cards --------------------------------------------------------------------------------------------------
+# From clips to cards ------------------------------------------------------------------------------
 
 
-def build_cards(models: Mapping[str, VOSNetwork], clips: Iterable[Clip], **settings: object) -> list[Card]:
-    """Let the named networks segment each clip, time and score them, and look once at what they attend to.
+def build_cards(
+    models: Mapping[str, VOSNetwork], clips: Iterable[Clip], **settings: object
+) -> list[Card]:
+    """Let the named networks segment each clip, time and score them, and look once at what they
+    attend to.
 
     `settings` go to `Tracker`. Raises InputError for a clip that lacks the mask of a frame.
     """
@@ -81,15 +90,22 @@ def build_card(models: Mapping[str, VOSNetwork], clip: Clip, **settings: object)
         predictions[name] = propagate(model, clip, **settings)
         fps[name] = len(clip) / (time.perf_counter() - began)
         looks |= look_at_attention(name, model, clip.frames, truth, **settings)
-    answers = predictions | {"first mask repeated": repeat_first_mask(clip), "block matching": block_matching(clip)}
-    scores = {name: Evaluation.of({clip.name: (truth, labels)}).mean for name, labels in answers.items()}
+    answers = predictions | {
+        "first mask repeated": repeat_first_mask(clip),
+        "block matching": block_matching(clip),
+    }
+    scores = {
+        name: Evaluation.of({clip.name: (truth, labels)}).mean for name, labels in answers.items()
+    }
     return Card(clip.name, clip.frames, truth, predictions, scores, fps, looks)
 
 
 def look_at_attention(
     name: str, model: VOSNetwork, frames: np.ndarray, truth: np.ndarray, **settings: object
 ) -> dict[str, Figure]:
-    """Where a network looks from a pixel amid the largest object of a later frame: {what to see: figure}."""
+    """Where a network looks from a pixel amid the largest object of a later frame: {what to see:
+    figure}.
+    """
     present = [t for t in range(len(frames) * 3 // 4 + 1) if is_object(truth[t]).any()]
     now = present[-1]
     object_id, pixel = middle_of_largest_object(truth[now])
@@ -100,7 +116,9 @@ def look_at_attention(
         labels = tracker.step(frames[now], truth[0] if now == 0 else None)
 
     looks, aligned = {}, model.sizing.align_corners
-    number = tracker.ids.index(object_id) + 1 if object_id in tracker.ids else 0  # by which maps name it; 0: untracked
+    number = (
+        tracker.ids.index(object_id) + 1 if object_id in tracker.ids else 0
+    )  # by which maps name it; 0: untracked
     for seen in last_memory_reads(maps, now, number):
         cells = Cells(seen.query_grid, truth.shape[1:], aligned)
         cell = tuple(cells.at(np.array(pixel)).tolist())
@@ -114,20 +132,26 @@ def look_at_attention(
 
 
 def last_memory_reads(maps: Iterable[AttentionMap], now: int, number: int) -> list[AttentionMap]:
-    """Of the maps by which frame `now` looks at others, the last of each kind: block1/long, block2/long are of one.
+    """Of the maps by which frame `now` looks at others, the last of each kind: block1/long,
+    block2/long are of one.
 
-    Where each object has maps of its own (HST: object1/stage1, object2/stage1, ...) those of object `number` alone.
+    Where each object has maps of its own (HST: object1/stage1, object2/stage1, ...) those of object
+    `number` alone.
     """
     reads = (
         seen
         for seen in maps
-        if seen.query_frame == now and set(seen.key_frames) != {now} and whose(seen.name) in (None, number)
+        if seen.query_frame == now
+        and set(seen.key_frames) != {now}
+        and whose(seen.name) in (None, number)
     )
     return list({re.sub(r"\d+", "", seen.name): seen for seen in reads}.values())
 
 
 def whose(name: str) -> int | None:
-    """The number of the object that a map is about, by the map's name; None where all objects share it."""
+    """The number of the object that a map is about, by the map's name; None where all objects
+    share it.
+    """
     found = re.match(r"object(\d+)/", name)
     return int(found[1]) if found else None
 
@@ -141,8 +165,11 @@ def middle_of_largest_object(labels: np.ndarray) -> tuple[int, tuple[int, int]]:
     return object_id, (int(y), int(x))
 
 
-def weight_on_object(seen: AttentionMap, cell: tuple[int, int], mask: np.ndarray, align_corners: bool = False) -> float:
-    """Share in [0,1] of the attention from a query cell (head mean) on an object, given its mask bool (T,H,W).
+def weight_on_object(
+    seen: AttentionMap, cell: tuple[int, int], mask: np.ndarray, align_corners: bool = False
+) -> float:
+    """Share in [0,1] of the attention from a query cell (head mean) on an object, given its mask
+    bool (T,H,W).
 
     `align_corners` as in the `sizing` of the network.
     """
@@ -151,13 +178,15 @@ def weight_on_object(seen: AttentionMap, cell: tuple[int, int], mask: np.ndarray
     return float((seen.look_from(*cell).mean(0).numpy() * covered).sum())
 
 
-# From cards to the page -----------------------------------------------------------------------------------------------
+# From cards to the page ---------------------------------------------------------------------------
 
 
 def write_report(path: str | Path, cards: list[Card], facts: Mapping[str, object]) -> None:
-    """Write the cards as one HTML file, whole or not at all; `facts` {name: value} say how the network was made.
+    """Write the cards as one HTML file, whole or not at all; `facts` {name: value} say how the
+    network was made.
 
-    Raises InputError without cards, when the cards score different methods, and where no file can be written.
+    Raises InputError without cards, when the cards score different methods, and where no file can
+    be written.
     """
     if len({tuple(card.scores) for card in cards}) != 1:
         methods = sorted({name for card in cards for name in card.scores})
@@ -166,19 +195,28 @@ def write_report(path: str | Path, cards: list[Card], facts: Mapping[str, object
             "of the same methods in the same order on each: make them with build_cards"
         )
     body = [INTRODUCTION, fact_list(facts), _summary(cards), *map(_section, cards)]
-    write_page(path, "minivos report", "What the networks segment, and where they look", "".join(body))
+    write_page(
+        path, "minivos report", "What the networks segment, and where they look", "".join(body)
+    )
 
 
 def _summary(cards: list[Card]) -> str:
-    """Two tables of all clips: J&F, the best of each clip in bold, and frames per second; the means come last."""
+    """Two tables of all clips:
+
+    J&F, the best of each clip in bold, and frames per second; the means come last.
+    """
     scores = {card.name: list(card.scores.values()) for card in cards}
     scores["mean of the clips"] = np.mean(list(scores.values()), axis=0).tolist()
     speeds, networks = {card.name: list(card.fps.values()) for card in cards}, list(cards[0].fps)
     seconds = [sum(len(card.frames) / card.fps[name] for card in cards) for name in networks]
-    speeds["mean of the clips"] = [sum(len(card.frames) for card in cards) / spent for spent in seconds]
+    speeds["mean of the clips"] = [
+        sum(len(card.frames) for card in cards) / spent for spent in seconds
+    ]
     rates = {clip: [f"{rate:.1f}" for rate in row] for clip, row in speeds.items()}
     best_marked = {clip: _mark_best(row) for clip, row in scores.items()}
-    return table(["J&F", *cards[0].scores], best_marked) + table(["frames per second", *networks], rates)
+    return table(["J&F", *cards[0].scores], best_marked) + table(
+        ["frames per second", *networks], rates
+    )
 
 
 def _mark_best(scores: list[float]) -> list[str]:
@@ -215,12 +253,17 @@ def _look(clip: str, sentence: str, figure: Figure) -> str:
 
 
 def film(card: Card) -> bytes:
-    """An endless WebP animation. Above: true and predicted masks. Below: the frame, and mistakes in white on it."""
+    """An endless WebP animation.
+
+    Above: true and predicted masks. Below: the frame, and mistakes in white on it.
+    """
     moments = zip(card.frames, card.truth, *card.predictions.values(), strict=True)
     pictures = [_panels(*moment) for moment in moments]
     file, durations = io.BytesIO(), [FRAME_TIME] * (len(pictures) - 1) + [LAST_FRAME_TIME]
     first, *rest = pictures
-    first.save(file, "WEBP", save_all=True, append_images=rest, duration=durations, loop=0, quality=QUALITY)
+    first.save(
+        file, "WEBP", save_all=True, append_images=rest, duration=durations, loop=0, quality=QUALITY
+    )
     return file.getvalue()
 
 

@@ -25,9 +25,13 @@ class Table:
         """As lines of plain text."""
         first = max(map(len, (*self.rows, self.title)))
         widths = [max(8, len(column)) for column in self.columns]
-        cells = [(self.title, self.columns), *((name, map(self.number, row)) for name, row in self.rows.items())]
+        cells = [
+            (self.title, self.columns),
+            *((name, map(self.number, row)) for name, row in self.rows.items()),
+        ]
         return "\n".join(
-            f"{name:{first}}" + "".join(f"  {cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+            f"{name:{first}}"
+            + "".join(f"  {cell:>{width}}" for cell, width in zip(row, widths, strict=True))
             for name, row in cells
         )
 
@@ -48,4 +52,7 @@ def write_csv(path: str | Path, tables: Iterable[Table]) -> None:
         writer.writerow(("table", "row", "column", "value"))
         for table in tables:
             for name, row in table.rows.items():
-                writer.writerows((table.title, name, column, x) for column, x in zip(table.columns, row, strict=True))
+                writer.writerows(
+                    (table.title, name, column, x)
+                    for column, x in zip(table.columns, row, strict=True)
+                )

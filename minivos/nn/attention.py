@@ -1,9 +1,9 @@
 """Softmax attention, and the recorder that shows where it looks.
 
-Every read of a memory, and the self-attentions of AOT and SITVOS, say where they happen (`Place`) and hand their
-weights to `record`; the windows of a Swin do not. Outside `with record_attention() as maps:` that call returns at once
-and `attend` uses PyTorch's fused kernel, which never builds the weights; inside, the explicit form runs and each map is
-kept with its geometry.
+Every read of a memory, and the self-attentions of AOT and SITVOS, say where they happen (`Place`)
+and hand their weights to `record`; the windows of a Swin do not. Outside `with record_attention()
+as maps:` that call returns at once and `attend` uses PyTorch's fused kernel, which never builds the
+weights; inside, the explicit form runs and each map is kept with its geometry.
 """
 
 from __future__ import annotations
@@ -25,26 +25,32 @@ from minivos.nn.recording import (
 def attend(q: Tensor, k: Tensor, v: Tensor, place: Place, dropout: float = 0.0) -> Tensor:
     """softmax(q k^T / sqrt(d)) v: every query takes a weighted mean of the values (AOT, Sec. 4.1).
 
-    q (B, heads, Nq, d), k (B, heads, Nk, d), v (B, heads, Nk, dv) -> (B, heads, Nq, dv). `dropout` is the share of the
-    weights that are left out by chance.
+    q (B, heads, Nq, d), k (B, heads, Nk, d), v (B, heads, Nk, dv) -> (B, heads, Nq, dv). `dropout`
+    is the share of the weights that are left out by chance.
     """
     d, wider = q.shape[-1], v.shape[-1] - q.shape[-1]
     if not wants_weights(place.name):
         if 0 < wider <= d:  # the fused kernel wants keys as wide as values; zeros change no score
             q, k = F.pad(q, (0, wider)), F.pad(k, (0, wider))
-        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=d**-0.5)  # AOT Eq. 2
+        return F.scaled_dot_product_attention(
+            q, k, v, dropout_p=dropout, scale=d**-0.5
+        )  # AOT Eq. 2
     scores = q @ k.mT * d**-0.5  # (B, heads, Nq, Nk)
     weights = scores.softmax(dim=-1)
     record(weights, place)
     return F.dropout(weights, dropout) @ v  # AOT Eq. 2
 
 
-def attend_window(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, value_bias: Tensor, grid: tuple[int, int]) -> Tensor:
-    """softmax(q k^T / sqrt(d) + bias) (v + value_bias) over a window around each query, without a window per query.
+def attend_window(
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, value_bias: Tensor, grid: tuple[int, int]
+) -> Tensor:
+    """softmax(q k^T / sqrt(d) + bias) (v + value_bias) over a window around each query, without a
+    window per query.
 
-    q, k, v (B, heads, H*W, d) on one grid; bias (B, heads, H*W, window^2), -inf outside the grid; value_bias
-    (heads, d, window^2) -> (B, heads, H*W, d). The queries of an image row share the rows of keys around it: one small
-    dense attention per row, out of which each query takes its window. i, j count the window's rows and columns.
+    q, k, v (B, heads, H*W, d) on one grid; bias (B, heads, H*W, window^2), -inf outside the grid;
+    value_bias (heads, d, window^2) -> (B, heads, H*W, d). The queries of an image row share the
+    rows of keys around it: one small dense attention per row, out of which each query takes its
+    window. i, j count the window's rows and columns.
     """
     height, width = grid
     window = math.isqrt(bias.shape[-1])
@@ -59,29 +65,41 @@ def attend_window(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, value_bias: Ten
         top, bottom = max(0, y - r), min(height, y + r + 1)
         inside = slice(top - y + r, bottom - y + r)  # the window's rows that lie in the grid
         keys, values = (rearrange(x[:, :, top:bottom], "b h i w d -> b h (i w) d") for x in (k, v))
-        scores = shift_left(q[:, :, y] @ keys.mT)  # (B, h, W, i * w): the window of each query begins in column 0
-        scores = rearrange(scores, "b h x (i w) -> b h x i w", w=width + 2 * r)[..., :window] + bias[:, :, y, :, inside]
+        scores = shift_left(
+            q[:, :, y] @ keys.mT
+        )  # (B, h, W, i * w): the window of each query begins in column 0
+        scores = (
+            rearrange(scores, "b h x (i w) -> b h x i w", w=width + 2 * r)[..., :window]
+            + bias[:, :, y, :, inside]
+        )
         weights = rearrange(scores, "b h x i j -> b h x (i j)").softmax(dim=-1)
         learned = weights @ rearrange(value_bias[:, inside], "h i j d -> h (i j) d")
-        weights = F.pad(rearrange(weights, "b h x (i j) -> b h x i j", j=window), (0, width + 2 * r - window))
+        weights = F.pad(
+            rearrange(weights, "b h x (i j) -> b h x i j", j=window), (0, width + 2 * r - window)
+        )
         rows.append(shift_right(rearrange(weights, "b h x i w -> b h x (i w)")) @ values + learned)
     return torch.cat(rows, dim=2)
 
 
 def shift_left(x: Tensor) -> Tensor:
-    """Row n of the last two dimensions, moved n places to the left; the next row fills up its end."""
+    """Row n of the last two dimensions, moved n places to the left; the next row fills up its
+    end.
+    """
     rows, length = x.shape[-2:]
     return F.pad(x.flatten(-2), (0, rows)).unflatten(-1, (rows, length + 1))[..., :-1]
 
 
 def shift_right(x: Tensor) -> Tensor:
-    """Row n of the last two dimensions, moved n places to the right; its end overwrites the next row's beginning."""
+    """Row n of the last two dimensions, moved n places to the right; its end overwrites the next
+    row's beginning.
+    """
     rows, length = x.shape[-2:]
     return F.pad(x, (0, 1)).flatten(-2)[..., : rows * length].unflatten(-1, (rows, length))
 
 
 def window_index(grid: tuple[int, int], window: int) -> Tensor:
-    """The cell of the grid that each window offset of each query falls on, -1 outside: (N, window^2).
+    """The cell of the grid that each window offset of each query falls on, -1 outside: (N,
+    window^2).
 
     Offsets run row by row from (-r, -r) to (r, r) with r = window // 2.
     """
@@ -90,7 +108,9 @@ def window_index(grid: tuple[int, int], window: int) -> Tensor:
     y = torch.arange(height)[:, None] + offset  # (H, window)
     x = torch.arange(width)[:, None] + offset  # (W, window)
     cell = y[:, None, :, None] * width + x[None, :, None, :]
-    inside = ((y >= 0) & (y < height))[:, None, :, None] & ((x >= 0) & (x < width))[None, :, None, :]
+    inside = ((y >= 0) & (y < height))[:, None, :, None] & ((x >= 0) & (x < width))[
+        None, :, None, :
+    ]
     return rearrange(torch.where(inside, cell, -1), "y x i j -> (y x) (i j)")
 
 
@@ -104,14 +124,20 @@ def join_heads(x: Tensor) -> Tensor:
     return rearrange(x, "b h n d -> b n (h d)")
 
 
-def sine_position(grid: tuple[int, int], channels: int, device: torch.device | None = None) -> Tensor:
-    """Sine position embedding of a grid (H, W): (1, H*W, C), the first half of the channels for y, the second for x.
+def sine_position(
+    grid: tuple[int, int], channels: int, device: torch.device | None = None
+) -> Tensor:
+    """Sine position embedding of a grid (H, W): (1, H*W, C), the first half of the channels for y,
+    the second for x.
 
-    Coordinates run from 0 to 2 pi over the grid; channel j of a half has wave length 2 pi 10000^(2 floor(j/2) / (C/2)),
-    sine on even j, cosine on odd j (DETR, Carion et al. 2020, with coordinates starting at 0).
+    Coordinates run from 0 to 2 pi over the grid; channel j of a half has wave length 2 pi 10000^(2
+    floor(j/2) / (C/2)), sine on even j, cosine on odd j (DETR, Carion et al. 2020, with coordinates
+    starting at 0).
     """
     half = channels // 2
-    wave = 10000 ** (2 * torch.arange(half, device=device).div(2, rounding_mode="floor") / half)  # (C/2,)
+    wave = 10000 ** (
+        2 * torch.arange(half, device=device).div(2, rounding_mode="floor") / half
+    )  # (C/2,)
 
     def waves(length: int) -> Tensor:
         angle = torch.arange(length, device=device) / (length - 1 + 1e-6) * 2 * torch.pi

@@ -25,7 +25,8 @@ class ConvGN(nn.Module):
 class FPNDecoder(nn.Module):
     """Feature pyramid decoder with group norm (Lin et al. 2017, as used by AOT Sec. 5).
 
-    Goes from the coarsest scale to the finest, adding the image features of each scale through a 1x1 adapter.
+    Goes from the coarsest scale to the finest, adding the image features of each scale through a
+    1x1 adapter.
 
     Args:
         channels_in: channels of the coarse input.
@@ -36,7 +37,12 @@ class FPNDecoder(nn.Module):
     """
 
     def __init__(
-        self, channels_in: int, shortcuts: Sequence[int], width: int, channels_out: int, align_corners: bool
+        self,
+        channels_in: int,
+        shortcuts: Sequence[int],
+        width: int,
+        channels_out: int,
+        align_corners: bool,
     ) -> None:
         super().__init__()
         fine, middle, coarse = shortcuts
@@ -56,7 +62,8 @@ class FPNDecoder(nn.Module):
     def start_by_copying(self, vectors: Tensor) -> None:
         """Initialise so that output k shows where the last input channels point along vector k.
 
-        `vectors` (channels_out, C) with C <= channels_in; they use the first channels of every layer, others stay.
+        `vectors` (channels_out, C) with C <= channels_in; they use the first channels of every
+        layer, others stay.
         """
         outputs, width = vectors.shape
         channel = torch.arange(outputs)
@@ -68,15 +75,21 @@ class FPNDecoder(nn.Module):
                 layer.conv.weight[channel, channel, 1, 1] = 1
             for adapter in (self.adapter_coarse, self.adapter_middle, self.adapter_fine):
                 adapter.weight[:outputs] = 0
-            for layer in (self.conv_in.conv, self.conv_coarse.conv, self.conv_middle.conv, self.conv_fine.conv):
+            for layer in (
+                self.conv_in.conv,
+                self.conv_coarse.conv,
+                self.conv_middle.conv,
+                self.conv_fine.conv,
+            ):
                 layer.bias.zero_()
             self.conv_out.weight.zero_()
             self.conv_out.weight[channel, channel] = 2
             self.conv_out.bias.zero_()
 
     def forward(self, x: Tensor, shortcuts: Sequence[Tensor]) -> Tensor:
-        """x (B*n, channels_in, h, w) at the coarse scale, image features (B, C, H, W), finest first, that the n maps of
-        a sample share -> logits (B*n, channels_out, H, W) at the finest scale."""
+        """x (B*n, channels_in, h, w) at the coarse scale, image features (B, C, H, W), finest
+        first, that the n maps of a sample share -> logits (B*n, channels_out, H, W) at the finest
+        scale."""
         n = len(x) // len(shortcuts[0])
         adapters = self.adapter_fine, self.adapter_middle, self.adapter_coarse
         fine, middle, coarse = (
@@ -90,7 +103,9 @@ class FPNDecoder(nn.Module):
         return self.conv_out(x)
 
     def _grow(self, x: Tensor, like: Tensor) -> Tensor:
-        return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=self.align_corners)
+        return F.interpolate(
+            x, size=like.shape[-2:], mode="bilinear", align_corners=self.align_corners
+        )
 
 
 class PreActivated(nn.Module):
@@ -114,7 +129,9 @@ class Refine(nn.Module):
         self.image, self.merged = PreActivated(width), PreActivated(width)
 
     def forward(self, x: Tensor, features: Tensor) -> Tensor:
-        """x (B*n, C, h, w), features (B, C', 2h, 2w) that the n maps of a sample share -> (B*n, C, 2h, 2w)."""
+        """x (B*n, C, h, w), features (B, C', 2h, 2w) that the n maps of a sample share -> (B*n,
+        C, 2h, 2w).
+        """
         image = self.image(self.adapt(features))
         x = F.interpolate(x, features.shape[-2:], mode="bilinear", align_corners=False)
         x = x.unflatten(0, (len(features), -1)) + image[:, None]
@@ -122,7 +139,8 @@ class Refine(nn.Module):
 
 
 class RefineDecoder(nn.Module):
-    """The decoder of STM (Oh et al. 2019): refined step by step, then two logits, "not this object" and "this".
+    """The decoder of STM (Oh et al. 2019): refined step by step, then two logits, "not this object"
+    and "this".
 
     Args:
         channels_in: channels of the coarse input.
@@ -138,25 +156,32 @@ class RefineDecoder(nn.Module):
         self.predict = nn.Conv2d(width, 2, 3, padding=1)
 
     def start_by_copying(self, first: int = 0, joining: Sequence[int] = ()) -> None:
-        """Initialise so that the logits show two channels of the input, `first` and the next, where positive.
+        """Initialise so that the logits show two channels of the input, `first` and the next, where
+        positive.
 
-        `joining`: so many channels into the features of each step, finest first, are two more to be added.
+        `joining`: so many channels into the features of each step, finest first, are two more to be
+        added.
         """
         with torch.no_grad():
             for step in self.steps:
                 step.adapt.weight[:2], step.adapt.bias[:2] = 0, 0
             for step, channel in zip(reversed(self.steps), joining, strict=False):
                 step.adapt.weight[[0, 1], [channel, channel + 1], 1, 1] = 1
-            for block in (self.merged, *(b for step in self.steps for b in (step.image, step.merged))):
+            for block in (
+                self.merged,
+                *(b for step in self.steps for b in (step.image, step.merged)),
+            ):
                 block.conv2.weight[:2], block.conv2.bias[:2] = 0, 0
             for layer, channel in ((self.adapt, first), (self.predict, 0)):
                 layer.weight[:2], layer.bias[:2] = 0, 0
                 layer.weight[[0, 1], [channel, channel + 1], 1, 1] = 1
 
     def forward(self, x: Tensor, shortcuts: Sequence[Tensor]) -> Tensor:
-        """x (B*n, channels_in, h, w), features (B, C, H, W) of the finer scales, finest first, that the n maps of a
-        sample share -> logits (B*n, 2, H, W) at the finest of them."""
-        x, *shortcuts = (part.contiguous(memory_format=torch.channels_last) for part in (x, *shortcuts))  # faster
+        """x (B*n, channels_in, h, w), features (B, C, H, W) of the finer scales, finest first, that
+        the n maps of a sample share -> logits (B*n, 2, H, W) at the finest of them."""
+        x, *shortcuts = (
+            part.contiguous(memory_format=torch.channels_last) for part in (x, *shortcuts)
+        )  # faster
         x = self.merged(self.adapt(x))
         for step, features in zip(self.steps, reversed(shortcuts), strict=True):
             x = step(x, features)

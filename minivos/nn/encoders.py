@@ -1,6 +1,7 @@
 """Encoders of frames and of masks: features at several scales, finest first.
 
-The tiny encoder learns from scratch on a laptop. The others are timm's, cut where video networks cut them.
+The tiny encoder learns from scratch on a laptop. The others are timm's, cut where video networks
+cut them.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ class ResidualBlock(nn.Module):
 
 
 class TinyEncoder(nn.Module):
-    """A small residual network that a laptop can train from scratch: (B, 3, H, W) -> features at strides 2, 4 and 8."""
+    """A small residual network that a laptop can train from scratch: (B, 3, H, W) -> features at
+    strides 2, 4 and 8.
+    """
 
     strides = (2, 4, 8)
     channels = (16, 48, 96)
@@ -55,7 +58,9 @@ class TinyEncoder(nn.Module):
                 nn.ReLU(),
                 *(ResidualBlock(width) for _ in range(blocks)),
             )
-            for below, width, blocks in zip((3, *self.channels), self.channels, self.blocks, strict=False)
+            for below, width, blocks in zip(
+                (3, *self.channels), self.channels, self.blocks, strict=False
+            )
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -72,11 +77,14 @@ class TinyEncoder(nn.Module):
 
     def load_imagenet(self) -> None:
         """Raises InputError: nobody has trained it on ImageNet."""
-        raise InputError("The tiny encoder has no ImageNet weights: use weights='mini', None or a path.")
+        raise InputError(
+            "The tiny encoder has no ImageNet weights: use weights='mini', None or a path."
+        )
 
 
 class FoldedConv(nn.Conv2d):
-    """A convolution that does the work of the frozen batch norm after it: the norm's scale goes into the kernel.
+    """A convolution that does the work of the frozen batch norm after it: the norm's scale goes
+    into the kernel.
 
     The same function, gradients included, with half of the passes over the features.
     """
@@ -87,7 +95,9 @@ class FoldedConv(nn.Conv2d):
         """norm(conv(x))."""
         (norm,) = self.norm
         scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-        return self._conv_forward(x, self.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale)
+        return self._conv_forward(
+            x, self.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
+        )
 
 
 class FoldedNorm(FrozenBatchNorm2d):
@@ -107,7 +117,8 @@ class FoldedNormAct(FrozenBatchNormAct2d):
 
 
 def freeze_batch_norm(network: nn.Module) -> nn.Module:
-    """The network with every batch norm frozen (statistics, scale and shift are buffers) and folded.
+    """The network with every batch norm frozen (statistics, scale and shift are buffers) and
+    folded.
 
     Every norm must stand right after its convolution, as in timm's networks.
     """
@@ -118,7 +129,9 @@ def freeze_batch_norm(network: nn.Module) -> nn.Module:
         elif isinstance(module, FrozenBatchNorm2d | FrozenBatchNormAct2d):
             assert conv.out_channels == module.num_features, f"{module} does not follow {conv}"
             conv.__class__, conv.norm = FoldedConv, (module,)
-            module.__class__ = FoldedNorm if isinstance(module, FrozenBatchNorm2d) else FoldedNormAct
+            module.__class__ = (
+                FoldedNorm if isinstance(module, FrozenBatchNorm2d) else FoldedNormAct
+            )
     return network
 
 
@@ -147,7 +160,9 @@ class TimmEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Features of normalised images, finest first."""
-        return self.features(x.to(memory_format=torch.channels_last))  # in which convolutions are faster
+        return self.features(
+            x.to(memory_format=torch.channels_last)
+        )  # in which convolutions are faster
 
     def features(self, x: Tensor) -> list[Tensor]:
         """What `forward` returns."""
@@ -155,7 +170,9 @@ class TimmEncoder(nn.Module):
 
     def load_imagenet(self) -> None:
         """Load timm's pretrained weights. Raises InputError when they cannot be downloaded."""
-        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # not a warning for each try: the error tells
+        logging.getLogger("huggingface_hub").setLevel(
+            logging.ERROR
+        )  # not a warning for each try: the error tells
         try:
             pretrained = freeze_batch_norm(self.cut(self._make(pretrained=True)))
         except Exception as error:  # the download fails in many ways
@@ -166,11 +183,15 @@ class TimmEncoder(nn.Module):
         self.body.load_state_dict(pretrained.state_dict())
 
     def _make(self, pretrained: bool) -> nn.Module:
-        return timm.create_model(self.timm_name, pretrained=pretrained, num_classes=0, **self.timm_settings)
+        return timm.create_model(
+            self.timm_name, pretrained=pretrained, num_classes=0, **self.timm_settings
+        )
 
 
 class MobileNetV2(TimmEncoder):
-    """MobileNet-V2 at stride 16: features of 24, 32, 96 channels, and the last 1280, which share the grid of the 96."""
+    """MobileNet-V2 at stride 16: features of 24, 32, 96 channels, and the last 1280, which share
+    the grid of the 96.
+    """
 
     timm_name, timm_settings = "mobilenetv2_100", {"output_stride": 16}
     channels = (24, 32, 96, 1280)
@@ -206,13 +227,17 @@ class ResNet50(TimmEncoder):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """At strides 4, 8 and 16."""
-        fine = self.body.layer1(self.body.maxpool(self.body.act1(self.body.bn1(self.body.conv1(x)))))
+        fine = self.body.layer1(
+            self.body.maxpool(self.body.act1(self.body.bn1(self.body.conv1(x))))
+        )
         middle = self.body.layer2(fine)
         return [fine, middle, self.body.layer3(middle)]
 
 
 class ResNet101(ResNet50):
-    """ResNet-101 at stride 16: features of 256, 512 and 1024 channels, and the last 2048, which share their grid."""
+    """ResNet-101 at stride 16: features of 256, 512 and 1024 channels, and the last 2048, which
+    share their grid.
+    """
 
     timm_name, timm_settings = "resnet101", {"output_stride": 16}
     channels = (256, 512, 1024, 2048)
@@ -278,19 +303,25 @@ class TinyMaskEncoder(nn.Module):
 
 
 class PadThenShift(SwinTransformerBlock):
-    """timm's Swin block, but a grid is padded to whole windows before it is shifted, as in the published code.
+    """timm's Swin block, but a grid is padded to whole windows before it is shifted, as in the
+    published code.
 
-    timm pads afterwards, which moves the padding between the cells that the shift has wrapped around.
+    timm pads afterwards, which moves the padding between the cells that the shift has wrapped
+    around.
     """
 
     def _attn(self, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]
-        below, beside = (-side % window for side, window in zip((height, width), self.window_size, strict=True))
+        below, beside = (
+            -side % window for side, window in zip((height, width), self.window_size, strict=True)
+        )
         return super()._attn(F.pad(x, (0, 0, 0, beside, 0, below)))[:, :height, :width]
 
 
 class SwinEncoder(TimmEncoder):
-    """The first stages of timm's Swin, one for each of `channels`, with blocks of ours; a layer norm on each output."""
+    """The first stages of timm's Swin, one for each of `channels`, with blocks of ours; a layer
+    norm on each output.
+    """
 
     block: type[SwinTransformerBlock]
 
@@ -307,7 +338,9 @@ class SwinEncoder(TimmEncoder):
         return body
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """Of each stage, finest first, before its cells are merged for the next: (B, C_i, H_i, W_i)."""
+        """Of each stage, finest first, before its cells are merged for the next: (B, C_i, H_i,
+        W_i).
+        """
         features, x = [], self.body.patch_embed(x)
         for stage, norm in zip(self.body.layers, self.norms, strict=True):
             x = stage(x)
@@ -316,7 +349,9 @@ class SwinEncoder(TimmEncoder):
 
 
 class SwinB(SwinEncoder):
-    """Swin-B without its last stage: features of 128, 256 and 512 channels at strides 4, 8 and 16."""
+    """Swin-B without its last stage: features of 128, 256 and 512 channels at strides 4, 8 and
+    16.
+    """
 
     timm_name = "swin_base_patch4_window7_224.ms_in22k"
     timm_settings = {"strict_img_size": False, "always_partition": True, "drop_path_rate": 0.3}
@@ -335,4 +370,7 @@ ENCODERS = {
     "resnet101": ResNet101,
     "swin_b": SwinB,
 }
-MASK_ENCODERS = {"tiny": TinyMaskEncoder, "resnet50": MaskResNet18}  # that go with an image encoder: alike strides
+MASK_ENCODERS = {
+    "tiny": TinyMaskEncoder,
+    "resnet50": MaskResNet18,
+}  # that go with an image encoder: alike strides

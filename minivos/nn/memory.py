@@ -1,4 +1,6 @@
-"""What is kept of past frames: entries, the memory that holds them, and the schedule that decides which."""
+"""What is kept of past frames: entries, the memory that holds them, and the schedule that
+decides which.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,12 @@ class Schedule:
     every: int = 0  # keep a frame when this many have passed since the last one was kept; 0: never
     last: int = 0  # keep the newest n frames; 0: none
     these: tuple[int, ...] = ()  # keep the frames with these numbers
-    spread: int = 0  # read n frames spread evenly over the past, its ends included, and `first`; 0: as above
-    at_most: int = 32  # keep no more than this many, `previous` apart; the oldest but the first reference goes
+    spread: int = (
+        0  # read n frames spread evenly over the past, its ends included, and `first`; 0: as above
+    )
+    at_most: int = (
+        32  # keep no more than this many, `previous` apart; the oldest but the first reference goes
+    )
 
     def __post_init__(self) -> None:
         check_settings(self, every=0, last=0, spread=0, at_most=1)
@@ -58,7 +64,9 @@ class Memory:
 
     def __init__(self, schedule: Schedule) -> None:
         if not isinstance(schedule, Schedule):
-            raise InputError(f"schedule={schedule!r} came; give a Schedule, such as network.schedule.")
+            raise InputError(
+                f"schedule={schedule!r} came; give a Schedule, such as network.schedule."
+            )
         self.schedule = schedule
         self.kept: list[Entry] = []
         self.previous: Entry | None = None
@@ -67,15 +75,26 @@ class Memory:
         self._step = 1  # ... one in so many frames
 
     def add(self, entry: Entry, frame: int, reference: bool = False) -> None:
-        """Take in the entry of frame number `frame`; `reference`: its masks were given, not predicted.
+        """Take in the entry of frame number `frame`; `reference`: its masks were given, not
+        predicted.
 
         Raises InputError for what `memorize` has not given.
         """
         if not isinstance(entry, Entry):
-            raise InputError(f"a {type(entry).__name__} came as entry; give what network.memorize(seen, masks) returns")
+            raise InputError(
+                f"a {type(entry).__name__} came as entry; give what network.memorize(seen, masks) returns"
+            )
         schedule, since = self.schedule, self._last_steady
-        due = schedule.every > 0 and (since is None or frame - since >= schedule.every) or frame in schedule.these
-        entry.frame, entry.reference, entry.steady = frame, reference, due or (reference and schedule.first)
+        due = (
+            schedule.every > 0
+            and (since is None or frame - since >= schedule.every)
+            or frame in schedule.these
+        )
+        entry.frame, entry.reference, entry.steady = (
+            frame,
+            reference,
+            due or (reference and schedule.first),
+        )
         if entry.steady:
             self._last_steady = frame
         if schedule.previous:
@@ -83,7 +102,9 @@ class Memory:
         if schedule.spread:
             self.kept = self._spread(entry)
             return
-        kept = [e for e in self.kept if e.frame != frame] + [entry]  # a corrected frame replaces itself
+        kept = [e for e in self.kept if e.frame != frame] + [
+            entry
+        ]  # a corrected frame replaces itself
         oldest_new = len(kept) - schedule.last
         kept = [e for i, e in enumerate(kept) if e.steady or i >= oldest_new]
         while len(kept) > schedule.at_most:
@@ -93,15 +114,23 @@ class Memory:
     def _spread(self, entry: Entry) -> list[Entry]:
         """The entries nearest to evenly spaced times, the newest included.
 
-        Chosen among all frames, then, to stay within `at_most`, among every second, every fourth and so on.
+        Chosen among all frames, then, to stay within `at_most`, among every second, every fourth
+        and so on.
         """
-        schedule, start = self.schedule, self._candidates[0].frame if self._candidates else entry.frame
+        schedule, start = (
+            self.schedule,
+            self._candidates[0].frame if self._candidates else entry.frame,
+        )
 
         def given(e: Entry) -> bool:
             return e.reference and schedule.first
 
         def due(past: list[Entry]) -> list[Entry]:
-            return [e for e in past if e.frame != entry.frame and (given(e) or (e.frame - start) % self._step == 0)]
+            return [
+                e
+                for e in past
+                if e.frame != entry.frame and (given(e) or (e.frame - start) % self._step == 0)
+            ]
 
         if len(past := due(self._candidates)) >= schedule.at_most:
             self._step *= 2
@@ -109,7 +138,11 @@ class Memory:
         while len(past) > schedule.at_most:  # more references than it may hold
             past.pop(1)
         self._candidates = past
-        times = torch.linspace(start, entry.frame, schedule.spread, dtype=torch.float64).round().tolist()
+        times = (
+            torch.linspace(start, entry.frame, schedule.spread, dtype=torch.float64)
+            .round()
+            .tolist()
+        )
         chosen = {min(range(len(past)), key=lambda i: abs(past[i].frame - time)) for time in times}
         return [e for i, e in enumerate(past) if i in chosen or given(e)]
 

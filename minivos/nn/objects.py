@@ -9,9 +9,11 @@ import torch.nn.functional as F
 
 
 def soft_aggregate(object_probabilities: torch.Tensor) -> torch.Tensor:
-    """Merge one foreground probability per object, (B,K,H,W) in [0,1], into (B,1+K,H,W) that sum to one.
+    """Merge one foreground probability per object, (B,K,H,W) in [0,1], into (B,1+K,H,W) that sum to
+    one.
 
-    Soft aggregation of STM, Oh et al. 2019, Sec. 3.4: background is "none of the objects", and the odds are normalised.
+    Soft aggregation of STM, Oh et al. 2019, Sec. 3.4: background is "none of the objects", and the
+    odds are normalised.
     """
     objects = object_probabilities.float()
     return _normalised_odds((1 - objects).prod(dim=1, keepdim=True), objects)
@@ -20,28 +22,37 @@ def soft_aggregate(object_probabilities: torch.Tensor) -> torch.Tensor:
 def object_log_odds(object_probabilities: torch.Tensor) -> torch.Tensor:
     """The log odds (B,1+K,H,W) of background and objects, given (B,K,H,W) in [0,1], as logits.
 
-    Probabilities are kept in 1e-7..1-1e-7, as in STM's released code. The softmax is `soft_aggregate`, but for objects
-    of which the network is surer than 1-1e-5, where that keeps probabilities, as AOT's code does.
+    Probabilities are kept in 1e-7..1-1e-7, as in STM's released code. The softmax is
+    `soft_aggregate`, but for objects of which the network is surer than 1-1e-5, where that keeps
+    probabilities, as AOT's code does.
     """
     objects = object_probabilities.float()
     both = torch.cat([(1 - objects).prod(dim=1, keepdim=True), objects], dim=1)
     return both.clamp(1e-7, 1 - 1e-7).logit()
 
 
-def merge_answers(logits: torch.Tensor, size: tuple[int, int], present: torch.Tensor) -> torch.Tensor:
-    """The log odds (B,1+K,H,W) of background and objects, from an answer for each object that there is.
+def merge_answers(
+    logits: torch.Tensor, size: tuple[int, int], present: torch.Tensor
+) -> torch.Tensor:
+    """The log odds (B,1+K,H,W) of background and objects, from an answer for each object that there
+    is.
 
-    `present`, bool (B,K), says which objects each clip has; logits (R,2,h,w) of "not this object" and "this" are those
-    of its R true entries, in order; (H,W) is the size of the frame. The others get probability 0.
+    `present`, bool (B,K), says which objects each clip has; logits (R,2,h,w) of "not this object"
+    and "this" are those of its R true entries, in order; (H,W) is the size of the frame. The others
+    get probability 0.
     """
-    answers = F.interpolate(logits.float(), size, mode="bilinear", align_corners=False).softmax(dim=1)[:, 1]
+    answers = F.interpolate(logits.float(), size, mode="bilinear", align_corners=False).softmax(
+        dim=1
+    )[:, 1]
     objects = answers.new_zeros(*present.shape, *size)
     objects[present] = answers
     return object_log_odds(objects)
 
 
 def padding(size: tuple[int, int], stride: int) -> tuple[int, int, int, int]:
-    """Pixels to add left, right, above and below, as `F.pad` takes them, so that (H,W) become multiples of stride."""
+    """Pixels to add left, right, above and below, as `F.pad` takes them, so that (H,W) become
+    multiples of stride.
+    """
     down, beside = (-side % stride for side in size)
     return beside // 2, beside - beside // 2, down // 2, down - down // 2
 
@@ -52,9 +63,11 @@ def crop(x: torch.Tensor, border: tuple[int, int, int, int]) -> torch.Tensor:
 
 
 def who_is_there(masks: torch.Tensor, before: torch.Tensor | None = None) -> torch.Tensor:
-    """Which objects each clip has, bool (B,K), by masks (B,K,H,W), and by what was there `before`, if it was read.
+    """Which objects each clip has, bool (B,K), by masks (B,K,H,W), and by what was there `before`,
+    if it was read.
 
-    Predicted masks give absent objects a little, so once a frame was read, a new object needs more than 0.5 somewhere.
+    Predicted masks give absent objects a little, so once a frame was read, a new object needs more
+    than 0.5 somewhere.
     """
     there = masks.amax(dim=(2, 3)) > (0 if before is None else 0.5)
     return there if before is None else there | pad_objects(before, there.shape[1])
@@ -67,12 +80,16 @@ def pad_objects(x: torch.Tensor, objects: int) -> torch.Tensor:
 
 
 def merge_groups(groups: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Merge groups of objects, each (B,1+K,H,W) with background first, into one (B,1+sum of K,H,W) that sums to one.
+    """Merge groups of objects, each (B,1+K,H,W) with background first, into one (B,1+sum of K,H,W)
+    that sums to one.
 
-    Soft aggregation again, but what a group calls background is its own say, as in AOT's released code.
+    Soft aggregation again, but what a group calls background is its own say, as in AOT's released
+    code.
     """
     background = torch.stack([group[:, :1].float() for group in groups]).prod(dim=0)
-    return _normalised_odds(background, torch.cat([group[:, 1:].float() for group in groups], dim=1))
+    return _normalised_odds(
+        background, torch.cat([group[:, 1:].float() for group in groups], dim=1)
+    )
 
 
 def _normalised_odds(background: torch.Tensor, objects: torch.Tensor) -> torch.Tensor:

@@ -1,16 +1,17 @@
-"""Patterns of sparse attention: each cell of a video looks at a set I_p of others, which depends on its place only.
+"""Patterns of sparse attention: each cell of a video looks at a set I_p of others, which depends on
+its place only.
 
 Duke et al., "SSTVOS", CVPR 2021, Sec. 3.2; `minivos/sst.py` builds a network of them.
 
     Pattern: Boxes, Grid              who looks at whom; attention; object affinity       Eq. 4 to 6
     Boxes: Dense, Local, Strided      patterns that are alike along every axis
 
-A map of all pairs of cells soon fits into no memory: for 16 x 64 x 64 cells it has 4 billion weights. `connected` is
-the definition, and `weights` follows it literally, for few queries; `attend` and `affinity` are the fast forms, which
-build no such map.
+A map of all pairs of cells soon fits into no memory: for 16 x 64 x 64 cells it has 4 billion
+weights. `connected` is the definition, and `weights` follows it literally, for few queries;
+`attend` and `affinity` are the fast forms, which build no such map.
 
-Letters: B batch (heads are folded into it), C channels, T frames, H x W grid, S = T*H*W cells, O objects with the
-background. A cell is p = (t, y, x).
+Letters: B batch (heads are folded into it), C channels, T frames, H x W grid, S = T*H*W cells, O
+objects with the background. A cell is p = (t, y, x).
 """
 
 from __future__ import annotations
@@ -46,10 +47,14 @@ class Pattern:
 
     def __post_init__(self) -> None:
         if not isinstance(self.h, int) or isinstance(self.h, bool) or self.h < 1:
-            raise InputError(f"h={self.h!r} came for a window or a stride; give a whole number of cells, 1 or more")
+            raise InputError(
+                f"h={self.h!r} came for a window or a stride; give a whole number of cells, 1 or more"
+            )
         for field, choices in (("temporal", ("same", "dense")), ("local_window", ("open", "cube"))):
             if getattr(self, field) not in choices:
-                raise InputError(f"{field}={getattr(self, field)!r} is unknown; choose one of {', '.join(choices)}")
+                raise InputError(
+                    f"{field}={getattr(self, field)!r} is unknown; choose one of {', '.join(choices)}"
+                )
 
     def connected(self, offset: Tensor) -> Tensor:
         """Whether p looks at p + offset, from offsets (..., 3) along t, y and x: bool (...)."""
@@ -64,14 +69,17 @@ class Pattern:
         raise NotImplementedError
 
     def affinity(self, q: Tensor, k: Tensor, labels: Tensor, objects: int, kind: str) -> Tensor:
-        """The strongest link from each query to the earlier cells of each object (Eq. 4): (B, O, Tq, H, W).
+        """The strongest link from each query to the earlier cells of each object (Eq. 4): (B, O,
+        Tq, H, W).
 
-        Labels (B, T, H, W) of the keys are in 0..O-1, or -1 where nobody knows. 0 where an object has no such cell.
+        Labels (B, T, H, W) of the keys are in 0..O-1, or -1 where nobody knows. 0 where an object
+        has no such cell.
         """
         raise NotImplementedError
 
     def weights(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        """The definition written out: weights (B, N, I) of N queries, and the cell (N, I) that each is on, -1 none.
+        """The definition written out: weights (B, N, I) of N queries, and the cell (N, I) that each
+        is on, -1 none.
 
         Slow, and large: for pictures of one frame, and for tests.
         """
@@ -89,13 +97,17 @@ class Pattern:
 
 
 class Boxes(Pattern):
-    """A pattern that holds along each axis alone: p looks at r if they are connected along t, along y and along x.
+    """A pattern that holds along each axis alone: p looks at r if they are connected along t, along
+    y and along x.
 
-    Attention goes through the video in boxes of cells that look at each other, so that no larger map is ever built.
+    Attention goes through the video in boxes of cells that look at each other, so that no larger
+    map is ever built.
     """
 
     def near(self, offset: Tensor) -> Tensor:
-        """Whether a cell looks as far as this along one axis, from signed numbers of cells: bool."""
+        """Whether a cell looks as far as this along one axis, from signed numbers of cells:
+        bool.
+        """
         raise NotImplementedError
 
     def stretches(self, length: int) -> list[tuple[range, range]]:
@@ -108,14 +120,22 @@ class Boxes(Pattern):
 
     def pairs(self, shape: Cell) -> int:
         """The product over the axes."""
-        along = [int(self.near(_offsets(range(n), range(n), torch.device("cpu"))).sum()) for n in shape]
+        along = [
+            int(self.near(_offsets(range(n), range(n), torch.device("cpu"))).sum()) for n in shape
+        ]
         return shape[0] ** 2 * along[1] * along[2] if self.temporal == "dense" else math.prod(along)
 
     def boxes(self, shape: Cell, queried: int) -> Iterator[tuple[Box, Box]]:
-        """Queries and keys of all boxes in a video of shape (T, H, W), with queries in its last `queried` frames."""
+        """Queries and keys of all boxes in a video of shape (T, H, W), with queries in its last
+        `queried` frames.
+        """
         frames, height, width = shape
-        over_time = [(range(frames), range(frames))] if self.temporal == "dense" else self.stretches(frames)
-        for (qt, kt), (qy, ky), (qx, kx) in product(over_time, self.stretches(height), self.stretches(width)):
+        over_time = (
+            [(range(frames), range(frames))] if self.temporal == "dense" else self.stretches(frames)
+        )
+        for (qt, kt), (qy, ky), (qx, kx) in product(
+            over_time, self.stretches(height), self.stretches(width)
+        ):
             if late := qt[bisect_left(qt, frames - queried) :]:
                 yield (late, qy, qx), (kt, ky, kx)
 
@@ -134,11 +154,19 @@ class Boxes(Pattern):
         out = q.new_zeros(q.shape[0], v.shape[1], *q.shape[2:])
         for queries, keys in self.boxes(tuple(k.shape[2:]), q.shape[2]):
             here, there = _at(queries, q.shape[2] - k.shape[2]), _at(keys)
-            parts = (rearrange(x, "b c t y x -> b 1 (t y x) c") for x in (q[here], k[there], v[there]))
-            mine, theirs, values = (part.contiguous() for part in parts)  # for PyTorch's kernel without a map
+            parts = (
+                rearrange(x, "b c t y x -> b 1 (t y x) c") for x in (q[here], k[there], v[there])
+            )
+            mine, theirs, values = (
+                part.contiguous() for part in parts
+            )  # for PyTorch's kernel without a map
             mask = self.seen(queries, keys, q.device)
-            found = F.scaled_dot_product_attention(mine, theirs, values, mask, scale=self.factor(q))  # SST Eq. 5, 6
-            out[here] = rearrange(found, "b 1 n c -> b c n").unflatten(2, [len(axis) for axis in queries])
+            found = F.scaled_dot_product_attention(
+                mine, theirs, values, mask, scale=self.factor(q)
+            )  # SST Eq. 5, 6
+            out[here] = rearrange(found, "b 1 n c -> b c n").unflatten(
+                2, [len(axis) for axis in queries]
+            )
         return out
 
     def affinity(self, q: Tensor, k: Tensor, labels: Tensor, objects: int, kind: str) -> Tensor:
@@ -147,17 +175,24 @@ class Boxes(Pattern):
         for queries, keys in self.boxes(tuple(k.shape[2:]), q.shape[2]):
             here, there = _at(queries, q.shape[2] - k.shape[2]), _at(keys)
             mine, theirs = (rearrange(x, "b c t y x -> b (t y x) c") for x in (q[here], k[there]))
-            key_times, query_times = cells_of(keys, q.device)[:, 0], cells_of(queries, q.device)[:, :1]
+            key_times, query_times = (
+                cells_of(keys, q.device)[:, 0],
+                cells_of(queries, q.device)[:, :1],
+            )
             allowed = key_times < query_times  # (queries, keys)
             scores = mine @ theirs.mT
             if (mask := self.seen(queries, keys, q.device)) is not None:
                 allowed, scores = allowed & mask, scores.masked_fill(~mask, -torch.inf)
             if kind == "distance":
-                links = nearness(scores, mine.square().sum(-1)[:, :, None], theirs.square().sum(-1)[:, None])
+                links = nearness(
+                    scores, mine.square().sum(-1)[:, :, None], theirs.square().sum(-1)[:, None]
+                )
             else:
                 links = scores * self.factor(q)
                 links = links.softmax(dim=-1) if kind == "softmax" else links
-            found = strongest(links, allowed, labels[there].flatten(1)[:, None], objects)  # (B, O, queries)
+            found = strongest(
+                links, allowed, labels[there].flatten(1)[:, None], objects
+            )  # (B, O, queries)
             out[here] = found.unflatten(2, [len(axis) for axis in queries])
         return out
 
@@ -177,12 +212,17 @@ class Dense(Boxes):
 class Local(Boxes):
     """Each cell looks at those fewer than h cells away along every axis (I^1 of Sec. 3.2).
 
-    With `local_window="cube"` at a centred cube of side h: cheaper, but a strided layer then leaves gaps at the border.
+    With `local_window="cube"` at a centred cube of side h: cheaper, but a strided layer then leaves
+    gaps at the border.
     """
 
     def reach(self) -> tuple[int, int]:
         """The lowest and the highest offset along an axis."""
-        return (1 - self.h, self.h - 1) if self.local_window == "open" else (-(self.h // 2), (self.h - 1) // 2)
+        return (
+            (1 - self.h, self.h - 1)
+            if self.local_window == "open"
+            else (-(self.h // 2), (self.h - 1) // 2)
+        )
 
     def near(self, offset: Tensor) -> Tensor:
         """Within reach."""
@@ -191,14 +231,22 @@ class Local(Boxes):
 
     def stretches(self, length: int) -> list[tuple[range, range]]:
         """h queries in a row, or 8 where h is less, and all that they reach."""
-        (low, high), queries = self.reach(), max(self.h, 8)  # smaller boxes cost more in calls than they save
+        (low, high), queries = (
+            self.reach(),
+            max(self.h, 8),
+        )  # smaller boxes cost more in calls than they save
         starts = range(0, length, queries)
         ends = [min(start + queries, length) for start in starts]
-        return [(range(a, b), range(max(0, a + low), min(length, b + high))) for a, b in zip(starts, ends, strict=True)]
+        return [
+            (range(a, b), range(max(0, a + low), min(length, b + high)))
+            for a, b in zip(starts, ends, strict=True)
+        ]
 
 
 class Strided(Boxes):
-    """Each cell looks at those in steps of h along every axis (I^2 of Sec. 3.2), and never at any other."""
+    """Each cell looks at those in steps of h along every axis (I^2 of Sec. 3.2), and never at
+    any other.
+    """
 
     def near(self, offset: Tensor) -> Tensor:
         """A multiple of h."""
@@ -210,7 +258,10 @@ class Strided(Boxes):
 
 
 class Grid(Pattern):
-    """Each cell looks along the three lines through it, parallel to the axes: T + H + W - 2 cells (Sec. 3.2)."""
+    """Each cell looks along the three lines through it, parallel to the axes:
+
+    T + H + W - 2 cells (Sec. 3.2).
+    """
 
     def connected(self, offset: Tensor) -> Tensor:
         """Two of the three offsets are zero."""
@@ -227,7 +278,9 @@ class Grid(Pattern):
         return self.carry(weights.split([line.shape[-1] for line in lines], dim=-1), v)
 
     def carry(self, weights: Sequence[Tensor], v: Tensor) -> Tensor:
-        """Sums of values (B, C, T, H, W) with weights along x, y and t, as `scores` has them: (B, C, Tq, H, W)."""
+        """Sums of values (B, C, T, H, W) with weights along x, y and t, as `scores` has them:
+        (B, C, Tq, H, W).
+        """
         along_x, along_y, along_t = weights
         v = _channels_last(v)
         now = v[:, -along_x.shape[1] :]
@@ -245,7 +298,10 @@ class Grid(Pattern):
         if kind == "softmax":
             links = torch.cat(lines, dim=-1).softmax(dim=-1)[..., -k.shape[2] :]
         elif kind == "distance":
-            square_q, square_k = q.square().sum(1)[..., None], rearrange(k.square().sum(1), "b t y x -> b 1 y x t")
+            square_q, square_k = (
+                q.square().sum(1)[..., None],
+                rearrange(k.square().sum(1), "b t y x -> b 1 y x t"),
+            )
             links = nearness(links / self.factor(q), square_q, square_k)
         times = torch.arange(k.shape[2], device=q.device)
         earlier = times < times[-q.shape[2] :, None, None, None]  # (Tq, 1, 1, T)
@@ -263,8 +319,14 @@ class Grid(Pattern):
         along_y = torch.einsum("btyxc,btjxc->btyxj", q, now)
         along_t = torch.einsum("btyxc,bkyxc->btyxk", q, k)
         same_y = torch.eye(height, dtype=torch.bool, device=q.device)[:, None]  # (H, 1, H)
-        same_t = torch.eye(frames, dtype=torch.bool, device=q.device)[-q.shape[1] :, None, None]  # (Tq, 1, 1, T)
-        return along_x, along_y.masked_fill(same_y, -torch.inf), along_t.masked_fill(same_t, -torch.inf)
+        same_t = torch.eye(frames, dtype=torch.bool, device=q.device)[
+            -q.shape[1] :, None, None
+        ]  # (Tq, 1, 1, T)
+        return (
+            along_x,
+            along_y.masked_fill(same_y, -torch.inf),
+            along_t.masked_fill(same_t, -torch.inf),
+        )
 
 
 PATTERNS = {"dense": Dense, "grid": Grid, "local": Local, "strided": Strided}
@@ -272,7 +334,9 @@ AFFINITIES = ("softmax", "score", "distance")
 
 
 def nearness(dots: Tensor, square_q: Tensor, square_k: Tensor) -> Tensor:
-    """2 / (1 + exp(|q - k|^2)), from 1 for equal vectors to 0, by dot products and squared lengths."""
+    """2 / (1 + exp(|q - k|^2)), from 1 for equal vectors to 0, by dot products and squared
+    lengths.
+    """
     distance = (square_q + square_k - 2 * dots).clamp(min=0)
     return 2 * torch.sigmoid(-distance)
 
@@ -284,13 +348,19 @@ def strongest(links: Tensor, allowed: Tensor, labels: Tensor, objects: int) -> T
     """
     found = []
     for number in range(objects):  # SST Eq. 4
-        largest, place = links.detach().masked_fill(~(allowed & (labels == number)), 0).max(dim=-1, keepdim=True)
-        found.append(links.gather(-1, place).where(largest > 0, 0).squeeze(-1))  # gradients flow to this link only
+        largest, place = (
+            links.detach().masked_fill(~(allowed & (labels == number)), 0).max(dim=-1, keepdim=True)
+        )
+        found.append(
+            links.gather(-1, place).where(largest > 0, 0).squeeze(-1)
+        )  # gradients flow to this link only
     return torch.stack(found, dim=1)
 
 
 def _channels_last(x: Tensor) -> Tensor:
-    """(B, C, T, H, W) -> (B, T, H, W, C), laid out like that, which makes products along t many times faster."""
+    """(B, C, T, H, W) -> (B, T, H, W, C), laid out like that, which makes products along t many
+    times faster.
+    """
     return rearrange(x, "b c t y x -> b t y x c").contiguous()
 
 
@@ -311,17 +381,27 @@ def cells_of(box: Box, device: torch.device) -> Tensor:
 
 
 def check_together(**inputs: Tensor) -> None:
-    """Raise InputError unless the tensors (B, C, T, H, W), float, agree in device, type and shape but for v's C."""
+    """Raise InputError unless the tensors (B, C, T, H, W), float, agree in device, type and
+    shape but for v's C.
+    """
     if arrays := [name for name, tensor in inputs.items() if not isinstance(tensor, Tensor)]:
-        raise InputError(f"{', '.join(arrays)} came as {type(inputs[arrays[0]]).__name__}; expected PyTorch tensors")
+        raise InputError(
+            f"{', '.join(arrays)} came as {type(inputs[arrays[0]]).__name__}; expected PyTorch tensors"
+        )
     q = inputs["q"]
     if not q.is_floating_point():
         raise InputError(f"q is {q.dtype}; expected a type of float")
     for name, tensor in inputs.items():
-        alike = tensor.shape if name != "v" or tensor.dim() != 5 else (tensor.shape[0], q.shape[1], *tensor.shape[2:])
+        alike = (
+            tensor.shape
+            if name != "v" or tensor.dim() != 5
+            else (tensor.shape[0], q.shape[1], *tensor.shape[2:])
+        )
         if q.dim() != 5 or alike != q.shape:
             shapes = ", ".join(f"{key} {tuple(value.shape)}" for key, value in inputs.items())
-            raise InputError(f"{shapes} do not fit together; expected (B, C, T, H, W), all alike but for the C of v")
+            raise InputError(
+                f"{shapes} do not fit together; expected (B, C, T, H, W), all alike but for the C of v"
+            )
         if (tensor.device, tensor.dtype) != (q.device, q.dtype):
             raise InputError(
                 f"q is {q.dtype} on {q.device}, {name} {tensor.dtype} on {tensor.device}; expected one type and device"
@@ -332,4 +412,6 @@ def check_fit(pattern: Pattern, shape: Cell) -> None:
     """Raise InputError when the window or stride is larger than the grid."""
     limit = max(shape[1:] if pattern.temporal == "dense" else shape)
     if isinstance(pattern, Local | Strided) and pattern.h > limit:
-        raise InputError(f"h={pattern.h} is larger than a video of {shape} cells (T, H, W); choose 1 to {limit}")
+        raise InputError(
+            f"h={pattern.h} is larger than a video of {shape} cells (T, H, W); choose 1 to {limit}"
+        )

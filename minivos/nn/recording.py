@@ -16,15 +16,20 @@ from torch import Tensor
 class Place:
     """What the rows and columns of an attention matrix stand for.
 
-    Rows are the cells of `query_grid`, row by row. Columns are the cells of one grid per key frame, frame by frame,
-    or, where each query sees only some cells (a window, a cross), the cells named in `index`.
+    Rows are the cells of `query_grid`, row by row. Columns are the cells of one grid per key frame,
+    frame by frame, or, where each query sees only some cells (a window, a cross), the cells named
+    in `index`.
     """
 
     name: str  # for example "block1/long_term"
     query_grid: tuple[int, int]  # (H, W)
     key_grid: tuple[int, int, int]  # (T, H, W)
-    key_frames: tuple[int, ...] | None = None  # frame number of each key frame; None: the query's own frame
-    index: Tensor | None = None  # (Nq, Nk) cell of the key grid that each column is, -1 outside the frame
+    key_frames: tuple[int, ...] | None = (
+        None  # frame number of each key frame; None: the query's own frame
+    )
+    index: Tensor | None = (
+        None  # (Nq, Nk) cell of the key grid that each column is, -1 outside the frame
+    )
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,7 +51,9 @@ class AttentionMap:
         )
 
     def dense(self) -> Tensor:
-        """The weights over all cells of the key grid, (B, heads, Nq, T*H*W); cells that are not seen get 0."""
+        """The weights over all cells of the key grid, (B, heads, Nq, T*H*W); cells that are not
+        seen get 0.
+        """
         return self._on_key_grid(self.weights, self.index)
 
     def _on_key_grid(self, weights: Tensor, index: Tensor | None) -> Tensor:
@@ -58,17 +65,25 @@ class AttentionMap:
         return full.scatter_add_(-1, index.clamp(min=0).expand_as(weights), weights)
 
     def look_from(self, y: int, x: int, batch: int = 0) -> Tensor:
-        """Where query cell (y, x) looks: (heads, T, H, W), sums to one per head; IndexError outside the grid."""
+        """Where query cell (y, x) looks: (heads, T, H, W), sums to one per head; IndexError
+        outside the grid.
+        """
         height, width = self.query_grid
         if not (0 <= y < height and 0 <= x < width):
-            raise IndexError(f"cell ({y}, {x}) is outside the query grid of {height} x {width} cells")
+            raise IndexError(
+                f"cell ({y}, {x}) is outside the query grid of {height} x {width} cells"
+            )
         cell, (t, h, w) = y * width + x, self.key_grid
-        row = self._on_key_grid(self.weights[batch, :, cell], None if self.index is None else self.index[cell])
+        row = self._on_key_grid(
+            self.weights[batch, :, cell], None if self.index is None else self.index[cell]
+        )
         return rearrange(row, "n (t h w) -> n t h w", t=t, h=h, w=w)
 
 
 class Recording(list[AttentionMap]):
-    """The attention maps of one `record_attention` block, in the order in which they were computed."""
+    """The attention maps of one `record_attention` block, in the order in which they were
+    computed.
+    """
 
     def __init__(self, only: str) -> None:
         super().__init__()
@@ -76,7 +91,9 @@ class Recording(list[AttentionMap]):
         self.names_met: set[str] = set()
 
     def find(self, name: str, frame: int | None = None) -> AttentionMap:
-        """The last map called `name` (wildcards allowed), of query frame number `frame` if given; KeyError if none."""
+        """The last map called `name` (wildcards allowed), of query frame number `frame` if
+        given; KeyError if none.
+        """
         for found in reversed(self):
             if fnmatch(found.name, name) and frame in (None, found.query_frame):
                 return found
@@ -95,7 +112,8 @@ _frame: ContextVar[int] = ContextVar("frame", default=-1)
 
 @contextmanager
 def record_attention(only: str = "*") -> Iterator[Recording]:
-    """Keep every attention map computed inside the block whose name matches `only` (wildcards allowed).
+    """Keep every attention map computed inside the block whose name matches `only` (wildcards
+    allowed).
 
     Raises RuntimeError at the end of the block when nothing was recorded.
     """
@@ -109,7 +127,11 @@ def record_attention(only: str = "*") -> Iterator[Recording]:
         met = sorted(recording.names_met)
         raise RuntimeError(
             f"no attention called {only!r} was recorded; "
-            + (f"names met: {met}" if met else "no attention ran inside the block: run the network inside it")
+            + (
+                f"names met: {met}"
+                if met
+                else "no attention ran inside the block: run the network inside it"
+            )
         )
 
 
@@ -130,7 +152,9 @@ def current_frame() -> int:
 
 @contextmanager
 def explicit_attention() -> Iterator[None]:
-    """Run attention in its explicit form, as if it were recorded: to compare forms, not to save anything."""
+    """Run attention in its explicit form, as if it were recorded: to compare forms, not to save
+    anything.
+    """
     token = _explicit.set(True)
     try:
         yield
@@ -139,7 +163,9 @@ def explicit_attention() -> Iterator[None]:
 
 
 def wants_weights(*names: str) -> bool:
-    """Whether attention has to build the weights of these maps: somebody records one, or wants the explicit form."""
+    """Whether attention has to build the weights of these maps: somebody records one, or wants
+    the explicit form.
+    """
     recording = _recording.get()
     if recording is None:
         return _explicit.get()
@@ -148,7 +174,9 @@ def wants_weights(*names: str) -> bool:
 
 
 def record(weights: Tensor, place: Place) -> None:
-    """Hand the weights (B, heads, Nq, Nk) of one attention to the recorder; does nothing when nobody listens."""
+    """Hand the weights (B, heads, Nq, Nk) of one attention to the recorder; does nothing when
+    nobody listens.
+    """
     recording = _recording.get()
     if recording is None:
         return
@@ -158,4 +186,6 @@ def record(weights: Tensor, place: Place) -> None:
         frames = (now,) if place.key_frames is None else place.key_frames
         kept = weights.detach().float().cpu()
         index = None if place.index is None else place.index.cpu()
-        recording.append(AttentionMap(place.name, kept, place.query_grid, place.key_grid, frames, now, index))
+        recording.append(
+            AttentionMap(place.name, kept, place.query_grid, place.key_grid, frames, now, index)
+        )

@@ -1,4 +1,6 @@
-"""What a network is made of, and what goes into its three verbs and comes out: `python -m minivos.aot` prints it."""
+"""What a network is made of, and what goes into its three verbs and comes out: `python -m
+minivos.aot` prints it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ OBJECTS, VIDEO = 2, (128, 192)
 
 @torch.inference_mode()
 def show_network(network: VOSNetwork) -> None:
-    """Print the parameters of each part, and the shapes that the three verbs take and give for two random frames."""
+    """Print the parameters of each part, and the shapes that the three verbs take and give for
+    two random frames.
+    """
     print(f"{type(network).__name__} with {count_parameters(network):,} parameters")
     for name, part in network.named_children():
         print(f"  {name:24} {count_parameters(part):12,}")
@@ -30,11 +34,15 @@ def show_network(network: VOSNetwork) -> None:
     show_call("encode(frame) -> seen", {"frame": frame}, {"seen": seen})
     entry = network.memorize(seen, masks)
     show_call(
-        f"memorize(seen, masks) -> entry, of {OBJECTS} objects and background", {"masks": masks}, {"entry": entry}
+        f"memorize(seen, masks) -> entry, of {OBJECTS} objects and background",
+        {"masks": masks},
+        {"entry": entry},
     )
     memory.add(entry, 0, reference=True)
     logits, _ = network.read(network.encode(frame), memory)
-    show_call("read(seen, memory) -> logits, seen; the memory holds one entry", {}, {"logits": logits})
+    show_call(
+        "read(seen, memory) -> logits, seen; the memory holds one entry", {}, {"logits": logits}
+    )
 
 
 def show_call(call: str, taken: Mapping[str, Any], given: Mapping[str, Any]) -> None:

@@ -1,14 +1,17 @@
-"""Swin transformers, of images and of video: attention in windows of space and time, features of four stages.
+"""Swin transformers, of images and of video: attention in windows of space and time, features of
+four stages.
 
 Liu et al., "Swin Transformer", ICCV 2021; Liu et al., "Video Swin Transformer", CVPR 2022.
 
-A window is a small box of cells that look at each other; every second block shifts the boxes by half of their sides, so
-that news gets across their borders. An image is a video of one frame, so both networks run the same windows. The image
-network is timm's, with its weights; the video network is that one *inflated*: it starts with the same weights, its
-position bias repeated along time. Until it is trained, and without masks, it gives for one frame, and for the same
-frame again and again, what the image network gives.
+A window is a small box of cells that look at each other; every second block shifts the boxes by
+half of their sides, so that news gets across their borders. An image is a video of one frame, so
+both networks run the same windows. The image network is timm's, with its weights; the video network
+is that one *inflated*: it starts with the same weights, its position bias repeated along time.
+Until it is trained, and without masks, it gives for one frame, and for the same frame again and
+again, what the image network gives.
 
-Where a grid does not fill whole windows it is padded, in space and time, and nobody looks at the padding.
+Where a grid does not fill whole windows it is padded, in space and time, and nobody looks at the
+padding.
 """
 
 from __future__ import annotations
@@ -37,15 +40,21 @@ def in_windows(x: Tensor, window: Sides) -> Tensor:
 def from_windows(x: Tensor, window: Sides, grid: Sides) -> Tensor:
     """Undo `in_windows`."""
     (t, y, x_), (nt, ny, _) = window, (side // w for side, w in zip(grid, window, strict=True))
-    return rearrange(x, "b (nt ny nx) (t y x) c -> b (nt t) (ny y) (nx x) c", nt=nt, ny=ny, t=t, y=y, x=x_)
+    return rearrange(
+        x, "b (nt ny nx) (t y x) c -> b (nt t) (ny y) (nx x) c", nt=nt, ny=ny, t=t, y=y, x=x_
+    )
 
 
-@lru_cache(maxsize=16)  # what one frame needs: 2 kinds of block, 4 stages, 2 networks; a whole video's fill gigabytes
+@lru_cache(
+    maxsize=16
+)  # what one frame needs: 2 kinds of block, 4 stages, 2 networks; a whole video's fill gigabytes
 @torch.inference_mode(False)  # what is kept serves in training, too
 def who_may_look(grid: Sides, window: Sides, shift: Sides) -> Tensor | None:
-    """Which cells of a window may look at each other: bool (windows, cells, cells), or None where all may.
+    """Which cells of a window may look at each other: bool (windows, cells, cells), or None where
+    all may.
 
-    Not at padding, and not across the border of the video where a shift has brought both ends into one window.
+    Not at padding, and not across the border of the video where a shift has brought both ends into
+    one window.
     """
     padded = [side + -side % w for side, w in zip(grid, window, strict=True)]
     if tuple(padded) == grid and not any(shift):
@@ -54,7 +63,9 @@ def who_may_look(grid: Sides, window: Sides, shift: Sides) -> Tensor | None:
     for axis, (side, length, by) in enumerate(zip(grid, padded, shift, strict=True)):
         place = torch.arange(length).roll(-by)
         wrapped = torch.arange(length) >= length - by
-        kind = torch.where(place >= side, 2, wrapped.long())  # 0 inside, 1 wrapped around, 2 padding
+        kind = torch.where(
+            place >= side, 2, wrapped.long()
+        )  # 0 inside, 1 wrapped around, 2 padding
         kinds = 3 * kinds + kind.view([-1 if i == axis + 1 else 1 for i in range(5)])
     kinds = in_windows(kinds, window)[0, :, :, 0]
     return kinds[:, :, None] == kinds[:, None]
@@ -63,35 +74,50 @@ def who_may_look(grid: Sides, window: Sides, shift: Sides) -> Tensor | None:
 @cache
 @torch.inference_mode(False)
 def offsets(window: Sides, sides: Sides) -> Tensor:
-    """Where the bias of each pair of cells of a window stands in a table for windows of `sides`: (cells, cells)."""
-    places = torch.stack(torch.meshgrid(*(torch.arange(w) for w in window), indexing="ij")).flatten(1)  # (3, cells)
+    """Where the bias of each pair of cells of a window stands in a table for windows of `sides`:
+    (cells, cells).
+    """
+    places = torch.stack(torch.meshgrid(*(torch.arange(w) for w in window), indexing="ij")).flatten(
+        1
+    )  # (3, cells)
     apart = places[:, :, None] - places[:, None]
     t, y, x = (a + side - 1 for a, side in zip(apart, sides, strict=True))
     return (t * (2 * sides[1] - 1) + y) * (2 * sides[2] - 1) + x
 
 
-def window_attention(x: Tensor, part: WindowAttention, table: Tensor, sides: Sides, shifted: bool) -> Tensor:
+def window_attention(
+    x: Tensor, part: WindowAttention, table: Tensor, sides: Sides, shifted: bool
+) -> Tensor:
     """Self-attention in windows: (B, T, H, W, C) -> the same.
 
-    `part` has the projections, `table` (offsets, heads) the position bias of windows of `sides`. A window is no longer
-    than the video; along an axis that fits into one window nothing is shifted.
+    `part` has the projections, `table` (offsets, heads) the position bias of windows of `sides`. A
+    window is no longer than the video; along an axis that fits into one window nothing is shifted.
     """
     grid = tuple(x.shape[1:4])
     window = (min(sides[0], grid[0]), *sides[1:])
-    shift = tuple(w // 2 if shifted and side > w else 0 for side, w in zip(grid, window, strict=True))
+    shift = tuple(
+        w // 2 if shifted and side > w else 0 for side, w in zip(grid, window, strict=True)
+    )
     t, y, x_ = (-side % w for side, w in zip(grid, window, strict=True))
     x = F.pad(x, (0, 0, 0, x_, 0, y, 0, t))
     padded = tuple(x.shape[1:4])
     cells = in_windows(x.roll([-by for by in shift], (1, 2, 3)), window)
     bias = rearrange(table[offsets(window, sides).to(table.device)], "q k h -> h q k")
-    may, parallel = who_may_look(grid, window, shift), "(b w) h n c"  # four axes, as the fused kernel wants them
+    may, parallel = (
+        who_may_look(grid, window, shift),
+        "(b w) h n c",
+    )  # four axes, as the fused kernel wants them
     if may is not None:
-        bias = bias.masked_fill(~may[:, None].to(bias.device), -torch.inf).flatten(0, 1)  # (w h, cells, cells)
+        bias = bias.masked_fill(~may[:, None].to(bias.device), -torch.inf).flatten(
+            0, 1
+        )  # (w h, cells, cells)
         parallel = "b (w h) n c"
     sizes = {"w": cells.shape[1], "h": part.num_heads}
     q, k, v = rearrange(part.qkv(cells), f"b w n (three h c) -> three {parallel}", three=3, **sizes)
     found = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None].to(q.dtype))
-    found = from_windows(part.proj(rearrange(found, f"{parallel} -> b w n (h c)", **sizes)), window, padded)
+    found = from_windows(
+        part.proj(rearrange(found, f"{parallel} -> b w n (h c)", **sizes)), window, padded
+    )
     return found.roll(shift, (1, 2, 3))[:, : grid[0], : grid[1], : grid[2]]
 
 
@@ -101,11 +127,15 @@ class ImageBlock(SwinTransformerBlock):
     def _attn(self, x: Tensor) -> Tensor:
         sides = (1, *self.attn.window_size)
         shifted = any(self.target_shift_size)
-        return window_attention(x[:, None], self.attn, self.attn.relative_position_bias_table, sides, shifted)[:, 0]
+        return window_attention(
+            x[:, None], self.attn, self.attn.relative_position_bias_table, sides, shifted
+        )[:, 0]
 
 
 class VideoBlock(nn.Module):
-    """A Swin block over space and time, inflated from one of an image network: (B, T, H, W, C) -> the same."""
+    """A Swin block over space and time, inflated from one of an image network: (B, T, H, W, C)
+    -> the same.
+    """
 
     def __init__(self, image: ImageBlock, frames: int) -> None:
         super().__init__()
@@ -114,7 +144,9 @@ class VideoBlock(nn.Module):
         )
         table = self.attn.relative_position_bias_table
         self.sides, self.shifted = (frames, *image.attn.window_size), any(image.target_shift_size)
-        self.attn.relative_position_bias_table = nn.Parameter(table.detach().repeat(2 * frames - 1, 1))
+        self.attn.relative_position_bias_table = nn.Parameter(
+            table.detach().repeat(2 * frames - 1, 1)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Attention and feed-forward, each after a norm and with a shortcut."""
@@ -136,7 +168,10 @@ class ImageSwin(SwinEncoder):
 
 
 class SwinTiny(ImageSwin):
-    """Swin-T: windows of 7 x 7. Its ImageNet weights, like those of the next three, saw 22,000 classes, then 1,000."""
+    """Swin-T: windows of 7 x 7.
+
+    Its ImageNet weights, like those of the next three, saw 22,000 classes, then 1,000.
+    """
 
     timm_name = "swin_tiny_patch4_window7_224.ms_in22k_ft_in1k"
     channels = (96, 192, 384, 768)
@@ -164,7 +199,9 @@ class SwinLarge(ImageSwin):
 
 
 class SwinMini(ImageSwin):
-    """A small Swin that a laptop can train from scratch, with patches of 2 x 2 pixels and windows of 4 x 4 cells."""
+    """A small Swin that a laptop can train from scratch, with patches of 2 x 2 pixels and
+    windows of 4 x 4 cells.
+    """
 
     timm_name = "swin_tiny_patch4_window7_224"
     channels = (16, 32, 64, 128)
@@ -176,10 +213,18 @@ class SwinMini(ImageSwin):
 
     def load_imagenet(self) -> None:
         """Raises InputError: nobody has trained it on ImageNet."""
-        raise InputError("The mini Swin has no ImageNet weights: use weights='mini', None or a path.")
+        raise InputError(
+            "The mini Swin has no ImageNet weights: use weights='mini', None or a path."
+        )
 
 
-SWINS = {"mini": SwinMini, "tiny": SwinTiny, "small": SwinSmall, "base": SwinBase, "large": SwinLarge}
+SWINS = {
+    "mini": SwinMini,
+    "tiny": SwinTiny,
+    "small": SwinSmall,
+    "base": SwinBase,
+    "large": SwinLarge,
+}
 
 
 class VideoSwin(nn.Module):
@@ -195,17 +240,23 @@ class VideoSwin(nn.Module):
         body = image.body
         self.patch_embed, self.norms = deepcopy(body.patch_embed), deepcopy(image.norms)
         width, patch, self.stride = image.channels[0], image.strides[0], image.strides[-1]
-        self.embed_target, self.embed_others = (nn.Conv2d(1, width, patch, patch, bias=False) for _ in range(2))
+        self.embed_target, self.embed_others = (
+            nn.Conv2d(1, width, patch, patch, bias=False) for _ in range(2)
+        )
         self.merge = nn.ModuleList(deepcopy(stage.downsample) for stage in body.layers)
         self.stages = nn.ModuleList(
-            nn.Sequential(*(VideoBlock(block, frames) for block in stage.blocks)) for stage in body.layers
+            nn.Sequential(*(VideoBlock(block, frames) for block in stage.blocks))
+            for stage in body.layers
         )
 
-    def forward(self, frames: Tensor, target: Tensor | None = None, others: Tensor | None = None) -> list[Tensor]:
-        """Normalised frames (B, T, 3, H, W), masks of one object and of all others (B, T, H, W) in [0, 1], or none ->
-        features (B, C_i, T, H_i, W_i), finest first.
+    def forward(
+        self, frames: Tensor, target: Tensor | None = None, others: Tensor | None = None
+    ) -> list[Tensor]:
+        """Normalised frames (B, T, 3, H, W), masks of one object and of all others (B, T, H, W) in
+        [0, 1], or none -> features (B, C_i, T, H_i, W_i), finest first.
 
-        Raises InputError without frames, and unless H and W are multiples of the coarsest stride and those of masks.
+        Raises InputError without frames, and unless H and W are multiples of the coarsest stride
+        and those of masks.
         """
         self.check(frames, target, others)
         times = frames.shape[1]
@@ -229,5 +280,9 @@ class VideoSwin(nn.Module):
                 f"multiples of {self.stride}: pad them"
             )
         wanted = frames[:, :, 0].shape
-        if wrong := [tuple(part.shape) for part in masks if part is not None and part.shape != wanted]:
-            raise InputError(f"masks of shape {wrong[0]} came; expected (B, T, H, W) of the frames, {tuple(wanted)}")
+        if wrong := [
+            tuple(part.shape) for part in masks if part is not None and part.shape != wanted
+        ]:
+            raise InputError(
+                f"masks of shape {wrong[0]} came; expected (B, T, H, W) of the frames, {tuple(wanted)}"
+            )

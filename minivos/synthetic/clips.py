@@ -1,8 +1,10 @@
-"""Synthetic video with exact masks and exact point correspondence; the networks of this package are trained on it.
+"""Synthetic video with exact masks and exact point correspondence; the networks of this package are
+trained on it.
 
-A scene (scenes.py) is a stack of layers, back to front. A layer is a texture (textures.py) seen through a silhouette
-(silhouettes.py), carried by a pose and bent by waves (motion.py); rendering.py draws them. To follow a point, its
-pixel is taken to the surface of its layer, and the surface point to another frame.
+A scene (scenes.py) is a stack of layers, back to front. A layer is a texture (textures.py) seen
+through a silhouette (silhouettes.py), carried by a pose and bent by waves (motion.py); rendering.py
+draws them. To follow a point, its pixel is taken to the surface of its layer, and the surface point
+to another frame.
 
 `python -m minivos.synthetic data_samples` writes the sample data set.
 """
@@ -38,14 +40,18 @@ class SyntheticClip:
     layers: tuple[Layer, ...]  # back to front
 
     def correspondence(self, source: int, target: int) -> np.ndarray:
-        """Say for each pixel of frame `source` where its surface point is in frame `target`: (y, x), float32 (H, W, 2).
+        """Say for each pixel of frame `source` where its surface point is in frame `target`: (y,
+        x), float32 (H, W, 2).
 
-        NaN where the point is hidden or outside in `target`. Raises InputError if a frame number is not in 0..T-1.
+        NaN where the point is hidden or outside in `target`. Raises InputError if a frame number is
+        not in 0..T-1.
         """
         frames, height, width = self.masks.shape
         for name, t in (("source", source), ("target", target)):
             if not 0 <= t < frames:
-                raise InputError(f"{name}={t} is no frame of this clip; give a number from 0 to {frames - 1}.")
+                raise InputError(
+                    f"{name}={t} is no frame of this clip; give a number from 0 to {frames - 1}."
+                )
         found = np.full((height, width, 2), np.nan, np.float32)
         for index, layer in enumerate(self.layers):
             rows, columns = np.nonzero(self.owners[source] == index)
@@ -60,7 +66,12 @@ class SyntheticClip:
 
 
 def _check(
-    seed: int, frames: int, size: tuple[int, int], scenario: str | None, objects: int | None, difficulty: float
+    seed: int,
+    frames: int,
+    size: tuple[int, int],
+    scenario: str | None,
+    objects: int | None,
+    difficulty: float,
 ) -> None:
     if seed < 0:
         raise InputError(f"seed={seed}: give a number from 0 up.")
@@ -69,9 +80,13 @@ def _check(
     if len(size) != 2 or min(size) < 32:
         raise InputError(f"size={size}: give (height, width), each at least 32 pixels.")
     if scenario is not None and scenario not in PLANS:
-        raise InputError(f"scenario={scenario!r} is unknown; choose one of {', '.join(SCENARIOS)}, or None for a mix.")
+        raise InputError(
+            f"scenario={scenario!r} is unknown; choose one of {', '.join(SCENARIOS)}, or None for a mix."
+        )
     if objects is not None and not 1 <= objects <= MOST_OBJECTS:
-        raise InputError(f"objects={objects}: give a number from 1 to {MOST_OBJECTS}, or None to draw one.")
+        raise InputError(
+            f"objects={objects}: give a number from 1 to {MOST_OBJECTS}, or None to draw one."
+        )
     if scenario == "crossing_lookalikes" and objects == 1:
         raise InputError("objects=1: crossing_lookalikes needs at least 2 objects.")
     if not 0 <= difficulty <= 1:
@@ -97,7 +112,11 @@ def _visible_enough(scene: Scene, size: tuple[int, int]) -> bool:
 
 
 def _paint(
-    rng: Rng, layer: Layer, style: textures.Style, size: tuple[int, int], photos: tuple[np.ndarray, ...]
+    rng: Rng,
+    layer: Layer,
+    style: textures.Style,
+    size: tuple[int, int],
+    photos: tuple[np.ndarray, ...],
 ) -> np.ndarray:
     """Render a layer's texture (3, n, n), sometimes from a photograph."""
     n = min(16 * (max(size) // 12), textures.LARGEST) if layer.body is None else layer.body.shape[1]
@@ -119,9 +138,10 @@ def render(
 ) -> SyntheticClip:
     """Render a clip of `frames` frames of `size` (H, W); the same arguments give the same clip.
 
-    `scenario` is one of SCENARIOS or None for a mix of all; `objects` 1..10 or None to draw a number; `difficulty` in
-    [0, 1] scales motion, deformation, occlusion and degradation; crops of the pictures in the folder `photos` serve as
-    some of the textures. Raises InputError for anything outside these ranges.
+    `scenario` is one of SCENARIOS or None for a mix of all; `objects` 1..10 or None to draw a
+    number; `difficulty` in [0, 1] scales motion, deformation, occlusion and degradation; crops of
+    the pictures in the folder `photos` serve as some of the textures. Raises InputError for
+    anything outside these ranges.
     """
     _check(seed, frames, size, scenario, objects, difficulty)
     album = textures.load_photos(Path(photos)) if photos is not None else ()
@@ -132,20 +152,38 @@ def render(
         if _visible_enough(scene, size):
             break
     else:
-        raise InputError(f"{count} objects do not fit in frames of {size}; ask for fewer objects or larger frames.")
+        raise InputError(
+            f"{count} objects do not fit in frames of {size}; ask for fewer objects or larger frames."
+        )
     layers = scene.layers
-    paints = [_paint(rng, *surface, size, album) for surface in zip(layers, scene.styles, strict=True)]
-    light, owners = expose(layers, paints, size, random_look(rng, plan.exposure, min(size), difficulty))
+    paints = [
+        _paint(rng, *surface, size, album) for surface in zip(layers, scene.styles, strict=True)
+    ]
+    light, owners = expose(
+        layers, paints, size, random_look(rng, plan.exposure, min(size), difficulty)
+    )
     masks = np.array([layer.label for layer in layers], np.uint8)[owners]
     return SyntheticClip(film(rng, light, difficulty), masks, owners, tuple(layers))
 
 
-# --------------------------------------------------------------------------------------------------------- the samples
+# the samples --------------------------------------------------------------------------------------
 SAMPLE_SIZE, SAMPLE_QUALITY = (128, 192), 88
-SCENARIO_SEEDS = (307, 302, 308, 302, 306, 309, 304)  # clips that show clearly what their scenario is about
+SCENARIO_SEEDS = (
+    307,
+    302,
+    308,
+    302,
+    306,
+    309,
+    304,
+)  # clips that show clearly what their scenario is about
 SAMPLES: dict[str, dict[str, dict]] = {  # split -> name of the clip -> arguments of `render`
-    "train": {f"train_{i:02d}": {"seed": 100 + i, "frames": 10, "objects": 1 + i % 5} for i in range(10)},
-    "val": {f"val_{i:02d}": {"seed": 200 + i, "frames": 16, "objects": 1 + i % 5} for i in range(12)},
+    "train": {
+        f"train_{i:02d}": {"seed": 100 + i, "frames": 10, "objects": 1 + i % 5} for i in range(10)
+    },
+    "val": {
+        f"val_{i:02d}": {"seed": 200 + i, "frames": 16, "objects": 1 + i % 5} for i in range(12)
+    },
     "scenarios": {
         name: {"seed": seed, "frames": 20, "scenario": name}
         for name, seed in zip(SCENARIOS, SCENARIO_SEEDS, strict=True)
@@ -154,7 +192,9 @@ SAMPLES: dict[str, dict[str, dict]] = {  # split -> name of the clip -> argument
 
 
 def write_samples(root: Path | str) -> None:
-    """Render all SAMPLES and write them under `root` as DAVIS 2017 lays out its clips, over what may be there."""
+    """Render all SAMPLES and write them under `root` as DAVIS 2017 lays out its clips, over what
+    may be there.
+    """
     root = prepare_output(root, overwrite=True)
     for split, clips in SAMPLES.items():
         for name, arguments in tqdm(clips.items(), desc=split, disable=None):

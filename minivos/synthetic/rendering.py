@@ -1,6 +1,7 @@
 """From layers to pixels: drawing synthetic video, and filming it with an imperfect camera.
 
-To draw a frame, every pixel is taken back to each layer's surface, where silhouette, shading and colour are looked up.
+To draw a frame, every pixel is taken back to each layer's surface, where silhouette, shading and
+colour are looked up.
 """
 
 import io
@@ -35,7 +36,9 @@ def _surface(layer: Layer, t: int, box: Box) -> tuple[np.ndarray, np.ndarray]:
 def _look_up(picture: np.ndarray, u: np.ndarray, v: np.ndarray, padding: str) -> np.ndarray:
     """Return the values (C, h, w) of a picture (C, n, n) at surface coordinates."""
     grid = torch.from_numpy(np.stack([u, v], -1).astype(np.float32, copy=False))[None]
-    return grid_sample(torch.from_numpy(picture)[None], grid, padding_mode=padding, align_corners=False)[0].numpy()
+    return grid_sample(
+        torch.from_numpy(picture)[None], grid, padding_mode=padding, align_corners=False
+    )[0].numpy()
 
 
 def _shift(patch: np.ndarray, dx: int, dy: int) -> np.ndarray:
@@ -75,23 +78,38 @@ class Look:
 
 
 def random_look(rng: Rng, exposure: tuple[float, float], side: int, strength: float) -> Look:
-    """Draw a look: motion blur within the bounds of `exposure`, and shadows for frames of that side in pixels."""
+    """Draw a look: motion blur within the bounds of `exposure`, and shadows for frames of that
+    side in pixels.
+    """
     blur = rng.uniform(*exposure) if rng.random() < 0.7 else exposure[0]
     offset = np.rint(0.02 * side * rng.uniform(-1, 1, 2)).astype(int)
     return Look(blur * strength, rng.choice([0.0, 0.2, 0.45]) * strength, tuple(offset))
 
 
 def _draw(
-    canvas: np.ndarray, owners: np.ndarray, index: int, layer: Layer, paint: np.ndarray, t: int, look: Look
+    canvas: np.ndarray,
+    owners: np.ndarray,
+    index: int,
+    layer: Layer,
+    paint: np.ndarray,
+    t: int,
+    look: Look,
 ) -> None:
-    """Draw one layer over the canvas (3, H, W) and note in `owners` (H, W) which pixels it covers."""
+    """Draw one layer over the canvas (3, H, W) and note in `owners` (H, W) which pixels it
+    covers.
+    """
     motion = layer.velocity[t] * look.exposure
     box = _box(layer, t, owners.shape, np.abs(motion).max())
     if box is None:
         return
     u, v = _surface(layer, t, box)
     inside, shade, shadow = _look_up(layer.body, u, v, "zeros")
-    colour = _look_up(paint, u + np.float32(layer.roll[t, 0]), v + np.float32(layer.roll[t, 1]), "reflection") * shade
+    colour = (
+        _look_up(
+            paint, u + np.float32(layer.roll[t, 0]), v + np.float32(layer.roll[t, 1]), "reflection"
+        )
+        * shade
+    )
     texels_per_pixel = layer.body.shape[1] / 2 / np.sqrt(abs(np.linalg.det(layer.pose[t, :2, :2])))
     opacity = np.clip(0.5 + (inside - 0.5) * max(1, 2 / texels_per_pixel), 0, 1)
     owners[box][inside > 0.5] = index
@@ -105,7 +123,9 @@ def _draw(
 def expose(
     layers: list[Layer], paints: list[np.ndarray], size: tuple[int, int], look: Look
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw layers back to front with their paints (3, n, n): frames (T, 3, H, W) around [0, 1], owners (T, H, W)."""
+    """Draw layers back to front with their paints (3, n, n): frames (T, 3, H, W) around [0, 1],
+    owners (T, H, W).
+    """
     frames = len(layers[0].pose)
     canvas, owners = np.empty((frames, 3, *size), np.float32), np.zeros((frames, *size), np.uint8)
     everywhere = (slice(0, size[0]), slice(0, size[1]))
@@ -113,25 +133,35 @@ def expose(
     for t in range(frames):
         u, v = _surface(ground, t, everywhere)
         rolled = u + np.float32(ground.roll[t, 0]), v + np.float32(ground.roll[t, 1])
-        canvas[t] = _smear(_look_up(paints[0], *rolled, "reflection"), ground.velocity[t] * look.exposure)
+        canvas[t] = _smear(
+            _look_up(paints[0], *rolled, "reflection"), ground.velocity[t] * look.exposure
+        )
         for index, (layer, paint) in enumerate(zip(layers[1:], paints[1:], strict=True), start=1):
             _draw(canvas[t], owners[t], index, layer, paint, t, look)
     return canvas, owners
 
 
-# ---------------------------------------------------------------------------------------------------------- the camera
+# the camera ---------------------------------------------------------------------------------------
 def _lighting(rng: Rng, frames: int, size: tuple[int, int], strength: float) -> np.ndarray:
-    """Return a brightness field (T, 1, H, W) around 1: large soft patches of light that may drift."""
+    """Return a brightness field (T, 1, H, W) around 1: large soft patches of light that may
+    drift.
+    """
     height, width = size
-    coarse = np.exp(strength * rng.choice([0, 0.1, 0.22]) * rng.standard_normal((5, 5))).astype(np.float32)
-    field = np.asarray(Image.fromarray(coarse).resize((2 * width, 2 * height), Image.Resampling.BICUBIC))
+    coarse = np.exp(strength * rng.choice([0, 0.1, 0.22]) * rng.standard_normal((5, 5))).astype(
+        np.float32
+    )
+    field = np.asarray(
+        Image.fromarray(coarse).resize((2 * width, 2 * height), Image.Resampling.BICUBIC)
+    )
     start, drift = rng.uniform(0, 1, 2), rng.normal(0, 0.02 * strength, 2)
     where = np.clip(start + np.arange(frames)[:, None] * drift, 0, 1) * size
     return np.stack([field[None, y : y + height, x : x + width] for y, x in where.astype(int)])
 
 
 def _tone_curves(rng: Rng, frames: int, strength: float) -> np.ndarray:
-    """Return look-up tables (T, 3, 256) uint8: gamma, contrast, white balance, and brightness changing over time."""
+    """Return look-up tables (T, 3, 256) uint8: gamma, contrast, white balance, and brightness
+    changing over time.
+    """
     grey = np.linspace(0, 1, 256)
     gamma = np.exp(strength * rng.normal(0, 0.2))
     contrast = np.exp(strength * rng.normal(-0.05, 0.13))
@@ -142,9 +172,13 @@ def _tone_curves(rng: Rng, frames: int, strength: float) -> np.ndarray:
 
 
 def _grain(rng: Rng, size: tuple[int, int], strength: float) -> np.ndarray:
-    """Return sensor noise (H+32, W+32) int16, of which each channel of each frame shows another part."""
+    """Return sensor noise (H+32, W+32) int16, of which each channel of each frame shows another
+    part.
+    """
     deviation = 255 * strength * rng.choice([0, 0.01, 0.02, 0.045], p=[0.4, 0.25, 0.25, 0.1])
-    return (deviation * rng.standard_normal((size[0] + 32, size[1] + 32), dtype=np.float32)).astype(np.int16)
+    return (deviation * rng.standard_normal((size[0] + 32, size[1] + 32), dtype=np.float32)).astype(
+        np.int16
+    )
 
 
 def _recode(frame: np.ndarray, shrink: float, quality: int | None) -> np.ndarray:
@@ -152,7 +186,9 @@ def _recode(frame: np.ndarray, shrink: float, quality: int | None) -> np.ndarray
     picture = Image.fromarray(frame)
     if shrink < 1:
         small = tuple(round(shrink * length) for length in picture.size)
-        picture = picture.resize(small, Image.Resampling.BILINEAR).resize(picture.size, Image.Resampling.BICUBIC)
+        picture = picture.resize(small, Image.Resampling.BILINEAR).resize(
+            picture.size, Image.Resampling.BICUBIC
+        )
     if quality is not None:
         buffer = io.BytesIO()
         picture.save(buffer, "JPEG", quality=quality)
@@ -161,7 +197,9 @@ def _recode(frame: np.ndarray, shrink: float, quality: int | None) -> np.ndarray
 
 
 def film(rng: Rng, light: np.ndarray, difficulty: float) -> np.ndarray:
-    """Turn frames (T, 3, H, W) around [0, 1] into uint8 (T, H, W, 3) as a real, imperfect camera would."""
+    """Turn frames (T, 3, H, W) around [0, 1] into uint8 (T, H, W, 3) as a real, imperfect camera
+    would.
+    """
     frames, _, *size = light.shape
     lit = light * _lighting(rng, frames, size, difficulty)
     digital = (np.clip(lit, 0, 1) * 255).astype(np.uint8)
@@ -172,6 +210,8 @@ def film(rng: Rng, light: np.ndarray, difficulty: float) -> np.ndarray:
     for t, shifts in enumerate(rng.integers(0, 32, (frames, 3, 2))):
         for channel, (dy, dx) in enumerate(shifts):
             toned = curves[t, channel].take(digital[t, channel])
-            developed[t, ..., channel] = np.clip(toned + grain[dy : dy + size[0], dx : dx + size[1]], 0, 255)
+            developed[t, ..., channel] = np.clip(
+                toned + grain[dy : dy + size[0], dx : dx + size[1]], 0, 255
+            )
         developed[t] = _recode(developed[t], shrink, quality)
     return developed

@@ -1,8 +1,8 @@
 """What happens in synthetic video: plans for the scenarios, and the scenes laid out after them.
 
-A plan says how many objects there are, how large, how fast and along which kind of path; a scene is a stack of layers
-drawn at random after a plan: the background, objects, moving things that are not objects (distractors), and things
-that stand in front (occluders).
+A plan says how many objects there are, how large, how fast and along which kind of path; a scene is
+a stack of layers drawn at random after a plan: the background, objects, moving things that are not
+objects (distractors), and things that stand in front (occluders).
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +12,17 @@ import numpy as np
 
 from minivos.synthetic import silhouettes as shapes
 from minivos.synthetic import textures
-from minivos.synthetic.motion import Layer, bounce, camera, excursion, poses, smooth, straight, wander, waves
+from minivos.synthetic.motion import (
+    Layer,
+    bounce,
+    camera,
+    excursion,
+    poses,
+    smooth,
+    straight,
+    wander,
+    waves,
+)
 
 Rng = np.random.Generator
 LEAST_AREA, LEAST_AREA_THIN = 0.01, 0.004  # of frame 0, for each object
@@ -46,8 +56,12 @@ PLANS = {
         SOLID, objects=(2, 3), diameter=(0.24, 0.36), path="cross", growth=(1.0, 1.1), lookalike=1
     ),
     "occlusion_reentry": replace(SOLID, objects=(2, 3), diameter=(0.22, 0.32), path="away"),
-    "fast_motion": replace(SOLID, objects=(1, 3), diameter=(0.22, 0.4), speed=(0.1, 0.25), exposure=(0.4, 0.8)),
-    "scale_change": replace(SOLID, objects=(1, 3), diameter=(0.2, 0.28), speed=(0.005, 0.02), growth=(2.2, 3.8)),
+    "fast_motion": replace(
+        SOLID, objects=(1, 3), diameter=(0.22, 0.4), speed=(0.1, 0.25), exposure=(0.4, 0.8)
+    ),
+    "scale_change": replace(
+        SOLID, objects=(1, 3), diameter=(0.2, 0.28), speed=(0.005, 0.02), growth=(2.2, 3.8)
+    ),
     "many_objects": Plan((5, 8), (0.25, 0.36), (0.005, 0.04), thin=0.1),
     "thin_parts": Plan((2, 4), (0.4, 0.65), (0.005, 0.04), thin=0.65, jointed=0.95, occluders=0),
 }
@@ -55,7 +69,9 @@ PLANS = {
 
 @dataclass(frozen=True)
 class Scene:
-    """Layers back to front, the style of each layer's paint, and the least area of each object (K,) in frame 0."""
+    """Layers back to front, the style of each layer's paint, and the least area of each object
+    (K,) in frame 0.
+    """
 
     layers: list[Layer]
     styles: list[textures.Style]
@@ -112,7 +128,7 @@ class Piece:
     style: textures.Style
 
 
-# --------------------------------------------------------------------------------------------------------------- looks
+# looks --------------------------------------------------------------------------------------------
 def _cast(stage: Stage, hue: float | None = None) -> Cast:
     """Choose a shape, a style and a size."""
     rng, plan = stage.rng, stage.plan
@@ -121,13 +137,23 @@ def _cast(stage: Stage, hue: float | None = None) -> Cast:
     kinds, odds = (shapes.THIN, None) if thin else (shapes.SOLID, shapes.SOLID_ODDS)
     shape = shapes.trunk if jointed else rng.choice(kinds, p=odds)
     camouflaged = hue is None and stage.chance(0.15 * stage.difficulty)
-    style = textures.random_style(rng, background=False, hue=hue, like=stage.backdrop if camouflaged else None)
+    style = textures.random_style(
+        rng, background=False, hue=hue, like=stage.backdrop if camouflaged else None
+    )
     fuller = 1.3 if thin else 0.8 if jointed else 1  # limbs reach beyond the trunk
-    return Cast(shape, int(rng.integers(2**31)), style, fuller * stage.between(plan.diameter) * stage.side / 2, jointed)
+    return Cast(
+        shape,
+        int(rng.integers(2**31)),
+        style,
+        fuller * stage.between(plan.diameter) * stage.side / 2,
+        jointed,
+    )
 
 
 def _casts(stage: Stage, hues: np.ndarray) -> list[Cast]:
-    """Choose how the objects look: all alike, as it comes, or (the easier, the likelier) each of its own hue."""
+    """Choose how the objects look: all alike, as it comes, or (the easier, the likelier) each of
+    its own hue.
+    """
     rng, hard = stage.rng, stage.difficulty
     if stage.plan.lookalike == 1 or stage.chance(stage.plan.lookalike * hard):
         model = replace(_cast(stage), jointed=False)
@@ -136,7 +162,10 @@ def _casts(stage: Stage, hues: np.ndarray) -> list[Cast]:
     else:
         casts = [_cast(stage, None if stage.chance(hard) else hue) for hue in hues]
     crowding = min(1, np.sqrt(stage.plan.objects[1] / len(hues)))
-    return [replace(cast, radius=max(crowding * cast.radius, _least_radius(stage, cast))) for cast in casts]
+    return [
+        replace(cast, radius=max(crowding * cast.radius, _least_radius(stage, cast)))
+        for cast in casts
+    ]
 
 
 def _least_area(cast: Cast) -> float:
@@ -144,7 +173,9 @@ def _least_area(cast: Cast) -> float:
 
 
 def _least_radius(stage: Stage, cast: Cast) -> float:
-    """Return the radius in pixels at which an object covers twice its least area: some of it may be hidden."""
+    """Return the radius in pixels at which an object covers twice its least area: some of it may
+    be hidden.
+    """
     covered = shapes.covered(np.random.default_rng(cast.seed), cast.shape)
     return shapes.REACH * np.sqrt(2 * _least_area(cast) * np.prod(stage.size) / covered)
 
@@ -157,43 +188,64 @@ def _layer(stage: Stage, label: int, cast: Cast, shape: shapes.Shape, pose: np.n
     rolling = rng.choice([0, 0.02, 0.06]) * hard
     roll = np.cumsum(np.stack([smooth(rng, frames, rolling), smooth(rng, frames, rolling)], 1), 0)
     bend = waves(rng, frames, stage.plan.bend * hard * rng.uniform(0, 1))
-    return Layer(label, pose, roll - roll[0], bend, shapes.body(np.random.default_rng(cast.seed), shape, n))
+    return Layer(
+        label, pose, roll - roll[0], bend, shapes.body(np.random.default_rng(cast.seed), shape, n)
+    )
 
 
 def _background(stage: Stage) -> Piece:
     """Return the layer that fills the frame; where it ends it is mirrored."""
     rng, hard = stage.rng, stage.difficulty
-    pose = stage.camera @ poses(stage.corner[None] / 2, 0.0, np.full((1, 2), 0.62 * max(stage.size)))
+    pose = stage.camera @ poses(
+        stage.corner[None] / 2, 0.0, np.full((1, 2), 0.62 * max(stage.size))
+    )
     ripples = waves(rng, stage.frames, 0.08 * hard) if stage.chance(0.25) else None
     drift = rng.normal(0, 0.01 * hard, 2) if stage.chance(0.25) else np.zeros(2)
-    return Piece(Layer(0, pose, np.arange(stage.frames)[:, None] * drift, ripples, None), stage.backdrop)
+    return Piece(
+        Layer(0, pose, np.arange(stage.frames)[:, None] * drift, ripples, None), stage.backdrop
+    )
 
 
-# --------------------------------------------------------------------------------------------------------------- paths
+# paths --------------------------------------------------------------------------------------------
 def _starts(stage: Stage, count: int, taken: list[np.ndarray]) -> list[np.ndarray]:
-    """Draw starting points well inside the frame, each the farthest of a few candidates from those before."""
+    """Draw starting points well inside the frame, each the farthest of a few candidates from
+    those before.
+    """
     points = list(taken)
     for _ in range(count):
         candidates = stage.rng.uniform(0.15, 0.85, (10, 2)) * stage.corner
-        gaps = [min((np.hypot(*(candidate - point)) for point in points), default=0) for candidate in candidates]
+        gaps = [
+            min((np.hypot(*(candidate - point)) for point in points), default=0)
+            for candidate in candidates
+        ]
         points.append(candidates[int(np.argmax(gaps))])
     return points[len(taken) :]
 
 
 def _strolls(stage: Stage, count: int, taken: list[np.ndarray]) -> list[np.ndarray]:
-    """Return paths that wander about the frame, bounce off its edges or just beyond; some stand still."""
+    """Return paths that wander about the frame, bounce off its edges or just beyond; some stand
+    still.
+    """
     slowed = EASY_SPEED + (1 - EASY_SPEED) * stage.difficulty
     paths = []
     for start in _starts(stage, count, taken):
         still = stage.chance(stage.plan.still)
         speed = 0 if still else stage.between(stage.plan.speed) * stage.side * slowed
         beyond = stage.rng.choice([-0.1, 0.0, 0.15]) * stage.side
-        paths.append(bounce(wander(stage.rng, start, stage.frames, speed), -beyond * np.ones(2), stage.corner + beyond))
+        paths.append(
+            bounce(
+                wander(stage.rng, start, stage.frames, speed),
+                -beyond * np.ones(2),
+                stage.corner + beyond,
+            )
+        )
     return paths
 
 
 def _crossings(stage: Stage, count: int) -> list[np.ndarray]:
-    """Return straight, slightly wavering paths through one point, reached by all at about the same time."""
+    """Return straight, slightly wavering paths through one point, reached by all at about the
+    same time.
+    """
     rng, frames = stage.rng, stage.frames
     meeting = stage.corner / 2 + rng.uniform(-0.1, 0.1, 2) * stage.side
     fan = np.arange(count) * rng.uniform(0.8, 1) * np.pi / count
@@ -207,7 +259,9 @@ def _crossings(stage: Stage, count: int) -> list[np.ndarray]:
 
 
 def _escapes(stage: Stage, casts: list[Cast]) -> tuple[list[np.ndarray], list[Piece]]:
-    """Return paths that leave the frame or (one or two of them) pass behind a wall, and come back; and the walls."""
+    """Return paths that leave the frame or (one or two of them) pass behind a wall, and come
+    back; and the walls.
+    """
     walls, paths = [], []
     starts = _starts(stage, len(casts), [])
     first = stage.rng.integers(2)
@@ -216,7 +270,9 @@ def _escapes(stage: Stage, casts: list[Cast]) -> tuple[list[np.ndarray], list[Pi
             axis = stage.rng.integers(2)
             away = start.copy()
             away[axis] = (
-                -2 * cast.radius if start[axis] < stage.corner[axis] / 2 else stage.corner[axis] + 2 * cast.radius
+                -2 * cast.radius
+                if start[axis] < stage.corner[axis] / 2
+                else stage.corner[axis] + 2 * cast.radius
             )
             paths.append(excursion(start, away, stage.frames))
         else:
@@ -235,7 +291,9 @@ def _wall(stage: Stage, place: np.ndarray, radius: float) -> Piece:
 
 
 def _turning(stage: Stage, cast: Cast, path: np.ndarray) -> np.ndarray:
-    """Turn a path (T, 2) into poses (T, 3, 3): spin, sway, growth, and narrowing as if turning away."""
+    """Turn a path (T, 2) into poses (T, 3, 3): spin, sway, growth, and narrowing as if turning
+    away.
+    """
     rng, plan, frames, hard = stage.rng, stage.plan, stage.frames, stage.difficulty
     t = np.arange(frames)
     larger = stage.between(plan.growth) ** np.linspace(0, 1, frames)[:: rng.choice([-1, 1])]
@@ -247,23 +305,29 @@ def _turning(stage: Stage, cast: Cast, path: np.ndarray) -> np.ndarray:
     return poses(path, angle, np.stack([scale * narrow, scale], 1))
 
 
-# -------------------------------------------------------------------------------------------------------------- pieces
+# pieces -------------------------------------------------------------------------------------------
 def _limbs(stage: Stage, label: int, cast: Cast, trunk: np.ndarray) -> list[Piece]:
     """Return limbs that swing about a trunk with those poses."""
     rng, frames, limbs = stage.rng, stage.frames, []
     tempo = rng.normal(0, 0.7) * stage.difficulty
     sleeve = replace(cast.style, ramps=cast.style.ramps[::-1]) if stage.chance(0.4) else cast.style
-    from_end = poses(np.array([[0.6, 0.0]]), 0.0, np.ones((1, 2)))  # a limb's joint is at one of its ends
+    from_end = poses(
+        np.array([[0.6, 0.0]]), 0.0, np.ones((1, 2))
+    )  # a limb's joint is at one of its ends
     for number in range(int(rng.integers(2, 5))):
         joint = np.tile([rng.uniform(-0.2, 0.2), rng.choice([-0.42, 0.42])], (frames, 1))
-        swing = rng.uniform(0, 2 * np.pi) + rng.uniform(0.2, 0.9) * np.sin(tempo * np.arange(frames) + np.pi * number)
+        swing = rng.uniform(0, 2 * np.pi) + rng.uniform(0.2, 0.9) * np.sin(
+            tempo * np.arange(frames) + np.pi * number
+        )
         length = np.full((frames, 2), rng.uniform(0.5, 0.85))
         pose = trunk @ poses(joint, swing, length) @ from_end
         limbs.append(Piece(_layer(stage, label, cast, shapes.limb, pose), sleeve))
     return limbs
 
 
-def _pieces(stage: Stage, label: int, cast: Cast, path: np.ndarray, with_camera: bool) -> list[Piece]:
+def _pieces(
+    stage: Stage, label: int, cast: Cast, path: np.ndarray, with_camera: bool
+) -> list[Piece]:
     """Return the layers of one thing, back to front."""
     pose = _turning(stage, cast, path)
     if with_camera:
@@ -271,7 +335,11 @@ def _pieces(stage: Stage, label: int, cast: Cast, path: np.ndarray, with_camera:
     if not cast.jointed:
         return [Piece(_layer(stage, label, cast, cast.shape, pose), cast.style)]
     limbs = _limbs(stage, label, cast, pose)
-    return [*limbs[::2], Piece(_layer(stage, label, cast, shapes.trunk, pose), cast.style), *limbs[1::2]]
+    return [
+        *limbs[::2],
+        Piece(_layer(stage, label, cast, shapes.trunk, pose), cast.style),
+        *limbs[1::2],
+    ]
 
 
 def _distractors(stage: Stage, casts: list[Cast], taken: list[np.ndarray]) -> list[list[Piece]]:
@@ -291,23 +359,33 @@ def _occluders(stage: Stage) -> list[Piece]:
     count = min(int(stage.rng.poisson(stage.plan.occluders * stage.difficulty)), 2)
     for place in stage.rng.uniform(0.1, 0.9, (count, 2)) * stage.corner:
         radius = stage.rng.uniform(0.15, 0.5) * stage.side
-        cast = replace(_cast(stage), shape=stage.rng.choice(shapes.OCCLUDERS), radius=radius, jointed=False)
+        cast = replace(
+            _cast(stage), shape=stage.rng.choice(shapes.OCCLUDERS), radius=radius, jointed=False
+        )
         pieces += _pieces(stage, 0, cast, np.tile(place, (stage.frames, 1)), with_camera=True)
     return pieces
 
 
 def _in_depth(rng: Rng, things: list[list[Piece]]) -> list[Piece]:
     """Stack things at random, with what is large more often behind what is small."""
-    sizes = np.array([np.linalg.det(thing[0].layer.pose[0]) for thing in things])  # pixels per unit, squared
+    sizes = np.array(
+        [np.linalg.det(thing[0].layer.pose[0]) for thing in things]
+    )  # pixels per unit, squared
     order = np.argsort(-0.5 * np.log(sizes) + rng.normal(0, 0.7, len(things)))
     return [piece for i in order for piece in things[i]]
 
 
-def random_scene(rng: Rng, plan: Plan, frames: int, size: tuple[int, int], count: int, difficulty: float) -> Scene:
+def random_scene(
+    rng: Rng, plan: Plan, frames: int, size: tuple[int, int], count: int, difficulty: float
+) -> Scene:
     """Draw one scene of `count` objects in frames of `size` (H, W)."""
     hues = (rng.random() + np.arange(count + 1) / (count + 1)) % 1
-    backdrop = textures.random_style(rng, background=True, hue=None if rng.random() < difficulty else hues[0])
-    stage = Stage(rng, plan, frames, size, difficulty, camera(rng, frames, size, difficulty), backdrop)
+    backdrop = textures.random_style(
+        rng, background=True, hue=None if rng.random() < difficulty else hues[0]
+    )
+    stage = Stage(
+        rng, plan, frames, size, difficulty, camera(rng, frames, size, difficulty), backdrop
+    )
     casts, walls = _casts(stage, hues[1:]), []
     if plan.path == "cross":
         paths = _crossings(stage, count)

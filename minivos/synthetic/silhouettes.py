@@ -1,6 +1,7 @@
 """Silhouettes for synthetic video: what is object and what is not, with shading and a soft shadow.
 
-Every shape lives in the square [-1, 1] x [-1, 1] and keeps within a radius of REACH, which leaves room for deformation.
+Every shape lives in the square [-1, 1] x [-1, 1] and keeps within a radius of REACH, which leaves
+room for deformation.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,9 @@ REACH = 0.78
 
 
 class Sheet:
-    """A grey picture to draw on in coordinates [-1, 1], twice as fine as the (n, n) silhouette it becomes."""
+    """A grey picture to draw on in coordinates [-1, 1], twice as fine as the (n, n) silhouette
+    it becomes.
+    """
 
     def __init__(self, n: int):
         self.picture = Image.new("L", (2 * n, 2 * n))
@@ -30,7 +33,9 @@ class Sheet:
 
     def disc(self, x: float, y: float, rx: float, ry: float, fill: int = 255) -> None:
         """Fill an ellipse around (x, y) with radii rx and ry."""
-        self.draw.ellipse([c for point in self._pixels([[x - rx, y - ry], [x + rx, y + ry]]) for c in point], fill)
+        self.draw.ellipse(
+            [c for point in self._pixels([[x - rx, y - ry], [x + rx, y + ry]]) for c in point], fill
+        )
 
     def stroke(self, points: np.ndarray, width: float) -> None:
         """Draw a line with round joints and ends through points (k, 2)."""
@@ -45,7 +50,10 @@ class Sheet:
 
 def _ring(angles: np.ndarray, radii: np.ndarray | float) -> np.ndarray:
     """Return points (k, 2) at those angles and radii around the centre."""
-    return np.stack([np.cos(angles), np.sin(angles)], -1) * np.broadcast_to(radii, angles.shape)[:, None]
+    return (
+        np.stack([np.cos(angles), np.sin(angles)], -1)
+        * np.broadcast_to(radii, angles.shape)[:, None]
+    )
 
 
 def _turned(points: np.ndarray, angle: float) -> np.ndarray:
@@ -53,11 +61,14 @@ def _turned(points: np.ndarray, angle: float) -> np.ndarray:
     return points @ np.array([[c, s], [-s, c]])
 
 
-# -------------------------------------------------------------------------------------------------------- solid shapes
+# solid shapes -------------------------------------------------------------------------------------
 def blob(rng: Rng, sheet: Sheet) -> None:
     """A smooth outline: a circle whose radius is a short random Fourier series, often elongated."""
     angles = np.linspace(0, 2 * np.pi, 72, endpoint=False)
-    waves = sum(rng.normal(0, 0.28 / k) * np.cos(k * angles + rng.uniform(0, 2 * np.pi)) for k in range(2, 7))
+    waves = sum(
+        rng.normal(0, 0.28 / k) * np.cos(k * angles + rng.uniform(0, 2 * np.pi))
+        for k in range(2, 7)
+    )
     points = _ring(angles, np.exp(waves)) * [1, rng.uniform(0.45, 1)]
     sheet.polygon(_turned(points * REACH / np.hypot(*points.T).max(), rng.uniform(0, 2 * np.pi)))
 
@@ -65,7 +76,9 @@ def blob(rng: Rng, sheet: Sheet) -> None:
 def polygon(rng: Rng, sheet: Sheet) -> None:
     """Three to seven irregular corners."""
     corners = int(rng.integers(3, 8))
-    angles = (np.arange(corners) + rng.uniform(-0.3, 0.3, corners)) * 2 * np.pi / corners + rng.uniform(0, 2 * np.pi)
+    angles = (
+        np.arange(corners) + rng.uniform(-0.3, 0.3, corners)
+    ) * 2 * np.pi / corners + rng.uniform(0, 2 * np.pi)
     sheet.polygon(_ring(angles, REACH * rng.uniform(0.7, 1, corners)))
 
 
@@ -77,7 +90,14 @@ def box(rng: Rng, sheet: Sheet) -> None:
     if rng.random() < 0.7:
         inset = rng.uniform(0.2, 0.9, 2)
         sheet.polygon(
-            np.array([[-width * inset[0], 0], [width * inset[1], 0], [width * 0.3, -0.55], [-width * 0.3, -0.55]])
+            np.array(
+                [
+                    [-width * inset[0], 0],
+                    [width * inset[1], 0],
+                    [width * 0.3, -0.55],
+                    [-width * 0.3, -0.55],
+                ]
+            )
         )
     if rng.random() < 0.4:
         for x in (-0.35, 0.35):
@@ -88,7 +108,9 @@ def star(rng: Rng, sheet: Sheet) -> None:
     """Four to eight tips."""
     tips = int(rng.integers(4, 9))
     angles = np.arange(2 * tips) * np.pi / tips + rng.uniform(0, np.pi)
-    sheet.polygon(_ring(angles, np.where(np.arange(2 * tips) % 2, rng.uniform(0.35, 0.65), 1.0) * REACH))
+    sheet.polygon(
+        _ring(angles, np.where(np.arange(2 * tips) % 2, rng.uniform(0.35, 0.65), 1.0) * REACH)
+    )
 
 
 def crescent(rng: Rng, sheet: Sheet) -> None:
@@ -117,7 +139,8 @@ def creature(rng: Rng, sheet: Sheet) -> None:
         sheet.stroke(np.array([[x, 0], foot]), rng.uniform(0.08, 0.15))
     if rng.random() < 0.6:
         sheet.stroke(
-            np.array([[-rx, 0], [-rx - 0.15, -0.15], [-rx - 0.2, rng.uniform(-0.5, 0.2)]]), rng.uniform(0.06, 0.1)
+            np.array([[-rx, 0], [-rx - 0.15, -0.15], [-rx - 0.2, rng.uniform(-0.5, 0.2)]]),
+            rng.uniform(0.06, 0.1),
         )
 
 
@@ -127,12 +150,17 @@ def figure(rng: Rng, sheet: Sheet) -> None:
     sheet.disc(0, -0.58, rng.uniform(0.13, 0.19), 0.17)
     sheet.disc(0, -0.12, girth, 0.36)
     for side in (-1, 1):
-        elbow, hand = [side * rng.uniform(0.25, 0.45), -0.1], [side * rng.uniform(0.1, 0.55), rng.uniform(-0.5, 0.25)]
+        elbow, hand = (
+            [side * rng.uniform(0.25, 0.45), -0.1],
+            [side * rng.uniform(0.1, 0.55), rng.uniform(-0.5, 0.25)],
+        )
         sheet.stroke(np.array([[side * girth * 0.7, -0.32], elbow, hand]), 0.8 * width)
-        sheet.stroke(np.array([[side * girth * 0.5, 0.1], [side * rng.uniform(0.05, 0.35), 0.7]]), width)
+        sheet.stroke(
+            np.array([[side * girth * 0.5, 0.1], [side * rng.uniform(0.05, 0.35), 0.7]]), width
+        )
 
 
-# --------------------------------------------------------------------------------------------------------- thin shapes
+# thin shapes --------------------------------------------------------------------------------------
 def stick(rng: Rng, sheet: Sheet) -> None:
     """A straight rod, sometimes with a knob."""
     tip = _ring(np.array([rng.uniform(0, 2 * np.pi)]), 0.72)[0]
@@ -145,7 +173,9 @@ def curve(rng: Rng, sheet: Sheet) -> None:
     """A snake or a rope."""
     along = np.linspace(-0.7, 0.7, 24)
     across = rng.uniform(0.1, 0.35) * np.sin(along * rng.uniform(2, 7) + rng.uniform(0, 2 * np.pi))
-    sheet.stroke(_turned(np.stack([along, across], -1), rng.uniform(0, 2 * np.pi)), rng.uniform(0.09, 0.15))
+    sheet.stroke(
+        _turned(np.stack([along, across], -1), rng.uniform(0, 2 * np.pi)), rng.uniform(0.09, 0.15)
+    )
 
 
 def letter(rng: Rng, sheet: Sheet) -> None:
@@ -164,7 +194,7 @@ def spider(rng: Rng, sheet: Sheet) -> None:
         sheet.stroke(np.array([[0, 0], knee, foot]), 0.09)
 
 
-# ------------------------------------------------------------------------------------------------- parts and occluders
+# parts and occluders ------------------------------------------------------------------------------
 def limb(rng: Rng, sheet: Sheet) -> None:
     """One segment of an articulated object, along x from joint to joint at -0.6 and 0.6."""
     sheet.stroke(np.array([[-0.6, 0], [0.6, 0]]), rng.uniform(0.14, 0.26))
@@ -177,12 +207,17 @@ def trunk(rng: Rng, sheet: Sheet) -> None:
 
 def bar(rng: Rng, sheet: Sheet) -> None:
     """A post or a tree in front of the scene."""
-    sheet.stroke(np.array([[rng.uniform(-0.1, 0.1), -0.74], [rng.uniform(-0.1, 0.1), 0.74]]), rng.uniform(0.15, 0.4))
+    sheet.stroke(
+        np.array([[rng.uniform(-0.1, 0.1), -0.74], [rng.uniform(-0.1, 0.1), 0.74]]),
+        rng.uniform(0.15, 0.4),
+    )
 
 
 def wall(rng: Rng, sheet: Sheet) -> None:
     """A large, almost rectangular board."""
-    sheet.polygon(np.array([[-0.5, -0.6], [0.5, -0.6], [0.5, 0.6], [-0.5, 0.6]]) * rng.uniform(0.8, 1, (4, 2)))
+    sheet.polygon(
+        np.array([[-0.5, -0.6], [0.5, -0.6], [0.5, 0.6], [-0.5, 0.6]]) * rng.uniform(0.8, 1, (4, 2))
+    )
 
 
 Shape = Callable[[Rng, Sheet], None]
@@ -204,7 +239,9 @@ def covered(rng: Rng, shape: Shape) -> float:
 
 
 def body(rng: Rng, shape: Shape, n: int) -> np.ndarray:
-    """Return (3, n, n) float32: inside (> 0.5 is the object), shading (brightness around 1), soft shadow in [0, 1]."""
+    """Return (3, n, n) float32: inside (> 0.5 is the object), shading (brightness around 1),
+    soft shadow in [0, 1].
+    """
     sheet = Sheet(n)
     shape(rng, sheet)
     silhouette = sheet.silhouette()

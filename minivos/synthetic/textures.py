@@ -1,8 +1,9 @@
 """Paint for synthetic video: random scalar fields, seen through random colour ramps.
 
-A texture is made in two steps. A *field* is a grey picture in [0, 1] (clouds, stripes, cells, ...); a *ramp* is a list
-of 256 colours. Looking every grey value up in the ramp gives a coloured texture, so a dozen fields and endless ramps
-give endless textures, and two objects that share a ramp and a field kind are look-alikes without being copies.
+A texture is made in two steps. A *field* is a grey picture in [0, 1] (clouds, stripes, cells, ...);
+a *ramp* is a list of 256 colours. Looking every grey value up in the ramp gives a coloured texture,
+so a dozen fields and endless ramps give endless textures, and two objects that share a ramp and a
+field kind are look-alikes without being copies.
 """
 
 from collections.abc import Callable
@@ -38,7 +39,9 @@ def _frequencies(n: int) -> np.ndarray:
 
 
 def _noise(rng: Rng, n: int, spectrum: np.ndarray) -> np.ndarray:
-    """Return Gaussian noise (n, n) of that amplitude spectrum, zero mean, unit variance, periodic."""
+    """Return Gaussian noise (n, n) of that amplitude spectrum, zero mean, unit variance,
+    periodic.
+    """
     white = rng.standard_normal((2, n, n // 2 + 1), dtype=np.float32)
     field = np.fft.irfft2((white[0] + 1j * white[1]) * spectrum, (n, n)).astype(np.float32)
     return (field - field.mean()) / (field.std() + 1e-9)
@@ -68,14 +71,16 @@ def _soften(signed: np.ndarray, width: float = 0.2) -> np.ndarray:
 
 
 def _phase(rng: Rng, n: int, low: float, high: float) -> np.ndarray:
-    """Return a slightly bent plane wave's phase (n, n) with `low` to `high` periods across the texture."""
+    """Return a slightly bent plane wave's phase (n, n) with `low` to `high` periods across the
+    texture.
+    """
     x, y = lattice(n)
     angle, periods = rng.uniform(0, 2 * np.pi), rng.uniform(low, high)
     bend = rng.choice([0.0, 0.5, 1.5]) * fractal(rng, n, 3)
     return np.pi * periods * (np.cos(angle) * x + np.sin(angle) * y) + bend
 
 
-# -------------------------------------------------------------------------------------------- fields, (n, n) in [0, 1]
+# fields, (n, n) in [0, 1] -------------------------------------------------------------------------
 def clouds(rng: Rng, n: int) -> np.ndarray:
     """Smooth or grainy clouds."""
     return np.clip(0.5 + 0.25 * fractal(rng, n, rng.uniform(1.0, 2.8)), 0, 1)
@@ -103,7 +108,9 @@ def stripes(rng: Rng, n: int) -> np.ndarray:
 
 def checks(rng: Rng, n: int) -> np.ndarray:
     """Two crossing sets of stripes."""
-    return _soften(np.sin(_phase(rng, n, 2, 7)) * np.sin(_phase(rng, n, 2, 7)), rng.choice([0.3, 1.0]))
+    return _soften(
+        np.sin(_phase(rng, n, 2, 7)) * np.sin(_phase(rng, n, 2, 7)), rng.choice([0.3, 1.0])
+    )
 
 
 def spots(rng: Rng, n: int) -> np.ndarray:
@@ -153,19 +160,28 @@ def collage(rng: Rng, n: int) -> np.ndarray:
             draw.line([x, y, x + reach[0], y + reach[1]], fill=grey, width=max(1, int(grain / 3)))
         else:
             draw.polygon(
-                [x, y, x + 3 * grain * (dx - 0.5), y + half_h, x - half_w, y + 3 * grain * (dy - 0.5)], fill=grey
+                [
+                    x,
+                    y,
+                    x + 3 * grain * (dx - 0.5),
+                    y + half_h,
+                    x - half_w,
+                    y + 3 * grain * (dy - 0.5),
+                ],
+                fill=grey,
             )
     return np.asarray(picture, dtype=np.float32) / 255
 
 
 FIELDS: dict[str, Callable[[Rng, int], np.ndarray]] = {
-    field.__name__: field for field in (clouds, flat, gradient, stripes, checks, spots, veins, rings, cells, collage)
+    field.__name__: field
+    for field in (clouds, flat, gradient, stripes, checks, spots, veins, rings, cells, collage)
 }
 OBJECT_ODDS = np.array([5, 3, 2, 3, 2, 3, 2, 2, 2, 3]) / 27
 BACKGROUND_ODDS = np.array([6, 1, 1, 1, 1, 2, 2, 2, 3, 6]) / 25
 
 
-# ------------------------------------------------------------------------------------------------------------- colours
+# colours ------------------------------------------------------------------------------------------
 def hsv_to_rgb(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.ndarray:
     """Turn hue (in turns), saturation and value, each (n,), into RGB (n, 3) in [0, 1]."""
     k = (np.array([5, 3, 1]) + 6 * hue[:, None]) % 6
@@ -173,11 +189,17 @@ def hsv_to_rgb(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np
 
 
 def random_ramp(rng: Rng, hue: float | None = None) -> np.ndarray:
-    """Return 256 colours (256, 3) float32: vivid and around `hue` if given, else mostly the muted ones of nature."""
+    """Return 256 colours (256, 3) float32: vivid and around `hue` if given, else mostly the
+    muted ones of nature.
+    """
     stops = int(rng.integers(2, 6))
     vivid = rng.choice([0.12, 0.35, 0.75], p=[0.42, 0.44, 0.14]) if hue is None else 0.7
     if hue is None:
-        hue = rng.choice([0.08, 0.28, 0.58]) + rng.normal(0, 0.05) if rng.random() < 0.6 else rng.random()
+        hue = (
+            rng.choice([0.08, 0.28, 0.58]) + rng.normal(0, 0.05)
+            if rng.random() < 0.6
+            else rng.random()
+        )
     hues = hue + rng.choice([0.03, 0.08, 0.3], p=[0.5, 0.35, 0.15]) * rng.standard_normal(stops)
     saturation = np.clip(vivid + 0.15 * rng.standard_normal(stops), 0, 1)
     middle, contrast = rng.uniform(0.2, 0.8), rng.uniform(0.08, 0.45)
@@ -197,7 +219,7 @@ def stretch(colours: np.ndarray) -> np.ndarray:
     return _mixing(len(colours)) @ colours.astype(np.float32)
 
 
-# -------------------------------------------------------------------------------------------------------------- styles
+# styles -------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Style:
     """What two look-alikes have in common: kinds of field and ramps, but not the field itself."""
@@ -209,15 +231,21 @@ class Style:
     grain: float  # contrast of the fine noise over everything
 
 
-def random_style(rng: Rng, *, background: bool, hue: float | None = None, like: Style | None = None) -> Style:
-    """Draw a style; `hue` fixes its main colour, `like` takes over another style's ramps (camouflage)."""
+def random_style(
+    rng: Rng, *, background: bool, hue: float | None = None, like: Style | None = None
+) -> Style:
+    """Draw a style; `hue` fixes its main colour, `like` takes over another style's ramps
+    (camouflage).
+    """
     names, odds = list(FIELDS), BACKGROUND_ODDS if background else OBJECT_ODDS
     kinds = rng.choice(names, 2, p=odds)
     ramps = like.ramps if like is not None else (random_ramp(rng, hue), random_ramp(rng, hue))
     if like is None and hue is None and rng.random() < 0.4:
         ramps = (ramps[0], np.clip(ramps[0] * rng.uniform(0.5, 1.5), 0, 1))
     patches = rng.integers(0, 14) if background else rng.choice([0, 0, 1, 2, 4])
-    return Style(tuple(kinds), ramps, bool(rng.random() < 0.5), int(patches), float(rng.uniform(0, 0.12)))
+    return Style(
+        tuple(kinds), ramps, bool(rng.random() < 0.5), int(patches), float(rng.uniform(0, 0.12))
+    )
 
 
 def _coloured(field: np.ndarray, ramp: np.ndarray) -> np.ndarray:
@@ -242,7 +270,9 @@ def _draw_patch(rng: Rng, draw: ImageDraw.ImageDraw, n: int, fill: int) -> None:
 
 
 def _add_patches(rng: Rng, picture: np.ndarray, field: np.ndarray, style: Style) -> None:
-    """Lay areas over a picture (n, n, 3): the field (n, n) seen through one of a few other ramps."""
+    """Lay areas over a picture (n, n, 3): the field (n, n) seen through one of a few other
+    ramps.
+    """
     n = len(picture)
     areas = Image.new("L", (n, n))
     draw = ImageDraw.Draw(areas)
@@ -259,12 +289,16 @@ def _add_patches(rng: Rng, picture: np.ndarray, field: np.ndarray, style: Style)
 
 
 def paint(rng: Rng, style: Style, n: int, photo: np.ndarray | None = None) -> np.ndarray:
-    """Render a texture (3, n, n) float32 in [0, 1] in that style, or on top of a photograph (n, n, 3)."""
+    """Render a texture (3, n, n) float32 in [0, 1] in that style, or on top of a photograph (n,
+    n, 3).
+    """
     first = FIELDS[style.kinds[0]](rng, n)
     picture = _coloured(first, style.ramps[0]) if photo is None else photo
     if style.blended and photo is None:
         through = _soften(fractal(rng, n, 2.5), rng.uniform(0.1, 1.5))[..., None]
-        picture = picture + through * (_coloured(FIELDS[style.kinds[1]](rng, n), style.ramps[1]) - picture)
+        picture = picture + through * (
+            _coloured(FIELDS[style.kinds[1]](rng, n), style.ramps[1]) - picture
+        )
     if style.patches and photo is None:
         _add_patches(rng, picture, np.roll(first, n // 3, (0, 1)), style)
     top, left = rng.integers(0, LARGEST - n + 1, 2)
@@ -272,16 +306,26 @@ def paint(rng: Rng, style: Style, n: int, photo: np.ndarray | None = None) -> np
     return np.ascontiguousarray(rearrange(np.clip(picture * grain, 0, 1), "h w c -> c h w"))
 
 
-# -------------------------------------------------------------------------------------------------------------- photos
+# photos -------------------------------------------------------------------------------------------
 @lru_cache(maxsize=4)
 def load_photos(folder: Path) -> tuple[np.ndarray, ...]:
-    """Read the photographs of a folder as uint8 (H, W, 3), shrunk to 320 px; InputError for none or a damaged one."""
+    """Read the photographs of a folder as uint8 (H, W, 3), shrunk to 320 px; InputError for none
+    or a damaged one.
+    """
     if not folder.is_dir():
-        raise InputError(f"photos={str(folder)!r} is not a folder; give a folder with .jpg or .png photographs.")
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and not path.name.startswith("."))
+        raise InputError(
+            f"photos={str(folder)!r} is not a folder; give a folder with .jpg or .png photographs."
+        )
+    found = (
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in PICTURES and not path.name.startswith(".")
+    )
     paths = sorted(found)[:MOST_PHOTOS]
     if not paths:
-        raise InputError(f"photos={str(folder)!r} holds no photograph; put .jpg or .png files in it or omit `photos`.")
+        raise InputError(
+            f"photos={str(folder)!r} holds no photograph; put .jpg or .png files in it or omit `photos`."
+        )
     return tuple(_load_photo(path) for path in paths)
 
 
@@ -295,5 +339,7 @@ def crop_photo(rng: Rng, photo: np.ndarray, n: int) -> np.ndarray:
     """Cut a random square out of a photograph and return it as (n, n, 3) float32 in [0, 1]."""
     side = int(rng.uniform(0.4, 1) * min(photo.shape[:2]))
     top, left = (int(rng.integers(0, length - side + 1)) for length in photo.shape[:2])
-    crop = Image.fromarray(photo[top : top + side, left : left + side]).resize((n, n), Image.Resampling.BILINEAR)
+    crop = Image.fromarray(photo[top : top + side, left : left + side]).resize(
+        (n, n), Image.Resampling.BILINEAR
+    )
     return np.asarray(crop, dtype=np.float32) / 255

@@ -34,15 +34,19 @@ LOG_EVERY = 20  # steps
 
 
 class Unroll(nn.Module):
-    """Run a network over a few frames, feeding it true masks, later its own, and add up the losses."""
+    """Run a network over a few frames, feeding it true masks, later its own, and add up the
+    losses.
+    """
 
     def __init__(self, network: VOSNetwork) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, frames: Tensor, labels: Tensor, recipe: Recipe, progress: float) -> tuple[Tensor, Tensor]:
-        """frames (B, T, 3, H, W), labels (B, T, H, W) -> loss (mean over the predicted frames, plus the
-        auxiliary loss on the given one), and mean J of the objects without gradient."""
+    def forward(
+        self, frames: Tensor, labels: Tensor, recipe: Recipe, progress: float
+    ) -> tuple[Tensor, Tensor]:
+        """frames (B, T, 3, H, W), labels (B, T, H, W) -> loss (mean over the predicted frames, plus
+        the auxiliary loss on the given one), and mean J of the objects without gradient."""
         network, memory = self.network, Memory(self.network.schedule_in_training)
         objects = max(1, int(labels.where(labels != VOID, 0).max()))
         given = one_hot(labels[:, 0], objects)
@@ -95,30 +99,44 @@ def train(
 ) -> list[dict[str, float]]:
     """Train the network in place, leave it with the averaged weights, and return the log.
 
-    A row per step: step, loss (with the auxiliary one, of the hardest pixels only), J on the training clips, learning
-    rate, seconds, and how many of them went into the data.
+    A row per step: step, loss (with the auxiliary one, of the hardest pixels only), J on the
+    training clips, learning rate, seconds, and how many of them went into the data.
 
-    With `out`, writes `log.csv` and `checkpoint.pt` there every `save_every` steps and at the end, and goes on exactly
-    where a checkpoint there left off (with `minutes` the schedules follow the clock). Under torchrun, once a process
-    group is initialised, every process takes its share of each batch. `make_clip(number)` gives frames and labels;
-    `clips_for(recipe)` if None. Where the recipe has no pool, `workers` processes make clips ahead of time.
+    With `out`, writes `log.csv` and `checkpoint.pt` there every `save_every` steps and at the end,
+    and goes on exactly where a checkpoint there left off (with `minutes` the schedules follow the
+    clock). Under torchrun, once a process group is initialised, every process takes its share of
+    each batch. `make_clip(number)` gives frames and labels; `clips_for(recipe)` if None. Where the
+    recipe has no pool, `workers` processes make clips ahead of time.
 
-    Raises InputError when the batch does not divide among the processes, the side does not suit the network, clips are
-    too short or too small, the loss is no longer a number, or the checkpoint is damaged or of another recipe or
-    network; also for `workers` below 0, and for a recipe for video without `make_clip`.
+    Raises InputError when the batch does not divide among the processes, the side does not suit the
+    network, clips are too short or too small, the loss is no longer a number, or the checkpoint is
+    damaged or of another recipe or network; also for `workers` below 0, and for a recipe for video
+    without `make_clip`.
     """
-    device, rank, world = torch.device(device), int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    device, rank, world = (
+        torch.device(device),
+        int(os.environ.get("RANK", 0)),
+        int(os.environ.get("WORLD_SIZE", 1)),
+    )
     if workers < 0:
         raise InputError(f"workers={workers} came; give 0 or more")
     if recipe.batch % world:
-        raise InputError(f"A batch of {recipe.batch} does not divide among {world} processes: choose a multiple.")
+        raise InputError(
+            f"A batch of {recipe.batch} does not divide among {world} processes: choose a multiple."
+        )
     if (side := fit_side(network, recipe).side) != recipe.side:
-        raise InputError(f"Frames of {recipe.side} pixels do not suit this network: use side={side}.")
-    my_share = range(rank * recipe.batch // world, (rank + 1) * recipe.batch // world)  # of each batch
+        raise InputError(
+            f"Frames of {recipe.side} pixels do not suit this network: use side={side}."
+        )
+    my_share = range(
+        rank * recipe.batch // world, (rank + 1) * recipe.batch // world
+    )  # of each batch
     unroll: nn.Module = Unroll(network.to(device).train())
     if world > 1:
         unroll = DistributedDataParallel(unroll)
-    averaged = AveragedModel(network, multi_avg_fn=moving_average(decay=1 - 1 / max(2, 0.1 * recipe.steps)))
+    averaged = AveragedModel(
+        network, multi_avg_fn=moving_average(decay=1 - 1 / max(2, 0.1 * recipe.steps))
+    )
     optimiser = torch.optim.AdamW(weight_groups(network, recipe.weight_decay))
     state = {"network": network, "averaged": averaged, "optimiser": optimiser}
     history = load_checkpoint(out, recipe, state) if out else []
@@ -131,33 +149,55 @@ def train(
         )
     batches = draw_batches(make_clip or clips_for(recipe), recipe, len(history), my_share, workers)
 
-    with tqdm(total=recipe.steps, initial=len(history), unit="step", disable=rank > 0 or None) as bar:
+    with tqdm(
+        total=recipe.steps, initial=len(history), unit="step", disable=rank > 0 or None
+    ) as bar:
         while (progress := how_far(recipe, history, device)) < 1:
             began, step = time.perf_counter(), len(history)
             batch = next(batches)
             data_ready = time.perf_counter()
 
-            torch.manual_seed(1_000_003 * recipe.seed + step)  # all chance is a function of (seed, step)
+            torch.manual_seed(
+                1_000_003 * recipe.seed + step
+            )  # all chance is a function of (seed, step)
             for group in optimiser.param_groups:
                 group["lr"] = group_rate(recipe, progress, group)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 loss, j = unroll(batch.frames.to(device), batch.labels.to(device), recipe, progress)
             if not loss.isfinite():
-                raise InputError(f"The loss is {loss.item()} at step {step}: lower the learning rate.")
+                raise InputError(
+                    f"The loss is {loss.item()} at step {step}: lower the learning rate."
+                )
             optimiser.zero_grad()
             loss.backward()
-            learning = [weight for group in optimiser.param_groups if group["lr"] > 0 for weight in group["params"]]
+            learning = [
+                weight
+                for group in optimiser.param_groups
+                if group["lr"] > 0
+                for weight in group["params"]
+            ]
             nn.utils.clip_grad_norm_(learning, recipe.clip_norm)
             optimiser.step()
             averaged.update_parameters(network)
 
-            row = {"step": step, "loss": loss.item(), "J": j.item(), "learning_rate": learning_rate(recipe, progress)}
+            row = {
+                "step": step,
+                "loss": loss.item(),
+                "J": j.item(),
+                "learning_rate": learning_rate(recipe, progress),
+            }
             seconds = time.perf_counter() - began
             history.append(row | {"seconds": seconds, "data_seconds": data_ready - began})
             bar.update()
             bar.set_postfix_str(f"loss {row['loss']:.3f}, J {row['J']:.2f}", refresh=False)
             if rank == 0 and step % LOG_EVERY == 0:
-                log.info("step %d, %.0f %%: loss %.3f, J %.2f", step + 1, 100 * progress, row["loss"], row["J"])
+                log.info(
+                    "step %d, %.0f %%: loss %.3f, J %.2f",
+                    step + 1,
+                    100 * progress,
+                    row["loss"],
+                    row["J"],
+                )
             if out and rank == 0 and len(history) % save_every == 0:
                 save_checkpoint(out, recipe, state, history)
     if out and rank == 0:
@@ -183,32 +223,47 @@ def fit_side(network: VOSNetwork, recipe: Recipe) -> Recipe:
 
 
 def weight_groups(network: VOSNetwork, weight_decay: float) -> list[dict]:
-    """The weights that train, for the optimiser, in groups that share their decay and their learning rate.
+    """The weights that train, for the optimiser, in groups that share their decay and their
+    learning rate.
 
-    Matrices and kernels decay; biases, norms and what the network says does not (`no_decay`) do not.
+    Matrices and kernels decay; biases, norms and what the network says does not (`no_decay`) do
+    not.
     """
     groups: dict[tuple[bool, bool, bool], list[nn.Parameter]] = defaultdict(list)
     for name, weight in network.named_parameters():
         if weight.requires_grad:
-            decays = weight.dim() > 1 and not any(fnmatch(name, spared) for spared in network.no_decay)
+            decays = weight.dim() > 1 and not any(
+                fnmatch(name, spared) for spared in network.no_decay
+            )
             late = any(fnmatch(name, pattern) for pattern in network.frozen_late)
             groups[decays, name.startswith("encoder."), late].append(weight)
     return [
-        {"params": weights, "weight_decay": weight_decay if decays else 0.0, "encoder": encoder, "frozen_late": late}
+        {
+            "params": weights,
+            "weight_decay": weight_decay if decays else 0.0,
+            "encoder": encoder,
+            "frozen_late": late,
+        }
         for (decays, encoder, late), weights in groups.items()
     ]
 
 
 def moving_average(decay: float) -> Callable:
-    """Exponential moving average of weights that starts fast: decay min(`decay`, (1+n)/(10+n)) after n steps."""
+    """Exponential moving average of weights that starts fast: decay min(`decay`, (1+n)/(10+n))
+    after n steps.
+    """
 
     def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
-        get_ema_multi_avg_fn(min(decay, float((1 + count) / (10 + count))))(averaged, current, count)
+        get_ema_multi_avg_fn(min(decay, float((1 + count) / (10 + count))))(
+            averaged, current, count
+        )
 
     return update
 
 
-def save_checkpoint(out: Path, recipe: Recipe, state: dict, history: list[dict[str, float]]) -> None:
+def save_checkpoint(
+    out: Path, recipe: Recipe, state: dict, history: list[dict[str, float]]
+) -> None:
     """Write `checkpoint.pt` and `log.csv` into `out`, each whole or not at all."""
     out.mkdir(parents=True, exist_ok=True)
     with whole_file(out / "checkpoint.pt") as part:
@@ -231,7 +286,9 @@ def load_checkpoint(out: Path, recipe: Recipe, state: dict) -> list[dict[str, fl
         raise InputError(f"{path} is damaged ({error}): remove it to start anew.") from error
     if saved["recipe"] != asdict(recipe):
         old, new = saved["recipe"], asdict(recipe)
-        differs = ", ".join(f"{k}={old.get(k)} (now {new[k]})" for k in sorted(new) if old.get(k) != new[k])
+        differs = ", ".join(
+            f"{k}={old.get(k)} (now {new[k]})" for k in sorted(new) if old.get(k) != new[k]
+        )
         raise InputError(
             f"{path} was made with other settings of its recipe: {differs}. Repeat them, or start a new run from its "
             "weights in another output folder."
@@ -240,6 +297,8 @@ def load_checkpoint(out: Path, recipe: Recipe, state: dict) -> list[dict[str, fl
         for name, thing in state.items():
             thing.load_state_dict(saved[name])
     except (RuntimeError, ValueError) as error:
-        raise InputError(f"{path} is of another network ({error}): use another output folder.") from error
+        raise InputError(
+            f"{path} is of another network ({error}): use another output folder."
+        ) from error
     log.info("going on from step %d of %s", len(saved["history"]), path)
     return saved["history"]

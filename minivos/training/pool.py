@@ -1,8 +1,9 @@
-"""Training samples: short, augmented pieces of the clips in a rolling pool, or clips as they are, each used once.
+"""Training samples: short, augmented pieces of the clips in a rolling pool, or clips as they are,
+each used once.
 
-Rendering a clip costs more than cutting a sample out of it, so a pool of clips is kept and each training step
-replaces one. Which clip and which piece is a function of (seed, step, row) alone, so a run that stops and resumes
-sees what an uninterrupted run would have seen.
+Rendering a clip costs more than cutting a sample out of it, so a pool of clips is kept and each
+training step replaces one. Which clip and which piece is a function of (seed, step, row) alone, so
+a run that stops and resumes sees what an uninterrupted run would have seen.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ Footage = tuple[np.ndarray, np.ndarray]  # frames uint8 (T, H, W, 3) and labels 
 
 @dataclass(frozen=True)
 class Batch:
-    """Training samples of equal length: frames (B, T, 3, H, W) in [0, 1], labels (B, T, H, W), ids 1..K and void."""
+    """Training samples of equal length: frames (B, T, 3, H, W) in [0, 1], labels (B, T, H, W),
+    ids 1..K and void.
+    """
 
     frames: Tensor
     labels: Tensor
@@ -48,7 +51,8 @@ class ClipPool:
         self.clips = {i: self.clips[i] if i in self.clips else self.make_clip(i) for i in wanted}
 
     def batch(self, step: int, rows: range, frames: int, side: int, objects: int) -> Batch:
-        """The samples of these rows of the step's batch: `frames` frames, side x side pixels, at most `objects` ids.
+        """The samples of these rows of the step's batch: `frames` frames, side x side pixels, at
+        most `objects` ids.
 
         Raises InputError for a clip that is shorter or smaller than a sample.
         """
@@ -72,7 +76,9 @@ class WholeClips(Dataset):
     InputError for a clip of another length or size than asked for, or with more objects.
     """
 
-    def __init__(self, make_clip: Callable[[int], Footage], frames: int, side: int, objects: int) -> None:
+    def __init__(
+        self, make_clip: Callable[[int], Footage], frames: int, side: int, objects: int
+    ) -> None:
         self.make_clip, self.shape, self.objects = make_clip, (frames, side, side), objects
 
     def __getitem__(self, number: int) -> Footage:
@@ -87,7 +93,9 @@ class WholeClips(Dataset):
         return pictures, labels
 
     def batches(self, numbers: Iterable[list[int]], workers: int = 0) -> Iterator[Batch]:
-        """One batch for each list of numbers; `workers` processes make them ahead of time (0: none; not on Windows)."""
+        """One batch for each list of numbers; `workers` processes make them ahead of time (0:
+        none; not on Windows).
+        """
         fork = "fork" if workers else None
         for pictures, labels in DataLoader(
             self, batch_sampler=numbers, num_workers=workers, multiprocessing_context=fork
@@ -114,10 +122,15 @@ def _batch(pictures: Tensor, labels: Tensor) -> Batch:
 
 
 def _sample(
-    rng: np.random.Generator, pictures: np.ndarray, labels: np.ndarray, frames: int, side: int, objects: int
+    rng: np.random.Generator,
+    pictures: np.ndarray,
+    labels: np.ndarray,
+    frames: int,
+    side: int,
+    objects: int,
 ) -> Footage:
-    """Frames at random gaps of 1 to 3, forwards or backwards, cropped where the clip is larger, mirrored,
-    transposed, recoloured, ids renumbered."""
+    """Frames at random gaps of 1 to 3, forwards or backwards, cropped where the clip is larger,
+    mirrored, transposed, recoloured, ids renumbered."""
     for _ in range(5):  # look for a piece whose first frame shows an object
         times = _times(rng, len(pictures), frames)
         top, left = (int(rng.integers(0, full - side + 1)) for full in pictures.shape[1:3])

@@ -17,30 +17,51 @@ SHARES = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train. Shares are of the whole run; the paper's values are AOT's (Sec. A.1.2 and released code)."""
+    """How to train.
+
+    Shares are of the whole run; the paper's values are AOT's (Sec. A.1.2 and released code).
+    """
 
     steps: int = 6000  # optimiser steps (paper: 100,000)
-    minutes: float = 0.0  # stop after this long instead; `steps` is then the number expected; 0: after `steps`
+    minutes: float = (
+        0.0  # stop after this long instead; `steps` is then the number expected; 0: after `steps`
+    )
     batch: int = 8  # clips per step, over all processes (paper: 16)
     frames: int = 4  # frames per clip, the first with its masks given (paper: 5)
     side: int = 128  # pixels of a sample (paper: 465)
-    clip_side: float = 1.25  # side of the rendered clips over that of the samples, which are cut out of them
+    clip_side: float = (
+        1.25  # side of the rendered clips over that of the samples, which are cut out of them
+    )
     objects: int = 4  # at most so many per clip (paper: 10)
     learning_rate: float = 2e-3  # highest (paper: 4e-4, then 2e-4)
-    final_learning_rate: float = 2e-5  # lowest (paper: 2e-5; code: 1e-5 for R50-L and SwinB-L on video)
-    encoder_rate: float = 1.0  # how far the encoder's rate rises above the lowest, over the others' (paper: 0.1)
+    final_learning_rate: float = (
+        2e-5  # lowest (paper: 2e-5; code: 1e-5 for R50-L and SwinB-L on video)
+    )
+    encoder_rate: float = (
+        1.0  # how far the encoder's rate rises above the lowest, over the others' (paper: 0.1)
+    )
     weight_decay: float = 0.03  # (paper: 0.03, then 0.07)
     warm_up: float = 0.05  # share with rising learning rate (code: 0.05)
     easy: float = 0.2  # share over which clips grow from easy to hard
     auxiliary: float = 0.1  # share over which the loss on the given frame fades (code: 0.1, then 1)
-    feed_predictions_from: float = 0.35  # from here on the memory gets predicted masks (code: 1, then 0.5)
-    freeze_late_from: float = 1.0  # from here on the network's `frozen_late` weights stay (code: 1, then 0.5)
-    hardest: float = 0.4  # share of the pixels in the cross-entropy from the middle of the run on (code: 0.15)
-    jaccard: float = 0.5  # weight of the soft Jaccard in the loss; cross-entropy has the rest (paper: 0.5)
+    feed_predictions_from: float = (
+        0.35  # from here on the memory gets predicted masks (code: 1, then 0.5)
+    )
+    freeze_late_from: float = (
+        1.0  # from here on the network's `frozen_late` weights stay (code: 1, then 0.5)
+    )
+    hardest: float = (
+        0.4  # share of the pixels in the cross-entropy from the middle of the run on (code: 0.15)
+    )
+    jaccard: float = (
+        0.5  # weight of the soft Jaccard in the loss; cross-entropy has the rest (paper: 0.5)
+    )
     clip_norm: float = 5.0  # of gradients (code: 5)
     longest_gap: int = 12  # between the frames of a sample from video, in frames (code: 12)
     gaps_grow: float = 0.0  # share over which it grows from 1 (code: 0)
-    footage: str = "synthetic"  # what the clips are: synthetic, stills or video (paper: stills, then video)
+    footage: str = (
+        "synthetic"  # what the clips are: synthetic, stills or video (paper: stills, then video)
+    )
     pool: int = 32  # clips held ready to cut samples out of; 0: each clip is a finished sample
     seed: int = 0
 
@@ -59,7 +80,9 @@ class Recipe:
 
     @classmethod
     def aot_stills(cls) -> Recipe:
-        """AOT's first stage, on still pictures that move; start from an encoder that knows ImageNet."""
+        """AOT's first stage, on still pictures that move; start from an encoder that knows
+        ImageNet.
+        """
         return cls(
             steps=100_000, batch=16, frames=5, side=465, objects=10, learning_rate=4e-4, encoder_rate=0.1,
             feed_predictions_from=1.0, hardest=0.15, footage="stills", pool=0,
@@ -75,7 +98,8 @@ class Recipe:
 
     @classmethod
     def sitvos_stills(cls) -> Recipe:
-        """SITVOS's first stage, on still pictures that move; start from encoders that know ImageNet.
+        """SITVOS's first stage, on still pictures that move; start from encoders that know
+        ImageNet.
 
         Fed masks pass no gradient here, in the released code they do in this stage.
         """
@@ -87,14 +111,24 @@ class Recipe:
 
     @classmethod
     def sitvos_video(cls) -> Recipe:
-        """SITVOS's second stage, on video, with gaps that grow by a frame every 3000 steps; start from the first."""
-        return replace(cls.sitvos_stills(), steps=800_000, objects=10, longest_gap=25, gaps_grow=0.09, footage="video")
+        """SITVOS's second stage, on video, with gaps that grow by a frame every 3000 steps;
+        start from the first.
+        """
+        return replace(
+            cls.sitvos_stills(),
+            steps=800_000,
+            objects=10,
+            longest_gap=25,
+            gaps_grow=0.09,
+            footage="video",
+        )
 
     @classmethod
     def hst_stills(cls) -> Recipe:
         """HST's first stage, on still pictures that move; start from a Swin that knows ImageNet.
 
-        The paper gives size, frames, rate, loss and gaps, which are SITVOS's; what it does not give is SITVOS's, too.
+        The paper gives size, frames, rate, loss and gaps, which are SITVOS's; what it does not give
+        is SITVOS's, too.
         """
         return cls.sitvos_stills()
 
@@ -105,14 +139,25 @@ class Recipe:
 
     @classmethod
     def short(cls) -> Recipe:
-        """A first run for a laptop: few steps, smaller frames, shorter clips, milder ones for longer."""
+        """A first run for a laptop: few steps, smaller frames, shorter clips, milder ones for
+        longer.
+        """
         return cls(
-            steps=300, frames=3, side=96, clip_side=1.0, objects=3, easy=1.0, feed_predictions_from=0.6, hardest=0.6
+            steps=300,
+            frames=3,
+            side=96,
+            clip_side=1.0,
+            objects=3,
+            easy=1.0,
+            feed_predictions_from=0.6,
+            hardest=0.6,
         )
 
 
 def hardest_share(recipe: Recipe, progress: float) -> float:
-    """Share of pixels in the bootstrapped cross-entropy: 1 at the start, `hardest` from the middle of the run on."""
+    """Share of pixels in the bootstrapped cross-entropy: 1 at the start, `hardest` from the
+    middle of the run on.
+    """
     return max(recipe.hardest, 1 - (1 - recipe.hardest) * progress / 0.5)
 
 
@@ -127,7 +172,9 @@ def learning_rate(recipe: Recipe, progress: float) -> float:
 
 
 def longest_gap(recipe: Recipe, number: int) -> int:
-    """The longest gap between the frames of sample `number`: grows from 1 over the first `gaps_grow` share."""
+    """The longest gap between the frames of sample `number`: grows from 1 over the first
+    `gaps_grow` share.
+    """
     growing = recipe.gaps_grow * recipe.steps * (1 if recipe.pool else recipe.batch)
     if number >= growing:
         return recipe.longest_gap

@@ -14,9 +14,11 @@ from minivos.training.recipe import Recipe, longest_gap
 from minivos.training.stills import rendered_stills, still_clips, stills_in
 
 
-def clips_for(recipe: Recipe, data: Sequence[Path] = (), photos: Path | None = None) -> Callable[[int], Footage]:
-    """`make_clip` for `train`, as the recipe's `footage` says: clips of the data sets in the folders `data`, rendered
-    ones where there are none (`photos` as in `render`).
+def clips_for(
+    recipe: Recipe, data: Sequence[Path] = (), photos: Path | None = None
+) -> Callable[[int], Footage]:
+    """`make_clip` for `train`, as the recipe's `footage` says: clips of the data sets in the
+    folders `data`, rendered ones where there are none (`photos` as in `render`).
 
     Raises InputError for video without data, and for data where everything is rendered.
     """
@@ -28,17 +30,23 @@ def clips_for(recipe: Recipe, data: Sequence[Path] = (), photos: Path | None = N
         )
     if recipe.footage == "video":
         if not data:
-            raise InputError("Training on video needs data: name the folder of DAVIS or YouTube-VOS.")
+            raise InputError(
+                "Training on video needs data: name the folder of DAVIS or YouTube-VOS."
+            )
         return video_clips(data, *sample, lambda number: longest_gap(recipe, number))
     if recipe.footage == "stills":
-        return still_clips(stills_in(data) if data else rendered_stills(recipe.side, photos), *sample)
+        return still_clips(
+            stills_in(data) if data else rendered_stills(recipe.side, photos), *sample
+        )
     return synthetic_clips(recipe, photos)
 
 
 def draw_batches(
     make_clip: Callable[[int], Footage], recipe: Recipe, first: int, rows: range, workers: int
 ) -> Iterator[Batch]:
-    """The given rows of the batches from step `first` on, without end; what they hold depends on the step alone."""
+    """The given rows of the batches from step `first` on, without end; what they hold depends on
+    the step alone.
+    """
     sample = recipe.frames, recipe.side, recipe.objects
     if recipe.pool:
         pool = ClipPool(make_clip, recipe.pool, recipe.seed)
@@ -48,7 +56,9 @@ def draw_batches(
 
 
 def synthetic_clips(recipe: Recipe, photos: Path | None = None) -> Callable[[int], Footage]:
-    """Clips that grow from easy to hard over the first `easy` share of the steps; `photos` as in `render`."""
+    """Clips that grow from easy to hard over the first `easy` share of the steps; `photos` as in
+    `render`.
+    """
     side = round(recipe.clip_side * recipe.side)
     growing = recipe.easy * recipe.steps * (1 if recipe.pool else recipe.batch)  # clips
 
@@ -56,7 +66,9 @@ def synthetic_clips(recipe: Recipe, photos: Path | None = None) -> Callable[[int
         difficulty = min(1.0, 0.2 + 0.8 * number / max(1.0, growing))
         number += 1_000_003 * (recipe.seed + 1)  # far from the seeds of the sample clips
         frames = max(8, recipe.frames)
-        clip = render(number, frames=frames, size=(side, side), difficulty=difficulty, photos=photos)
+        clip = render(
+            number, frames=frames, size=(side, side), difficulty=difficulty, photos=photos
+        )
         return clip.frames, clip.masks
 
     return make_clip

@@ -1,7 +1,9 @@
-"""Still pictures with masks, made into clips: AOT's training before it sees any video (Sec. 5, released code).
+"""Still pictures with masks, made into clips: AOT's training before it sees any video (Sec. 5,
+released code).
 
-Every frame of a clip is the same picture, turned, shifted, scaled, sheared, recoloured and cropped anew, and its mask
-goes along. Two pictures make a clip: the objects of one are laid over the other, so that objects hide each other.
+Every frame of a clip is the same picture, turned, shifted, scaled, sheared, recoloured and cropped
+anew, and its mask goes along. Two pictures make a clip: the objects of one are laid over the other,
+so that objects hide each other.
 """
 
 from __future__ import annotations
@@ -33,24 +35,34 @@ from minivos.video.mask_files import read_mask
 Stills = Callable[[Rng], Footage]  # draws a picture (1,H,W,3) and its labels (1,H,W)
 
 
-def still_clips(stills: Stills, frames: int, side: int, objects: int, seed: int) -> Callable[[int], Footage]:
-    """`make_clip` for `train`: samples of `frames` frames of side x side pixels with at most `objects` objects.
+def still_clips(
+    stills: Stills, frames: int, side: int, objects: int, seed: int
+) -> Callable[[int], Footage]:
+    """`make_clip` for `train`: samples of `frames` frames of side x side pixels with at most
+    `objects` objects.
 
     The same (seed, number) gives the same sample.
     """
 
     def make_clip(number: int) -> Footage:
         rng = np.random.default_rng([seed, number])
-        below, above = (keep_objects(rng, move(rng, stills(rng), frames, side), objects) for _ in range(2))
+        below, above = (
+            keep_objects(rng, move(rng, stills(rng), frames, side), objects) for _ in range(2)
+        )
         return keep_objects(rng, lay_over(below, above), objects)
 
     return make_clip
 
 
 def stills_in(roots: Sequence[str | Path]) -> Stills:
-    """Stills of folders: JPEGImages/NAME.jpg with Annotations/NAME.png, or all annotated training frames of DAVIS or
-    YouTube-VOS. Raises InputError for a folder that is laid out otherwise."""
-    paths = [frame for root in roots for folder in still_folders(Path(root)) for frame in annotated_frames(folder)]
+    """Stills of folders: JPEGImages/NAME.jpg with Annotations/NAME.png, or all annotated training
+    frames of DAVIS or YouTube-VOS. Raises InputError for a folder that is laid out otherwise."""
+    paths = [
+        frame
+        for root in roots
+        for folder in still_folders(Path(root))
+        for frame in annotated_frames(folder)
+    ]
 
     def draw(rng: Rng) -> Footage:
         picture, mask = paths[rng.integers(len(paths))]
@@ -73,7 +85,9 @@ def still_folders(root: Path) -> list[Path]:
 
 
 def rendered_stills(side: int, photos: Path | None = None) -> Stills:
-    """Single frames of synthetic clips, side x side pixels, for when there are no pictures; `photos` as in `render`."""
+    """Single frames of synthetic clips, side x side pixels, for when there are no pictures;
+    `photos` as in `render`.
+    """
 
     def draw(rng: Rng) -> Footage:
         clip = render(int(rng.integers(2**31)), frames=1, size=(side, side), photos=photos)
@@ -83,13 +97,17 @@ def rendered_stills(side: int, photos: Path | None = None) -> Stills:
 
 
 def move(rng: Rng, still: Footage, frames: int, side: int) -> Footage:
-    """A clip of a still (1,H,W,3), (1,H,W): the first frame is cropped and recoloured, later ones are moved before."""
+    """A clip of a still (1,H,W,3), (1,H,W): the first frame is cropped and recoloured, later
+    ones are moved before.
+    """
     fill = {tv_tensors.Video: GREY, tv_tensors.Mask: 0}
     mirror = v2.RandomHorizontalFlip(0.5)
     wander = v2.Compose(
         [
             v2.RandomHorizontalFlip(0.3),
-            v2.RandomAffine(20, (0.1, 0.1), (0.9, 1.1), 10, InterpolationMode.BILINEAR, fill),  # masks: nearest
+            v2.RandomAffine(
+                20, (0.1, 0.1), (0.9, 1.1), 10, InterpolationMode.BILINEAR, fill
+            ),  # masks: nearest
         ]
     )
     film = v2.Compose(
@@ -98,7 +116,9 @@ def move(rng: Rng, still: Footage, frames: int, side: int) -> Footage:
             v2.RandomResizedCrop(side, scale=(0.8, 1), ratio=(3 / 4, 4 / 3)),
         ]
     )
-    with torch.random.fork_rng(devices=[]):  # chance comes from rng alone, and what others draw stays as it was
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # chance comes from rng alone, and what others draw stays as it was
         torch.manual_seed(int(rng.integers(2**63)))
         still = mirror(*as_tensors(*still))
         shots = [film(*still), *(film(*wander(*still)) for _ in range(frames - 1))]

@@ -1,4 +1,7 @@
-"""Data sets on disk: DAVIS (and data_samples/, which has its layout) and YouTube-VOS, one clip at a time."""
+"""Data sets on disk:
+
+DAVIS (and data_samples/, which has its layout) and YouTube-VOS, one clip at a time.
+"""
 
 import io
 import json
@@ -18,12 +21,16 @@ from minivos.video.masks import VOID
 
 
 class ClipFolders:
-    """A list of clips that are read when they are asked for; `names` are the names of their folders."""
+    """A list of clips that are read when they are asked for; `names` are the names of their
+    folders.
+    """
 
     def __init__(self, folder: Path, names: list[str]) -> None:
         missing = [name for name in names if not (folder / name).is_dir()]
         if missing:
-            raise InputError(f"{folder} lacks {len(missing)} listed clips, such as {missing[0]}; unpack them again")
+            raise InputError(
+                f"{folder} lacks {len(missing)} listed clips, such as {missing[0]}; unpack them again"
+            )
         self.folder = folder
         self.names = names
 
@@ -35,10 +42,16 @@ class ClipFolders:
 
 
 class DavisDataset(ClipFolders):
-    """Clips of one split of DAVIS 2016 or 2017; InputError when the folders are not as DAVIS lays them out."""
+    """Clips of one split of DAVIS 2016 or 2017; InputError when the folders are not as DAVIS
+    lays them out.
+    """
 
     def __init__(
-        self, root: str | Path, split: str = "val", year: str | int = "2017", resolution: str = "480p"
+        self,
+        root: str | Path,
+        split: str = "val",
+        year: str | int = "2017",
+        resolution: str = "480p",
     ) -> None:
         root = Path(root)
         listing = root / "ImageSets" / str(year) / f"{split}.txt"
@@ -48,7 +61,9 @@ class DavisDataset(ClipFolders):
 
 
 class YouTubeVOS(ClipFolders):
-    """Clips of one split of YouTube-VOS, where objects may appear, and get their mask, in later frames."""
+    """Clips of one split of YouTube-VOS, where objects may appear, and get their mask, in later
+    frames.
+    """
 
     def __init__(self, root: str | Path, split: str = "valid") -> None:
         folder = Path(root) / split
@@ -57,12 +72,16 @@ class YouTubeVOS(ClipFolders):
         try:
             names = sorted(json.loads(listing.read_text())["videos"])
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{listing} is damaged ({error!r}); expected the meta.json of YouTube-VOS") from error
+            raise InputError(
+                f"{listing} is damaged ({error!r}); expected the meta.json of YouTube-VOS"
+            ) from error
         super().__init__(folder / "JPEGImages", names)
 
 
 def samples_root() -> Path:
-    """The folder `data_samples` in the working directory or beside the package; InputError when there is none."""
+    """The folder `data_samples` in the working directory or beside the package; InputError when
+    there is none.
+    """
     beside_package = Path(__file__).resolve().parents[2]
     for place in (Path.cwd(), beside_package):
         if (place / "data_samples" / "JPEGImages").is_dir():
@@ -77,7 +96,9 @@ def _expect(root: Path, *paths: Path) -> None:
     for path in paths:
         if not path.exists():
             layout = ", ".join(str(expected.relative_to(root)) for expected in paths)
-            raise InputError(f"there is no {path}; expected {layout} in {root}: check the root and the split")
+            raise InputError(
+                f"there is no {path}; expected {layout} in {root}: check the root and the split"
+            )
 
 
 LAYOUTS = {"davis": "", "youtube_vos": "Annotations/"}
@@ -86,12 +107,15 @@ LAYOUTS = {"davis": "", "youtube_vos": "Annotations/"}
 SHOWN = 5  # so many mistakes are spelled out
 
 
-def write_submission(path: str | Path, clips: Iterable[Clip], answers: Mapping[str, np.ndarray], layout: str) -> None:
-    """Write labels uint8 (T,H,W) of each clip, by its name, as a zip file, whole or not at all, and check it.
+def write_submission(
+    path: str | Path, clips: Iterable[Clip], answers: Mapping[str, np.ndarray], layout: str
+) -> None:
+    """Write labels uint8 (T,H,W) of each clip, by its name, as a zip file, whole or not at all, and
+    check it.
 
-    The masks are palette PNGs with the names of the clip's frames, and the folders lie directly in the zip. `layout`
-    is "davis" or "youtube_vos". Raises InputError for an unknown layout, for answers that are missing or too many, and
-    as `check_submission`.
+    The masks are palette PNGs with the names of the clip's frames, and the folders lie directly in
+    the zip. `layout` is "davis" or "youtube_vos". Raises InputError for an unknown layout, for
+    answers that are missing or too many, and as `check_submission`.
     """
     clips, prefix = list(clips), folder_of(layout)
     names = [clip.name for clip in clips]
@@ -104,18 +128,21 @@ def write_submission(path: str | Path, clips: Iterable[Clip], answers: Mapping[s
             for clip in clips:
                 labels = answers[clip.name]
                 if labels.shape != clip.frames.shape[:3]:
-                    raise InputError(f"{clip.name}: {labels.shape} labels for {clip.frames.shape[:3]} (T,H,W) frames")
+                    raise InputError(
+                        f"{clip.name}: {labels.shape} labels for {clip.frames.shape[:3]} (T,H,W) frames"
+                    )
                 for name, each in zip(clip.frame_names, labels, strict=True):
                     file.writestr(f"{prefix}{clip.name}/{name}.png", encode_mask(each))
         _check(part, str(path), clips, layout)
 
 
 def check_submission(path: str | Path, clips: Iterable[Clip], layout: str) -> None:
-    """Raise InputError, with what is wrong, unless a zip holds what a server expects of these clips.
+    """Raise InputError, with what is wrong, unless a zip holds what a server expects of these
+    clips.
 
-    Checked are the folders, that no frame lacks or is too many, that each file is an 8-bit PNG with palette or grey of
-    the frames' size, and that it has no object but those whose masks the clip gives. InputError also for what is no
-    whole zip file.
+    Checked are the folders, that no frame lacks or is too many, that each file is an 8-bit PNG with
+    palette or grey of the frames' size, and that it has no object but those whose masks the clip
+    gives. InputError also for what is no whole zip file.
     """
     _check(path, str(path), clips, layout)
 
@@ -126,16 +153,28 @@ def _check(path: str | Path, called: str, clips: Iterable[Clip], layout: str) ->
     try:
         with zipfile.ZipFile(path) as file:
             files = {name for name in file.namelist() if not name.endswith("/")}
-            expected = {f"{prefix}{clip.name}/{name}.png": clip for clip in clips for name in clip.frame_names}
+            expected = {
+                f"{prefix}{clip.name}/{name}.png": clip
+                for clip in clips
+                for name in clip.frame_names
+            }
             wrong += [f"{name} is missing" for name in sorted(expected.keys() - files)]
             wrong += [f"{name} does not belong there" for name in sorted(files - expected.keys())]
             for name in sorted(expected.keys() & files):
                 wrong += mistakes(name, file.read(name), expected[name])
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:  # as damage may have it
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        OSError,
+        RuntimeError,
+    ) as error:  # as damage may have it
         raise InputError(f"{called} is no whole zip file ({error}); write it again") from error
     if wrong:
         more = f", and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-        raise InputError(f"{called} is not what the server expects: {'; '.join(wrong[:SHOWN])}{more}")
+        raise InputError(
+            f"{called} is not what the server expects: {'; '.join(wrong[:SHOWN])}{more}"
+        )
 
 
 def mistakes(name: str, content: bytes, clip: Clip) -> list[str]:
@@ -146,7 +185,9 @@ def mistakes(name: str, content: bytes, clip: Clip) -> list[str]:
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         return [f"{name} is no whole picture ({error})"]
     if kind != "PNG" or mode not in ("P", "L"):
-        return [f"{name} is a {kind} of mode {mode}; expected a PNG whose pixel values are object ids"]
+        return [
+            f"{name} is a {kind} of mode {mode}; expected a PNG whose pixel values are object ids"
+        ]
     if labels.shape != clip.frames.shape[1:3]:
         return [f"{name} has {labels.shape} pixels; expected {clip.frames.shape[1:3]}"]
     given = {int(k) for mask in clip.masks.values() for k in np.unique(mask)} | {0}

@@ -1,4 +1,6 @@
-"""Frames of a folder or a video, decoded one at a time, so that a long video never has to fit into memory."""
+"""Frames of a folder or a video, decoded one at a time, so that a long video never has to fit
+into memory.
+"""
 
 import json
 import logging
@@ -30,11 +32,13 @@ NOT_VIDEO = {"tty", "image2"}  # what the decoder makes of text files and of sin
 class FrameSource(ABC):
     """The frames of one clip, uint8 (H,W,3) RGB: every iteration decodes them again, one at a time.
 
-    `name` of the clip, `size` (H,W), `full_size` (H,W) before shrinking, `fps`, `count` of frames as far as it is known
-    (else None), and `names`, one per frame: zip them with the frames.
+    `name` of the clip, `size` (H,W), `full_size` (H,W) before shrinking, `fps`, `count` of frames
+    as far as it is known (else None), and `names`, one per frame: zip them with the frames.
     """
 
-    def __init__(self, name: str, full_size: tuple[int, int], fps: float, max_side: int | None) -> None:
+    def __init__(
+        self, name: str, full_size: tuple[int, int], fps: float, max_side: int | None
+    ) -> None:
         self.name = name
         self.full_size = full_size
         self.size = shrunken_size(full_size, max_side)
@@ -44,7 +48,9 @@ class FrameSource(ABC):
     @property
     @abstractmethod
     def names(self) -> Iterable[str]:
-        """The stem for the output file of each frame; endless for a video, so zip it with the frames."""
+        """The stem for the output file of each frame; endless for a video, so zip it with the
+        frames.
+        """
 
     @abstractmethod
     def _pictures(self) -> Iterator[Image.Image]:
@@ -53,34 +59,50 @@ class FrameSource(ABC):
     def __iter__(self) -> Iterator[np.ndarray]:
         height, width = self.size
         for picture in self._pictures():
-            yield np.array(picture.resize((width, height), Image.Resampling.BICUBIC))  # as it is, if the size is right
+            yield np.array(
+                picture.resize((width, height), Image.Resampling.BICUBIC)
+            )  # as it is, if the size is right
 
 
 def open_frames(path: str | Path, *, max_side: int | None = None, stride: int = 1) -> FrameSource:
-    """Open a folder of pictures, a folder with `frames/` in it, or a video file; keep every `stride`-th frame.
+    """Open a folder of pictures, a folder with `frames/` in it, or a video file; keep every
+    `stride`-th frame.
 
-    `max_side` limits the longer side in pixels and never enlarges. Raises InputError for what cannot be read.
+    `max_side` limits the longer side in pixels and never enlarges. Raises InputError for what
+    cannot be read.
     """
     path = as_path(path)
-    if not all(isinstance(n, Integral) and n >= 1 for n in (stride, 1 if max_side is None else max_side)):
-        raise InputError(f"stride is {stride} and max_side is {max_side}; expected whole numbers from 1 up")
+    if not all(
+        isinstance(n, Integral) and n >= 1 for n in (stride, 1 if max_side is None else max_side)
+    ):
+        raise InputError(
+            f"stride is {stride} and max_side is {max_side}; expected whole numbers from 1 up"
+        )
     if not path.exists():
-        raise InputError(f"{path} does not exist; expected a video file or a folder of pictures: check the path")
+        raise InputError(
+            f"{path} does not exist; expected a video file or a folder of pictures: check the path"
+        )
     if path.is_dir():
         return _FolderFrames(path, max_side, stride)
     if path.suffix.lower() in PICTURES:
-        raise InputError(f"{path} is a single picture; expected a video file or the folder that holds the pictures")
+        raise InputError(
+            f"{path} is a single picture; expected a video file or the folder that holds the pictures"
+        )
     return _VideoFrames(path, max_side, stride)
 
 
 def shrunken_size(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
-    """Size (H,W) with the same aspect whose longer side is at most `max_side`; a smaller size stays as it is."""
+    """Size (H,W) with the same aspect whose longer side is at most `max_side`; a smaller size
+    stays as it is.
+    """
     scale = 1.0 if max_side is None else min(1.0, max_side / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def frames_folder(path: Path) -> Path:
-    """The folder that holds the pictures: `frames/` inside `path` if there is one, else `path` itself."""
+    """The folder that holds the pictures: `frames/` inside `path` if there is one, else `path`
+    itself.
+    """
     return path / "frames" if (path / "frames").is_dir() else path
 
 
@@ -105,7 +127,9 @@ class _FolderFrames(FrameSource):
     def _pictures(self) -> Iterator[Image.Image]:
         for path in self.paths:
             picture = open_picture(path)
-            yield to_rgb(ImageOps.exif_transpose(picture) if picture.format in TURNABLE else picture)
+            yield to_rgb(
+                ImageOps.exif_transpose(picture) if picture.format in TURNABLE else picture
+            )
 
 
 class _VideoFrames(FrameSource):
@@ -116,7 +140,9 @@ class _VideoFrames(FrameSource):
             stream = container.streams.video[0]
             first = next(_decode(container, path), None)
             if first is None:
-                raise InputError(f"{path} holds no frame that can be decoded; copy or export the video again")
+                raise InputError(
+                    f"{path} holds no frame that can be decoded; copy or export the video again"
+                )
             fps = float(stream.average_rate or stream.guessed_rate or FOLDER_FPS)
             total = stream.frames
         super().__init__(path.stem, _upright(first).size[::-1], fps / stride, max_side)
@@ -133,26 +159,40 @@ class _VideoFrames(FrameSource):
                     continue
                 picture = _upright(frame)
                 if picture.size != self.full_size[::-1]:
-                    raise InputError(f"{self.path} changes its size at frame {number}; expected one size: convert it")
+                    raise InputError(
+                        f"{self.path} changes its size at frame {number}; expected one size: convert it"
+                    )
                 yield picture
 
 
 @contextmanager
 def _open_video(path: Path) -> Iterator[av.container.InputContainer]:
     try:
-        container = av.open(str(path), metadata_errors="replace")  # a damaged title is no reason to refuse
+        container = av.open(
+            str(path), metadata_errors="replace"
+        )  # a damaged title is no reason to refuse
     except (av.FFmpegError, OSError) as error:
-        state = "is empty" if path.stat().st_size == 0 else f"cannot be opened as a video ({error.strerror})"
-        raise InputError(f"{path} {state}; expected a whole video such as .mp4: copy or export it again") from error
+        state = (
+            "is empty"
+            if path.stat().st_size == 0
+            else f"cannot be opened as a video ({error.strerror})"
+        )
+        raise InputError(
+            f"{path} {state}; expected a whole video such as .mp4: copy or export it again"
+        ) from error
     with container:
         kind = container.format.name
         if not container.streams.video or kind in NOT_VIDEO or kind.endswith("_pipe"):
-            raise InputError(f"{path} holds no video (it reads as {kind}); expected a video file such as .mp4")
+            raise InputError(
+                f"{path} holds no video (it reads as {kind}); expected a video file such as .mp4"
+            )
         yield container
 
 
 def _decode(container: av.container.InputContainer, path: Path) -> Iterator[av.VideoFrame]:
-    """Yield the frames of the first video stream; InputError with the number of the frame where the file breaks off."""
+    """Yield the frames of the first video stream; InputError with the number of the frame where
+    the file breaks off.
+    """
     stream = container.streams.video[0]
     number, seconds = 0, 0.0
     try:
@@ -167,7 +207,13 @@ def _decode(container: av.container.InputContainer, path: Path) -> Iterator[av.V
         raise InputError(_broken(path, number)) from error
     promised = (container.duration or 0) / av.time_base
     if number > 1 and seconds < 0.9 * promised - 1 / float(stream.average_rate or FOLDER_FPS):
-        log.warning("%s ends after %d frames, %.1f s, although it says %.1f s", path, number, seconds, promised)
+        log.warning(
+            "%s ends after %d frames, %.1f s, although it says %.1f s",
+            path,
+            number,
+            seconds,
+            promised,
+        )
 
 
 def _broken(path: Path, number: int) -> str:
@@ -175,7 +221,9 @@ def _broken(path: Path, number: int) -> str:
 
 
 def _upright(frame: av.VideoFrame) -> Image.Image:
-    """The frame as RGB, turned as the recording phone noted; the note counts degrees against the clock."""
+    """The frame as RGB, turned as the recording phone noted; the note counts degrees against the
+    clock.
+    """
     turns = round(frame.rotation / 90)
     return Image.fromarray(np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns)))
 
@@ -202,29 +250,38 @@ def _folder_fps(folder: Path) -> float:
     except (ValueError, KeyError, TypeError):
         fps = 0.0
     if not fps > 0:
-        raise InputError(f'{note} is damaged; expected {{"fps": 24.0}} or another positive number: correct it')
+        raise InputError(
+            f'{note} is damaged; expected {{"fps": 24.0}} or another positive number: correct it'
+        )
     return fps
 
 
 class OverlayWriter:
-    """Context manager that writes frames of size (H,W) with their labels drawn on them to an .mp4 file.
+    """Context manager that writes frames of size (H,W) with their labels drawn on them to an .mp4
+    file.
 
-    The file appears when the block ends well; on an error nothing is left behind. Odd sizes grow by one repeated line.
-    Raises InputError for a frame of another size, and when no frame was written.
+    The file appears when the block ends well; on an error nothing is left behind. Odd sizes grow by
+    one repeated line. Raises InputError for a frame of another size, and when no frame was written.
     """
 
     def __init__(self, path: str | Path, size: tuple[int, int], fps: float) -> None:
         if fps <= 0 or min(size) < 1:
-            raise InputError(f"{path} cannot have size {size} and {fps} frames per second; expected positive numbers")
+            raise InputError(
+                f"{path} cannot have size {size} and {fps} frames per second; expected positive numbers"
+            )
         self.path, self.size, self.fps = Path(path), tuple(size), fps
 
     def __enter__(self) -> "OverlayWriter":
         with ExitStack() as opened:
             part = opened.enter_context(whole_file(self.path))
             options = {"movflags": "faststart"}
-            self._container = opened.enter_context(av.open(str(part), "w", format="mp4", options=options))
+            self._container = opened.enter_context(
+                av.open(str(part), "w", format="mp4", options=options)
+            )
             rate = Fraction(self.fps).limit_denominator(1001)
-            self._stream = self._container.add_stream("libx264", rate=rate, options={"crf": "18", "preset": "veryfast"})
+            self._stream = self._container.add_stream(
+                "libx264", rate=rate, options={"crf": "18", "preset": "veryfast"}
+            )
             self._stream.pix_fmt = "yuv420p"
             self._stream.height, self._stream.width = (side + side % 2 for side in self.size)
             self._empty = True
@@ -235,9 +292,15 @@ class OverlayWriter:
     def write(self, frame: np.ndarray, labels: np.ndarray) -> None:
         """Draw labels (H,W) on a frame uint8 (H,W,3) and append it."""
         if frame.shape != (*self.size, 3):
-            raise InputError(f"{self.path} takes frames of shape {(*self.size, 3)}, not {frame.shape}: resize them")
-        picture = np.pad(overlay(frame, labels), [(0, side % 2) for side in self.size] + [(0, 0)], mode="edge")
-        self._container.mux(self._stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            raise InputError(
+                f"{self.path} takes frames of shape {(*self.size, 3)}, not {frame.shape}: resize them"
+            )
+        picture = np.pad(
+            overlay(frame, labels), [(0, side % 2) for side in self.size] + [(0, 0)], mode="edge"
+        )
+        self._container.mux(
+            self._stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24"))
+        )
         self._empty = False
 
     def _flush(self, error: type[BaseException] | None, *_: object) -> None:
@@ -247,6 +310,9 @@ class OverlayWriter:
             self._container.mux(self._stream.encode())
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> bool | None:
         return self._opened.__exit__(kind, error, trace)

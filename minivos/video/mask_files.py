@@ -1,4 +1,6 @@
-"""Mask files: whatever people save their masks as, read into label maps, and label maps written as DAVIS does."""
+"""Mask files: whatever people save their masks as, read into label maps, and label maps written
+as DAVIS does.
+"""
 
 import io
 import logging
@@ -22,9 +24,10 @@ RARE = 0.0005  # colours with a smaller share of the pixels come from smoothed e
 def read_mask(path: str | Path, *, report: Report = log.info) -> np.ndarray:
     """Read a mask file as labels uint8 (H,W): 0 background, 1..254 objects, 255 void.
 
-    Palette pictures keep their index. Grey ones keep their value, but one of only 0 and white is a mask of object 1.
-    RGB colours become the id that they have in the DAVIS palette, other colours the free ids, largest area first;
-    `report` is then told which colour became which object. Raises InputError when the labels would be guesswork.
+    Palette pictures keep their index. Grey ones keep their value, but one of only 0 and white is a
+    mask of object 1. RGB colours become the id that they have in the DAVIS palette, other colours
+    the free ids, largest area first; `report` is then told which colour became which object. Raises
+    InputError when the labels would be guesswork.
     """
     return _read_mask(Path(path), report, colour_ids={})
 
@@ -38,14 +41,17 @@ def read_masks(paths: Sequence[str | Path], *, report: Report = log.info) -> lis
 def read_binary_masks(folder: str | Path, *, report: Report = log.info) -> np.ndarray:
     """Read a folder with one black-and-white picture per object as labels uint8 (H,W).
 
-    Names that are numbers are the ids, else the natural order of the names counts from 1. Where masks overlap the later
-    one wins, and `report` is told so. Raises InputError for masks of several objects, of two sizes or of the same id.
+    Names that are numbers are the ids, else the natural order of the names counts from 1. Where
+    masks overlap the later one wins, and `report` is told so. Raises InputError for masks of
+    several objects, of two sizes or of the same id.
     """
     paths = pictures_in(Path(folder))
     numbered = all(path.stem.isdecimal() for path in paths)
     ids = [int(path.stem) if numbered else order for order, path in enumerate(paths, start=1)]
     if min(ids) < 1 or max(ids) >= VOID or len(set(ids)) < len(ids):
-        raise InputError(f"{folder} names the objects {ids}; expected one picture per object, named 1.png to 254.png")
+        raise InputError(
+            f"{folder} names the objects {ids}; expected one picture per object, named 1.png to 254.png"
+        )
     labels: np.ndarray | None = None
     for object_id, path in zip(ids, paths, strict=True):
         mask = read_mask(path, report=report)
@@ -53,9 +59,13 @@ def read_binary_masks(folder: str | Path, *, report: Report = log.info) -> np.nd
             labels = np.zeros_like(mask)
         check_size(mask, labels.shape, path)
         if np.unique(mask[mask > 0]).size > 1:
-            raise InputError(f"{path} holds {describe_mask(mask)}; expected one object, white on black, per picture")
+            raise InputError(
+                f"{path} holds {describe_mask(mask)}; expected one object, white on black, per picture"
+            )
         if overlap := np.count_nonzero((mask > 0) & (labels > 0)):
-            report(f"{path.name}: {overlap:,} px that earlier objects also claim now belong to object {object_id}")
+            report(
+                f"{path.name}: {overlap:,} px that earlier objects also claim now belong to object {object_id}"
+            )
         labels[mask > 0] = object_id
     return labels
 
@@ -76,12 +86,16 @@ def encode_mask(labels: np.ndarray, name: str = "the mask") -> bytes:
 
 
 def check_mask(labels: np.ndarray, size: tuple[int, int], name: str = "the mask") -> np.ndarray:
-    """Return labels as uint8 (H,W) when they fit a frame of size (H,W) and hold an object; InputError otherwise."""
+    """Return labels as uint8 (H,W) when they fit a frame of size (H,W) and hold an object;
+    InputError otherwise.
+    """
     labels = _as_labels(labels, name)
     check_size(labels, size, name)
     if not is_object(labels).any():
         what = "is void (255) everywhere" if (labels == VOID).all() else "holds no object"
-        raise InputError(f"{name} {what}; expected pixels with the labels 1, 2, ...: paint at least one object")
+        raise InputError(
+            f"{name} {what}; expected pixels with the labels 1, 2, ...: paint at least one object"
+        )
     return labels
 
 
@@ -98,7 +112,11 @@ def check_size(labels: np.ndarray, size: tuple[int, ...], name: str | Path) -> N
 def describe_mask(labels: np.ndarray) -> str:
     """One line for people, such as '2 objects: 1 (2,310 px), 2 (45 px)'."""
     ids, counts = np.unique(labels, return_counts=True)
-    areas = [f"{label} ({count:,} px)" for label, count in zip(ids, counts, strict=True) if is_object(label)]
+    areas = [
+        f"{label} ({count:,} px)"
+        for label, count in zip(ids, counts, strict=True)
+        if is_object(label)
+    ]
     void = f"; void {np.count_nonzero(labels == VOID):,} px" if VOID in ids else ""
     if not areas:
         return f"no object{void}"
@@ -108,21 +126,29 @@ def describe_mask(labels: np.ndarray) -> str:
 def _as_labels(labels: np.ndarray, name: str) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.ndim != 2 or labels.dtype.kind not in "uib" or labels.size == 0:
-        raise InputError(f"{name} is {labels.dtype} of shape {labels.shape}; expected whole numbers of shape (H,W)")
+        raise InputError(
+            f"{name} is {labels.dtype} of shape {labels.shape}; expected whole numbers of shape (H,W)"
+        )
     if labels.min() < 0 or labels.max() > 255:
-        raise InputError(f"{name} has labels {labels.min()}..{labels.max()}; expected 0..255: renumber its objects")
+        raise InputError(
+            f"{name} has labels {labels.min()}..{labels.max()}; expected 0..255: renumber its objects"
+        )
     return labels.astype(np.uint8)
 
 
 def _read_mask(path: Path, report: Report, colour_ids: dict[int, int]) -> np.ndarray:
     picture = open_picture(path)
     if picture.format not in LOSSLESS:
-        raise InputError(f"{path} is a {picture.format} file, which may change colours; save the mask as PNG")
+        raise InputError(
+            f"{path} is a {picture.format} file, which may change colours; save the mask as PNG"
+        )
     if picture.mode == "P" and _index_is_id(picture):
         return np.array(picture)
     if picture.mode in ("L", "1") or picture.mode.startswith("I"):
         grey = np.asarray(picture)
-        return _labels_from_grey(grey * np.uint8(255) if picture.mode == "1" else grey, path, report)
+        return _labels_from_grey(
+            grey * np.uint8(255) if picture.mode == "1" else grey, path, report
+        )
     colours = np.asarray(to_rgb(picture)).astype(np.int32)  # (H,W,3)
     codes = (colours << (16, 8, 0)).sum(axis=-1)  # one number 0xRRGGBB per pixel, (H,W)
     palette_only = np.isin(codes, _palette_codes()).all()
@@ -134,7 +160,9 @@ def _read_mask(path: Path, report: Report, colour_ids: dict[int, int]) -> np.nda
 
 
 def _index_is_id(picture: Image.Image) -> bool:
-    """Label palettes begin with black for the background; a paint program's, or a ramp of greys, names no ids."""
+    """Label palettes begin with black for the background; a paint program's, or a ramp of greys,
+    names no ids.
+    """
     palette = np.array(picture.getpalette("RGB")).reshape(-1, 3)
     grey_ramp = np.repeat(np.arange(len(palette))[:, None], 3, axis=1)
     return not palette[0].any() and not (len(palette) > 2 and (palette == grey_ramp).all())
@@ -149,18 +177,28 @@ def _labels_from_grey(grey: np.ndarray, path: Path, report: Report) -> np.ndarra
         report(f"{path.name}: white on black with smoothed edges, whose greys are cut at half")
         return (grey > white / 2).astype(np.uint8)
     if levels[-1] > 255 or levels[0] < 0:
-        raise InputError(f"{path} has labels {levels[0]}..{levels[-1]}; expected 0..254: renumber its objects")
+        raise InputError(
+            f"{path} has labels {levels[0]}..{levels[-1]}; expected 0..254: renumber its objects"
+        )
     return grey.astype(np.uint8)
 
 
-def _labels_from_colours(codes: np.ndarray, path: Path, report: Report, colour_ids: dict[int, int]) -> np.ndarray:
-    """Give the colours (H,W) that are not in `colour_ids` yet an id there, and look all of them up."""
+def _labels_from_colours(
+    codes: np.ndarray, path: Path, report: Report, colour_ids: dict[int, int]
+) -> np.ndarray:
+    """Give the colours (H,W) that are not in `colour_ids` yet an id there, and look all of them
+    up.
+    """
     colours, where, counts = np.unique(codes, return_inverse=True, return_counts=True)
     palette = {int(code): index for index, code in enumerate(_palette_codes())}
     if 0 not in colours and not palette.keys() >= set(colours.tolist()):
-        raise InputError(f"{path} has no black pixel, so its background is unknown; paint the background black")
+        raise InputError(
+            f"{path} has no black pixel, so its background is unknown; paint the background black"
+        )
     by_area = colours[np.argsort(-counts)].tolist()
-    for code in sorted(by_area, key=lambda code: code not in palette):  # colours of the palette choose first
+    for code in sorted(
+        by_area, key=lambda code: code not in palette
+    ):  # colours of the palette choose first
         if code not in colour_ids:
             colour_ids[code] = _free_id(palette.get(code), colour_ids, path)
     ids = np.array([colour_ids[code] for code in colours.tolist()], dtype=np.uint8)
@@ -179,28 +217,42 @@ def _free_id(wanted: int | None, colour_ids: dict[int, int], path: Path) -> int:
         return wanted
     objects = [number for number in free if 0 < number < VOID]
     if not objects:
-        raise InputError(f"{path} brings the 255th object colour; expected at most 254: save labels as a palette PNG")
+        raise InputError(
+            f"{path} brings the 255th object colour; expected at most 254: save labels as a palette PNG"
+        )
     return objects[0]
 
 
-def _merge_rare(codes: np.ndarray, path: Path, report: Report, known: Collection[int]) -> np.ndarray:
+def _merge_rare(
+    codes: np.ndarray, path: Path, report: Report, known: Collection[int]
+) -> np.ndarray:
     """Repaint the colours of smoothed edges with the nearest colour that fills an area, (H,W)."""
     colours, where, counts = np.unique(codes, return_inverse=True, return_counts=True)
-    kept = np.isin(colours, _solid(codes)) & (counts >= RARE * codes.size) | np.isin(colours, list(known))
+    kept = np.isin(colours, _solid(codes)) & (counts >= RARE * codes.size) | np.isin(
+        colours, list(known)
+    )
     moved = int(counts[~kept].sum())
     if moved > 0.1 * codes.size or kept.sum() > VOID:
-        raise InputError(f"{path} has {len(colours):,} colours; expected one flat colour per object on black, as PNG")
+        raise InputError(
+            f"{path} has {len(colours):,} colours; expected one flat colour per object on black, as PNG"
+        )
     if moved == 0:
         return codes
     rgb = (colours[:, None] >> (16, 8, 0) & 255).astype(np.float32)  # (colours,3)
-    distance = (rgb[kept] ** 2).sum(axis=1) - 2 * rgb @ rgb[kept].T  # squared, less a constant per row
+    distance = (rgb[kept] ** 2).sum(axis=1) - 2 * rgb @ rgb[
+        kept
+    ].T  # squared, less a constant per row
     nearest = colours[kept][distance.argmin(axis=1)]
-    report(f"{path.name}: {np.count_nonzero(~kept):,} rare colours ({moved:,} px) joined the nearest frequent one")
+    report(
+        f"{path.name}: {np.count_nonzero(~kept):,} rare colours ({moved:,} px) joined the nearest frequent one"
+    )
     return np.where(kept, colours, nearest)[where.reshape(codes.shape)]
 
 
 def _solid(values: np.ndarray) -> np.ndarray:
-    """The values that fill at least one square of 2x2 pixels; lines one pixel wide and smoothed edges do not."""
+    """The values that fill at least one square of 2x2 pixels; lines one pixel wide and smoothed
+    edges do not.
+    """
     corner = values[:-1, :-1]
     filled = (corner == values[1:, :-1]) & (corner == values[:-1, 1:]) & (corner == values[1:, 1:])
     return np.unique(corner[filled])

@@ -1,14 +1,17 @@
-"""Region similarity J and contour accuracy F of DAVIS, and the protocol that turns them into a score.
+"""Region similarity J and contour accuracy F of DAVIS, and the protocol that turns them into a
+score.
 
-Papers: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation", CVPR 2016 (J, F,
-recall, decay); Pont-Tuset et al., "The 2017 DAVIS Challenge on Video Object Segmentation", 2017 (several objects).
+Papers: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object
+Segmentation", CVPR 2016 (J, F, recall, decay); Pont-Tuset et al., "The 2017 DAVIS Challenge on
+Video Object Segmentation", 2017 (several objects).
 
     1. J and F of masks         region_similarity, contour_accuracy, boundary_map
     2. many frames, one number  statistics
     3. label maps, many objects score_labels
 
-The values equal those of the official program (davis2017-evaluation, semi-supervised task), with one deliberate
-difference: its decay is not a number for 256 and more scored frames, because it keeps frame numbers in 8 bits.
+The values equal those of the official program (davis2017-evaluation, semi-supervised task), with
+one deliberate difference: its decay is not a number for 256 and more scored frames, because it
+keeps frame numbers in 8 bits.
 """
 
 import math
@@ -21,13 +24,17 @@ import numpy as np
 from minivos.errors import InputError
 from minivos.video.masks import VOID
 
-# 1. J and F of masks -------------------------------------------------------------------------------------------------
+# 1. J and F of masks ------------------------------------------------------------------------------
 
 
-def region_similarity(gt: np.ndarray, pred: np.ndarray, void: np.ndarray | None = None) -> np.ndarray:
-    """J, intersection over union: bool (T,H,W) -> float64 (T,) in [0,1], or (H,W) -> (); two empty masks score 1.
+def region_similarity(
+    gt: np.ndarray, pred: np.ndarray, void: np.ndarray | None = None
+) -> np.ndarray:
+    """J, intersection over union: bool (T,H,W) -> float64 (T,) in [0,1], or (H,W) -> (); two empty
+    masks score 1.
 
-    Pixels where the bool mask `void` is set do not count.  Raises InputError for unequal shapes or values besides 0, 1.
+    Pixels where the bool mask `void` is set do not count. Raises InputError for unequal shapes or
+    values besides 0, 1.
     """
     return _score_frames(_intersection_over_union, *_checked_masks(gt, pred, void))
 
@@ -35,11 +42,13 @@ def region_similarity(gt: np.ndarray, pred: np.ndarray, void: np.ndarray | None 
 def contour_accuracy(
     gt: np.ndarray, pred: np.ndarray, bound_th: float = 0.008, void: np.ndarray | None = None
 ) -> np.ndarray:
-    """F, harmonic mean of boundary precision and recall: bool (T,H,W) -> float64 (T,) in [0,1], or (H,W) -> ().
+    """F, harmonic mean of boundary precision and recall: bool (T,H,W) -> float64 (T,) in [0,1], or
+    (H,W) -> ().
 
-    A boundary pixel is right when the other boundary passes within r pixels of it: r = `bound_th` if that is a whole
-    number >= 1, else `bound_th` times the image diagonal, rounded up (8 at 480x854).  `void` as in region_similarity.
-    Raises InputError for unequal shapes, values besides 0 and 1, or an unusable `bound_th`.
+    A boundary pixel is right when the other boundary passes within r pixels of it: r = `bound_th`
+    if that is a whole number >= 1, else `bound_th` times the image diagonal, rounded up (8 at
+    480x854). `void` as in region_similarity. Raises InputError for unequal shapes, values besides 0
+    and 1, or an unusable `bound_th`.
     """
     gt, pred = _checked_masks(gt, pred, void)
     radius = _match_radius(bound_th, *gt.shape[-2:])
@@ -47,7 +56,8 @@ def contour_accuracy(
 
 
 def boundary_map(mask: np.ndarray) -> np.ndarray:
-    """Mark pixels that differ from their right, lower or lower-right neighbour: bool (...,H,W) -> bool (...,H,W).
+    """Mark pixels that differ from their right, lower or lower-right neighbour: bool (...,H,W) ->
+    bool (...,H,W).
 
     The image border is no boundary, so a mask that fills the frame has none.
     """
@@ -58,7 +68,9 @@ def boundary_map(mask: np.ndarray) -> np.ndarray:
     return boundary
 
 
-def _checked_masks(gt: np.ndarray, pred: np.ndarray, void: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def _checked_masks(
+    gt: np.ndarray, pred: np.ndarray, void: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
     gt, pred = _as_bool("gt", gt), _as_bool("pred", pred)
     if gt.shape != pred.shape or gt.ndim not in (2, 3):
         raise InputError(
@@ -69,7 +81,9 @@ def _checked_masks(gt: np.ndarray, pred: np.ndarray, void: np.ndarray | None) ->
         return gt, pred
     void = _as_bool("void", void)
     if void.shape != gt.shape:
-        raise InputError(f"void has shape {void.shape}; expected {gt.shape}, one flag for each pixel of gt")
+        raise InputError(
+            f"void has shape {void.shape}; expected {gt.shape}, one flag for each pixel of gt"
+        )
     return gt & ~void, pred & ~void
 
 
@@ -120,7 +134,9 @@ def _boundary_f_score(gt: np.ndarray, pred: np.ndarray, radius: int) -> float:
 
 
 def _surroundings(mask: np.ndarray) -> tuple[slice, slice]:
-    """The bounding box of `mask` and one pixel more on each side, which holds every boundary pixel."""
+    """The bounding box of `mask` and one pixel more on each side, which holds every boundary
+    pixel.
+    """
     rows = np.flatnonzero(mask.any(axis=1))
     if not rows.size:
         return slice(0), slice(0)
@@ -130,10 +146,12 @@ def _surroundings(mask: np.ndarray) -> tuple[slice, slice]:
 
 
 def _share_near(boundary: np.ndarray, other: np.ndarray, radius: int) -> float:
-    """The share of pixels of `boundary` with a pixel of `other` in the disk dx^2 + dy^2 <= radius^2 around them.
+    """The share of pixels of `boundary` with a pixel of `other` in the disk dx^2 + dy^2 <= radius^2
+    around them.
 
-    A disk is a stack of horizontal runs, and a run holds a pixel of `other` if a running count grows along it.  So we
-    look up two counts for each boundary pixel and run, instead of dilating the whole image.
+    A disk is a stack of horizontal runs, and a run holds a pixel of `other` if a running count
+    grows along it. So we look up two counts for each boundary pixel and run, instead of dilating
+    the whole image.
     """
     counts = np.cumsum(other, dtype=np.int32)  # (H,W) -> (H*W,)
     centres = np.flatnonzero(boundary)
@@ -145,7 +163,7 @@ def _share_near(boundary: np.ndarray, other: np.ndarray, radius: int) -> float:
     return np.count_nonzero(near) / near.size
 
 
-# 2. Many frames, one number ------------------------------------------------------------------------------------------
+# 2. Many frames, one number -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -158,14 +176,18 @@ class Statistics:
 
 
 def statistics(values: np.ndarray) -> Statistics:
-    """Mean, recall and decay of scores (N,); NaN is left out of means and counts as a miss in the recall.
+    """Mean, recall and decay of scores (N,); NaN is left out of means and counts as a miss in the
+    recall.
 
     Raises InputError when there is no score.
     """
     values = np.asarray(values, np.float64)
     if values.ndim != 1 or not values.size:
-        raise InputError(f"scores have shape {values.shape}; expected (N,) with N >= 1, one score for each frame")
-    # Neighbouring quarters share a frame; 1e-10 rounds halves up, where numpy alone would round them to even.
+        raise InputError(
+            f"scores have shape {values.shape}; expected (N,) with N >= 1, one score for each frame"
+        )
+    # Neighbouring quarters share a frame; 1e-10 rounds halves up, where numpy alone would round
+    # them to even.
     limits = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1
     first, last = values[limits[0] : limits[1] + 1], values[limits[3] : limits[4] + 1]
     return Statistics(
@@ -180,7 +202,7 @@ def _mean_of_known(values: np.ndarray) -> float:
     return float(known.mean()) if known.size else math.nan
 
 
-# 3. Label maps, many objects -----------------------------------------------------------------------------------------
+# 3. Label maps, many objects ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -208,12 +230,14 @@ class ObjectScore:
 
 
 def score_labels(gt: np.ndarray, pred: np.ndarray) -> list[ObjectScore]:
-    """Score predicted label maps by the semi-supervised DAVIS protocol: uint8 (T,H,W) -> one ObjectScore per object.
+    """Score predicted label maps by the semi-supervised DAVIS protocol: uint8 (T,H,W) -> one
+    ObjectScore per object.
 
-    Objects are 1..n, where n is the highest id in the first frame of `gt`.  The first frame (it is given) and the last
-    are not scored.  Void pixels (255) of `gt` count as background, and so do objects that enter later.  An object that
-    is missing in `pred` scores as an empty mask.  Raises InputError for clips of fewer than three frames, unequal
-    shapes, a first frame without objects, and ids above n in scored frames of `pred`.
+    Objects are 1..n, where n is the highest id in the first frame of `gt`. The first frame (it is
+    given) and the last are not scored. Void pixels (255) of `gt` count as background, and so do
+    objects that enter later. An object that is missing in `pred` scores as an empty mask. Raises
+    InputError for clips of fewer than three frames, unequal shapes, a first frame without objects,
+    and ids above n in scored frames of `pred`.
     """
     gt, pred = _checked_labels("gt", gt), _checked_labels("pred", pred)
     if gt.shape != pred.shape or len(gt) < 3:
@@ -242,7 +266,13 @@ def _score_object(gt: np.ndarray, pred: np.ndarray, object_id: int) -> ObjectSco
 
 def _checked_labels(name: str, labels: np.ndarray) -> np.ndarray:
     labels = np.asarray(labels)
-    if labels.dtype.kind not in "iu" or labels.ndim != 3 or not labels.size or labels.min() < 0 or labels.max() > 255:
+    if (
+        labels.dtype.kind not in "iu"
+        or labels.ndim != 3
+        or not labels.size
+        or labels.min() < 0
+        or labels.max() > 255
+    ):
         raise InputError(
             f"{name} is {labels.dtype} of shape {labels.shape}; expected label maps uint8 (T,H,W) "
             "with 0 for background, object ids and 255 for void"

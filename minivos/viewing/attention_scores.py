@@ -1,8 +1,9 @@
 """Attention, measured: how much of it lands on the right object, and how much near the true point.
 
-A synthetic clip knows where every point of a frame is in every other frame. So attention can be scored there, not only
-looked at: the network segments the clip from its first mask, and each cell that lies wholly on an object is asked where
-in memory it looks. What the memory holds is what the network predicted; what is right comes from the clip.
+A synthetic clip knows where every point of a frame is in every other frame. So attention can be
+scored there, not only looked at: the network segments the clip from its first mask, and each cell
+that lies wholly on an object is asked where in memory it looks. What the memory holds is what the
+network predicted; what is right comes from the clip.
 
     Cells              the grid of an attention map over the pixels of a frame
     carried_masks      masks of the key frames, carried to the query frame by the weights
@@ -39,7 +40,9 @@ class Shares(NamedTuple):
 
 @dataclass(frozen=True)
 class AttentionScore:
-    """How well one attention finds what it should, and what equal weights on all that it can see would find."""
+    """How well one attention finds what it should, and what equal weights on all that it can see
+    would find.
+    """
 
     name: str  # for example "block1/long_term"
     cells: int  # query cells that were asked, over all frames
@@ -47,19 +50,26 @@ class AttentionScore:
     chance: Shares
 
 
-def score_maps(maps: Iterable[AttentionMap], clip: SyntheticClip, align_corners: bool = False) -> list[AttentionScore]:
-    """Score maps that were recorded on a synthetic clip, all maps of one name together, in order of appearance.
+def score_maps(
+    maps: Iterable[AttentionMap], clip: SyntheticClip, align_corners: bool = False
+) -> list[AttentionScore]:
+    """Score maps that were recorded on a synthetic clip, all maps of one name together, in order of
+    appearance.
 
-    Asked are the query cells that lie wholly on one object. The true point is that of a cell's middle; a key frame in
-    which it is hidden or outside does not count towards `within`. `align_corners` as in the `sizing` of the network.
-    InputError for a clip that is not synthetic, or when there is no cell to ask.
+    Asked are the query cells that lie wholly on one object. The true point is that of a cell's
+    middle; a key frame in which it is hidden or outside does not count towards `within`.
+    `align_corners` as in the `sizing` of the network. InputError for a clip that is not synthetic,
+    or when there is no cell to ask.
     """
     truth = _Truth(clip, align_corners)
     return _pool((look, truth) for look in maps)
 
 
-def score_attention(model: VOSNetwork, *clips: SyntheticClip, **settings: object) -> list[AttentionScore]:
-    """Let the network segment clips and score every attention that looks at another frame; see `score_maps`.
+def score_attention(
+    model: VOSNetwork, *clips: SyntheticClip, **settings: object
+) -> list[AttentionScore]:
+    """Let the network segment clips and score every attention that looks at another frame; see
+    `score_maps`.
 
     Every asked cell counts alike, over all clips. `settings` go to `Tracker`.
     """
@@ -67,7 +77,9 @@ def score_attention(model: VOSNetwork, *clips: SyntheticClip, **settings: object
 
 
 def score_table(model: VOSNetwork, clips: Iterable[SyntheticClip], **settings: object) -> str:
-    """The scores over all clips together, every asked cell counting alike, as text; see `score_attention`."""
+    """The scores over all clips together, every asked cell counting alike, as text; see
+    `score_attention`.
+    """
     scores = score_attention(model, *clips, **settings)
     width = max(len(score.name) for score in scores)
     lines = [
@@ -76,7 +88,10 @@ def score_table(model: VOSNetwork, clips: Iterable[SyntheticClip], **settings: o
     ]
     for score in scores:
         pairs = zip(score.shares, score.chance, strict=True)
-        lines.append(f"{score.name:{width}}" + "".join(f"    {share:5.2f} {chance:6.2f}" for share, chance in pairs))
+        lines.append(
+            f"{score.name:{width}}"
+            + "".join(f"    {share:5.2f} {chance:6.2f}" for share, chance in pairs)
+        )
     return "\n".join(lines)
 
 
@@ -122,8 +137,12 @@ class _Truth:
         whole = self.coverage(grid)[frame] > 1 - 1e-6  # (1+K, h, w)
         return np.where(whole.any(axis=0), whole.argmax(axis=0), 0).ravel()
 
-    def _points(self, source: int, target: int, query_grid: Grid, key_grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-        """The cell (h*w, 2) of frame `target` where the middle of each cell of frame `source` is, and if it shows."""
+    def _points(
+        self, source: int, target: int, query_grid: Grid, key_grid: Grid
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The cell (h*w, 2) of frame `target` where the middle of each cell of frame `source`
+        is, and if it shows.
+        """
         y, x = np.rint(self.cells(query_grid).centres()).astype(int).reshape(-1, 2).T
         found = self.clip.correspondence(source, target)[y, x]
         shows = np.isfinite(found).all(axis=1)
@@ -133,7 +152,9 @@ class _Truth:
 def _reads(
     model: VOSNetwork, clips: Iterable[SyntheticClip], settings: dict[str, object]
 ) -> Iterator[tuple[AttentionMap, _Truth]]:
-    """Every map that looks at another frame, while the network follows the first mask through the clips."""
+    """Every map that looks at another frame, while the network follows the first mask through
+    the clips.
+    """
     for clip in clips:
         truth = _Truth(clip, model.sizing.align_corners)
         tracker = Tracker(model, **settings)
@@ -141,7 +162,9 @@ def _reads(
         for frame in clip.frames[1:]:
             with record_attention() as maps:
                 tracker.step(frame)
-            yield from ((look, truth) for look in maps if set(look.key_frames) != {look.query_frame})
+            yield from (
+                (look, truth) for look in maps if set(look.key_frames) != {look.query_frame}
+            )
 
 
 def _pool(looks: Iterable[tuple[AttentionMap, _Truth]]) -> list[AttentionScore]:
@@ -156,7 +179,12 @@ def _pool(looks: Iterable[tuple[AttentionMap, _Truth]]) -> list[AttentionScore]:
             "render larger frames or larger objects"
         )
     return [
-        AttentionScore(name, int(_sum(found[name]).asked), _sum(found[name]).shares(), _sum(chance[name]).shares())
+        AttentionScore(
+            name,
+            int(_sum(found[name]).asked),
+            _sum(found[name]).shares(),
+            _sum(chance[name]).shares(),
+        )
         for name in found
     ]
 
@@ -169,7 +197,9 @@ def _tally(look: AttentionMap, truth: _Truth) -> _Tally:
     objects = truth.objects(look.query_frame, look.query_grid)
     asked = np.flatnonzero(objects)
     frames, grid = look.key_frames, look.key_grid[1:]
-    weights = rearrange(head_mean(look), "n (t h w) -> n t h w", t=len(frames), h=grid[0]).numpy()[asked]
+    weights = rearrange(head_mean(look), "n (t h w) -> n t h w", t=len(frames), h=grid[0]).numpy()[
+        asked
+    ]
 
     spent = right = shown = within_1 = within_2 = 0.0
     for t, frame in enumerate(frames):
@@ -179,7 +209,9 @@ def _tally(look: AttentionMap, truth: _Truth) -> _Tally:
         right += (weights[:, t] * truth.coverage(grid)[frame][objects[asked]]).sum()
         points, shows = truth.points(look.query_frame, frame, look.query_grid, grid)
         looks, points = weights[:, t][shows[asked]], points[asked][shows[asked]]
-        distance = np.abs(np.indices(grid) - points[:, :, None, None]).max(axis=1)  # (n, h, w), along the worse axis
+        distance = np.abs(np.indices(grid) - points[:, :, None, None]).max(
+            axis=1
+        )  # (n, h, w), along the worse axis
         shown += looks.sum()
         within_1 += looks[distance <= 1].sum()
         within_2 += looks[distance <= 2].sum()

@@ -17,11 +17,12 @@ Grid = tuple[int, int]
 
 @dataclass(frozen=True)
 class Cells:
-    """The cells of a grid (H, W) over a frame of that many pixels; a pixel belongs to the cell with the nearest centre.
+    """The cells of a grid (H, W) over a frame of that many pixels; a pixel belongs to the cell with
+    the nearest centre.
 
-    With `align_corners` (see `Sizing`) the outer cells are centred on the outermost pixels. SITVOS and HST pad frames
-    that are no whole cells; that is not told apart here, and cells near the edges are then up to half a cell off.
-    InputError for a grid that is finer than the frame.
+    With `align_corners` (see `Sizing`) the outer cells are centred on the outermost pixels. SITVOS
+    and HST pad frames that are no whole cells; that is not told apart here, and cells near the
+    edges are then up to half a cell off. InputError for a grid that is finer than the frame.
     """
 
     grid: Grid
@@ -30,7 +31,9 @@ class Cells:
 
     def __post_init__(self) -> None:
         if any(cells > pixels for cells, pixels in zip(self.grid, self.frame, strict=True)):
-            raise InputError(f"a grid of {self.grid} cells is finer than a frame of {self.frame} pixels; enlarge it")
+            raise InputError(
+                f"a grid of {self.grid} cells is finer than a frame of {self.frame} pixels; enlarge it"
+            )
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """The cells (y, x) that points (y, x) fall into: pixels, float (..., 2) -> int (..., 2)."""
@@ -43,12 +46,16 @@ class Cells:
         return (np.moveaxis(np.indices(self.grid), 0, -1) + 0.5) * cell + (top, left)
 
     def extent(self) -> tuple[float, float, float, float]:
-        """Left, right, bottom and top of the grid in pixels, as matplotlib's `imshow` takes them."""
+        """Left, right, bottom and top of the grid in pixels, as matplotlib's `imshow` takes
+        them.
+        """
         (top, bottom), (left, right) = (self._ends(axis) for axis in (0, 1))
         return left, right, bottom, top
 
     def mean(self, pixels: np.ndarray) -> np.ndarray:
-        """The mean over each cell's pixels: (..., H, W) -> (..., h, w); of a mask, the share that it covers."""
+        """The mean over each cell's pixels: (..., H, W) -> (..., h, w); of a mask, the share
+        that it covers.
+        """
         rows, columns = (self._membership(axis) for axis in (0, 1))
         return rows @ pixels @ columns.T
 
@@ -64,7 +71,9 @@ class Cells:
 
     def _membership(self, axis: int) -> np.ndarray:
         """Matrix (cells, pixels) that averages along one axis."""
-        belongs = self._along(axis, np.arange(self.frame[axis])) == np.arange(self.grid[axis])[:, None]
+        belongs = (
+            self._along(axis, np.arange(self.frame[axis])) == np.arange(self.grid[axis])[:, None]
+        )
         return belongs / belongs.sum(axis=1, keepdims=True)
 
 
@@ -75,10 +84,12 @@ def head_mean(look: AttentionMap, batch: int = 0) -> Tensor:
 
 
 def carried_masks(look: AttentionMap, masks: Tensor | np.ndarray, batch: int = 0) -> Tensor:
-    """What reaches each query cell if the weights (head mean) carry masks, as they carry values: AOT Fig. 6 and 7.
+    """What reaches each query cell if the weights (head mean) carry masks, as they carry values:
+    AOT Fig. 6 and 7.
 
-    Masks (T, 1+K, h, w) on the key grid, one per key frame, as the share in [0, 1] of a cell that each object covers ->
-    (1+K, H, W) on the query grid, in [0, 1]. InputError for masks that do not fit the key grid.
+    Masks (T, 1+K, h, w) on the key grid, one per key frame, as the share in [0, 1] of a cell that
+    each object covers -> (1+K, H, W) on the query grid, in [0, 1]. InputError for masks that do not
+    fit the key grid.
     """
     masks = torch.as_tensor(masks, dtype=look.weights.dtype)
     if masks.dim() != 4 or (masks.shape[0], *masks.shape[2:]) != look.key_grid:
@@ -92,7 +103,9 @@ def carried_masks(look: AttentionMap, masks: Tensor | np.ndarray, batch: int = 0
 
 
 def equal_weights(look: AttentionMap) -> AttentionMap:
-    """The map of one head that looks at every cell a query can see alike: the chance level of all scores."""
+    """The map of one head that looks at every cell a query can see alike: the chance level of
+    all scores.
+    """
     _, _, queries, keys = look.weights.shape
     seen = torch.ones(queries, keys) if look.index is None else (look.index >= 0).float()
     return replace(look, weights=(seen / seen.sum(dim=1, keepdim=True))[None, None])

@@ -31,7 +31,10 @@ img { display: block; width: 100%; height: auto; border-radius: .3rem; backgroun
 
 
 def write_page(path: str | Path, title: str, heading: str, body: str) -> None:
-    """Write a page around `body`, which is HTML; whole or not at all. InputError where no file can be written."""
+    """Write a page around `body`, which is HTML; whole or not at all.
+
+    InputError where no file can be written.
+    """
     page = f"""<!doctype html>
 <html lang="en">
 <head>
@@ -52,12 +55,16 @@ def write_page(path: str | Path, title: str, heading: str, body: str) -> None:
 
 def fact_list(facts: Mapping[str, object]) -> str:
     """Names and what is said of them."""
-    items = (f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items())
+    items = (
+        f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items()
+    )
     return f"<dl>{''.join(items)}</dl>"
 
 
 def table(columns: Iterable[str], rows: Mapping[str, Iterable[str]]) -> str:
-    """A table: a row for each name, of cells that are HTML; the first of `columns` stands over the names."""
+    """A table: a row for each name, of cells that are HTML; the first of `columns` stands over
+    the names.
+    """
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
     body = "".join(
         f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'

@@ -1,4 +1,5 @@
-"""Painting masks in a notebook: labels under a round brush, and a canvas with buttons to hold the brush.
+"""Painting masks in a notebook: labels under a round brush, and a canvas with buttons to hold the
+brush.
 
 MaskPainting     the labels, strokes, undo; needs no browser
 painting_panel   the same as a widget: draw with the mouse, a finger or a pen
@@ -50,10 +51,14 @@ class MaskPainting:
         Raises InputError for an object beyond 0 to 254 and for a radius of 0 or less.
         """
         if not isinstance(object_id, int) or not 0 <= object_id < 255 or not radius > 0:
-            raise InputError(f"object {object_id}, radius {radius} came; give 0 (erase) to 254, and more than 0 pixels")
+            raise InputError(
+                f"object {object_id}, radius {radius} came; give 0 (erase) to 254, and more than 0 pixels"
+            )
         pixels = np.moveaxis(np.indices(self.labels.shape), 0, -1).astype(float)  # (H, W, 2)
         start, way = np.array(start, float), np.subtract(end, start, dtype=float)
-        share = ((pixels - start) @ way / max(way @ way, 1e-9)).clip(0, 1)  # of the way, at its point nearest to each
+        share = ((pixels - start) @ way / max(way @ way, 1e-9)).clip(
+            0, 1
+        )  # of the way, at its point nearest to each
         distance = np.linalg.norm(pixels - start - share[..., None] * way, axis=-1)
         self.labels[distance <= radius] = object_id
 
@@ -63,7 +68,9 @@ class MaskPainting:
             self.labels = self._before.pop()
 
     def set(self, labels: np.ndarray) -> None:
-        """Take over labels (H, W) as they are; InputError unless they fit the frame and hold an object."""
+        """Take over labels (H, W) as they are; InputError unless they fit the frame and hold an
+        object.
+        """
         labels = check_mask(labels, self.labels.shape)
         self.begin()
         self.labels = labels.copy()
@@ -83,7 +90,9 @@ class MaskPainting:
 
 
 def painting_panel(painting: MaskPainting) -> widgets.VBox:
-    """A canvas to paint on, with object, brush size, eraser, undo and clear; what is painted is `painting.labels`."""
+    """A canvas to paint on, with object, brush size, eraser, undo and clear; what is painted is
+    `painting.labels`.
+    """
     height, width = painting.labels.shape
     zoom = max(1, WIDEST // 2 // width)
     canvas = Canvas(width=zoom * width, height=zoom * height)
@@ -93,7 +102,10 @@ def painting_panel(painting: MaskPainting) -> widgets.VBox:
         max(2, min(height, width) // 20), 1, max(3, min(height, width) // 4), description="brush"
     )
     eraser = widgets.ToggleButton(description="eraser", icon="eraser")
-    undo, clear = widgets.Button(description="undo", icon="undo"), widgets.Button(description="clear", icon="trash")
+    undo, clear = (
+        widgets.Button(description="undo", icon="undo"),
+        widgets.Button(description="clear", icon="trash"),
+    )
     said = widgets.Label()
     last: list[Point] = []  # where the brush is, while it is down
 
@@ -116,7 +128,9 @@ def painting_panel(painting: MaskPainting) -> widgets.VBox:
         painting.stroke(last[0], here, radius.value, object_id)
         last[:] = [here]
         with hold_canvas():
-            canvas.fill_style = "gray" if eraser.value else "rgb({}, {}, {})".format(*object_colour(object_id))
+            canvas.fill_style = (
+                "gray" if eraser.value else "rgb({}, {}, {})".format(*object_colour(object_id))
+            )
             canvas.fill_circle(x, y, zoom * radius.value)
 
     def release(*_: float) -> None:
@@ -135,7 +149,9 @@ def painting_panel(painting: MaskPainting) -> widgets.VBox:
     clear.on_click(lambda _: (painting.clear(), show()))
     canvas.on_client_ready(show)
     show()
-    return widgets.VBox([canvas, widgets.HBox([number, radius]), widgets.HBox([eraser, undo, clear]), said])
+    return widgets.VBox(
+        [canvas, widgets.HBox([number, radius]), widgets.HBox([eraser, undo, clear]), said]
+    )
 
 
 WIDTH = 384  # of the picture on the screen, in pixels
@@ -145,13 +161,16 @@ RADIUS = 4  # of the ring around what was chosen, in pixels of the picture
 
 
 class PixelPicker(VBox, ValueWidget):
-    """A widget whose `value` (y, x) is the pixel that was clicked, or set by the sliders below the picture.
+    """A widget whose `value` (y, x) is the pixel that was clicked, or set by the sliders below the
+    picture.
 
-    `value` changes once per click, so whoever observes it draws once; it can be an argument of `interactive`, too.
+    `value` changes once per click, so whoever observes it draws once; it can be an argument of
+    `interactive`, too.
 
     Args:
         picture: uint8 (H, W, 3), what is clicked on.
-        grid: rows and columns of `value`: (H, W) to choose pixels, fewer to choose cells of a grid over the picture.
+        grid: rows and columns of `value`: (H, W) to choose pixels, fewer to choose cells of a grid
+        over the picture.
         at: `value` to begin with, counted from 0.
 
     Raises InputError for a picture or a grid of another kind, and for any `value` outside the grid.
@@ -169,11 +188,18 @@ class PixelPicker(VBox, ValueWidget):
         ]
         height, width = check_picture(picture, "the picture").shape[:2]
         self.canvas = Canvas(width=width, height=height)
-        self.canvas.layout.width, self.canvas.layout.height = f"{WIDTH}px", f"{WIDTH * height // width}px"
+        self.canvas.layout.width, self.canvas.layout.height = (
+            f"{WIDTH}px",
+            f"{WIDTH * height // width}px",
+        )
         super().__init__([self.canvas, HBox(self.sliders)], value=at)
         y, x = self.sliders
         link((self, "value"), (y, "value"), (lambda at: at[0], lambda row: (row, self.value[1])))
-        link((self, "value"), (x, "value"), (lambda at: at[1], lambda column: (self.value[0], column)))
+        link(
+            (self, "value"),
+            (x, "value"),
+            (lambda at: at[1], lambda column: (self.value[0], column)),
+        )
         self.canvas.on_mouse_down(self._choose)
         self.canvas.on_touch_start(lambda touches: self._choose(*touches[0]))
         self.canvas.on_client_ready(self._draw)
@@ -181,10 +207,14 @@ class PixelPicker(VBox, ValueWidget):
         self.show(picture)
 
     def show(self, picture: np.ndarray) -> None:
-        """Exchange the picture for another, uint8 (H, W, 3) of the same size; InputError for any other."""
+        """Exchange the picture for another, uint8 (H, W, 3) of the same size; InputError for any
+        other.
+        """
         expected = (self.canvas.height, self.canvas.width, 3)
         if check_picture(picture, "the picture").shape != expected:
-            raise InputError(f"a picture of shape {picture.shape} came; expected {expected}, as the one before")
+            raise InputError(
+                f"a picture of shape {picture.shape} came; expected {expected}, as the one before"
+            )
         self.picture = picture
         self._draw()
 
@@ -211,5 +241,7 @@ class PixelPicker(VBox, ValueWidget):
     def _inside(self, proposal: traitlets.Bunch) -> tuple[int, int]:
         value = proposal["value"]
         if not all(0 <= at < cells for at, cells in zip(value, self.grid, strict=True)):
-            raise InputError(f"(y, x) = {value} is outside the grid {self.grid}; count from 0, y before x")
+            raise InputError(
+                f"(y, x) = {value} is outside the grid {self.grid}; count from 0, y before x"
+            )
         return value

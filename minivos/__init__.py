@@ -18,9 +18,7 @@ __all__ = list(PUBLIC)
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that `python -m minivos.aot` loads no other
-    paper.
-    """
+    """Import a public name at its first use: `python -m minivos.aot` loads no other paper."""
     if name not in PUBLIC:
         raise AttributeError(f"minivos has no {name!r}; it has {', '.join(PUBLIC)}")
     return getattr(import_module(PUBLIC[name]), name)

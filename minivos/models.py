@@ -8,7 +8,6 @@ import json
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,72 +25,37 @@ from minivos.sst import SST, SSTConfig
 from minivos.video.files import whole_file
 
 WEIGHTS = Path(__file__).parent / "weights"
+SHIPPED = ("shipped", "mini")  # what asks for the weights in the package; "mini" is the old name
 
 
 @dataclass(frozen=True)
 class Preset:
     """A named network."""
 
-    network: type[VOSNetwork]
-    config: Callable[[], Any]
+    network: Callable[[Any], VOSNetwork]  # made of its configuration
+    config: Any
     summary: str
-    published: float | None = (
-        None  # millions of parameters, as paper or released code say (HST: of its Swins)
-    )
+    published: float | None = None  # million parameters, by paper or released code (HST: its Swins)
 
 
+AOT_OF, HST_OF = AOTConfig.published, HSTConfig.published
 PRESETS = {
-    "aot_mini": Preset(
-        AOT, AOTConfig.mini, "AOT with 2 LSTT blocks of 96 channels; learns on a laptop"
-    ),
-    "aot_t": Preset(
-        AOT, partial(AOTConfig.published, "t"), "AOT-T: MobileNet-V2, 1 LSTT block", 5.7
-    ),
-    "aot_s": Preset(
-        AOT, partial(AOTConfig.published, "s"), "AOT-S: MobileNet-V2, 2 LSTT blocks", 7.0
-    ),
-    "aot_b": Preset(
-        AOT, partial(AOTConfig.published, "b"), "AOT-B: MobileNet-V2, 3 LSTT blocks", 8.3
-    ),
-    "aot_l": Preset(
-        AOT, partial(AOTConfig.published, "l"), "AOT-L: AOT-B that keeps every fifth frame", 8.3
-    ),
-    "r50_aot_l": Preset(
-        AOT, partial(AOTConfig.published, "r50_l"), "R50-AOT-L: ResNet-50, 3 LSTT blocks", 14.9
-    ),
-    "swinb_aot_l": Preset(
-        AOT, partial(AOTConfig.published, "swinb_l"), "SwinB-AOT-L: Swin-B, 3 LSTT blocks", 65.4
-    ),
-    "sst_mini": Preset(
-        SST, SSTConfig.mini, "SST with 2 local layers of 96 channels; learns on a laptop"
-    ),
-    "sst": Preset(
-        SST,
-        SSTConfig,
-        "SST: ResNet-101, 2 layers; pattern= local, strided, local_strided, grid or dense",
-    ),
-    "sitvos_mini": Preset(SITVOS, SITVOSConfig.mini, "SITVOS with 64 channels; learns on a laptop"),
-    "sitvos": Preset(
-        SITVOS, SITVOSConfig, "SITVOS: ResNet-50, ResNet-18 for masks; as released", 23.1
-    ),
-    "hst_mini": Preset(
-        HST, HSTConfig.mini, "HST with a Swin of 16 to 128 channels; learns on a laptop"
-    ),
-    "hst_t": Preset(
-        HST, partial(HSTConfig.published, "tiny"), "HST-T: Swin-T for images and video"
-    ),
-    "hst_s": Preset(
-        HST, partial(HSTConfig.published, "small"), "HST-S: Swin-S for images and video"
-    ),
-    "hst_b": Preset(
-        HST,
-        partial(HSTConfig.published, "base"),
-        "HST-B: two Swin-B; the published number is theirs",
-        193.6,
-    ),
-    "hst_l": Preset(
-        HST, partial(HSTConfig.published, "large"), "HST-L: Swin-L for images and video"
-    ),
+    "aot_mini": Preset(AOT, AOTConfig.mini(), "AOT for a laptop: 2 LSTT blocks of 96 channels"),
+    "aot_t": Preset(AOT, AOT_OF("t"), "AOT-T: MobileNet-V2, 1 LSTT block", 5.7),
+    "aot_s": Preset(AOT, AOT_OF("s"), "AOT-S: MobileNet-V2, 2 LSTT blocks", 7.0),
+    "aot_b": Preset(AOT, AOT_OF("b"), "AOT-B: MobileNet-V2, 3 LSTT blocks", 8.3),
+    "aot_l": Preset(AOT, AOT_OF("l"), "AOT-L: AOT-B that keeps every fifth frame", 8.3),
+    "r50_aot_l": Preset(AOT, AOT_OF("r50_l"), "R50-AOT-L: ResNet-50, 3 LSTT blocks", 14.9),
+    "swinb_aot_l": Preset(AOT, AOT_OF("swinb_l"), "SwinB-AOT-L: Swin-B, 3 LSTT blocks", 65.4),
+    "sst_mini": Preset(SST, SSTConfig.mini(), "SST for a laptop: 2 local layers of 96 channels"),
+    "sst": Preset(SST, SSTConfig(), "SST: ResNet-101, 2 layers; `pattern` chooses the attention"),
+    "sitvos_mini": Preset(SITVOS, SITVOSConfig.mini(), "SITVOS for a laptop: 64 channels"),
+    "sitvos": Preset(SITVOS, SITVOSConfig(), "SITVOS: ResNet-50, ResNet-18 for masks", 23.1),
+    "hst_mini": Preset(HST, HSTConfig.mini(), "HST for a laptop: a Swin of 16 to 128 channels"),
+    "hst_t": Preset(HST, HST_OF("tiny"), "HST-T: Swin-T for images and video"),
+    "hst_s": Preset(HST, HST_OF("small"), "HST-S: Swin-S for images and video"),
+    "hst_b": Preset(HST, HST_OF("base"), "HST-B: Swin-B; published: the two Swins alone", 193.6),
+    "hst_l": Preset(HST, HST_OF("large"), "HST-L: Swin-L for images and video"),
 }
 
 
@@ -105,7 +69,7 @@ def create_model(name: str, weights: str | Path | None = None, **overrides: Any)
 
     Args:
         name: one of `list_models()`.
-        weights: None for random weights, "mini" for the small trained weights that come with the
+        weights: None for random weights, "shipped" for the trained weights that come with the
             package, "imagenet" for timm's pretrained weights (downloaded) in the encoders and
             random ones elsewhere, or the path of a `.safetensors` file or of a `.pt` file that
             holds a state dict and nothing else.
@@ -119,20 +83,19 @@ def create_model(name: str, weights: str | Path | None = None, **overrides: Any)
         raise InputError(f"There is no model {name!r}. Known models: {', '.join(PRESETS)}.")
     if not isinstance(weights, str | Path | None):
         raise InputError(
-            f"weights={weights!r} came; give None, 'mini', 'imagenet' or the path of a file."
+            f"got weights={weights!r}; expected None, 'shipped', 'imagenet' or the path of a file"
         )
     preset = PRESETS[name]
-    config = preset.config()
-    known = {field.name for field in dataclasses.fields(config)}
-    if unknown := sorted(set(overrides) - known):
+    known = sorted(field.name for field in dataclasses.fields(preset.config))
+    if unknown := sorted(set(overrides) - set(known)):
         raise InputError(
-            f"{name} has no setting {', '.join(unknown)}. Known settings: {', '.join(sorted(known))}."
+            f"{name} has no setting {', '.join(unknown)}. Known settings: {', '.join(known)}."
         )
-    network = preset.network(dataclasses.replace(config, **overrides))
+    network = preset.network(dataclasses.replace(preset.config, **overrides))
     if weights == "imagenet":
         network.load_imagenet()
     elif weights is not None:
-        path = _shipped(name) if weights == "mini" else Path(weights)
+        path = _shipped(name) if weights in SHIPPED else Path(weights)
         load_weights(network, path)
     return network.eval()
 
@@ -151,11 +114,11 @@ def save_weights(network: VOSNetwork, path: str | Path) -> None:
 
 def checksum(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 of all names and values."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name in sorted(tensors):
-        found.update(name.encode())
-        found.update(tensors[name].flatten().view(torch.uint8).numpy())
-    return found.hexdigest()
+        digest.update(name.encode())
+        digest.update(tensors[name].flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def load_weights(network: VOSNetwork, path: str | Path) -> None:
@@ -167,60 +130,53 @@ def load_weights(network: VOSNetwork, path: str | Path) -> None:
     load_tensors(network, only_tensors(read_file(Path(path)), str(path)), str(path))
 
 
-def load_tensors(network: VOSNetwork, found: Mapping[str, Tensor], path: str) -> None:
-    """Load a state dict that came from `path`; InputError, and nothing changed, when it does not
-    fit.
-    """
+def load_tensors(network: VOSNetwork, tensors: Mapping[str, Tensor], path: str) -> None:
+    """Load the state dict of `path`; InputError, and nothing changed, when it does not fit."""
     wanted = network.state_dict()
-    missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
     if missing or extra:
         raise InputError(
-            f"{path} is of another network: it lacks {len(missing)} of the {len(wanted)} tensors expected "
-            f"({_some(missing)}) and has {len(extra)} unknown ones ({_some(extra)}). "
+            f"{path} is of another network: it lacks {len(missing)} of the {len(wanted)} tensors "
+            f"expected ({_some(missing)}) and has {len(extra)} unknown ones ({_some(extra)}). "
             "Choose the model name and the settings that the weights were trained with."
         )
     for key, value in wanted.items():
-        if found[key].shape != value.shape:
+        if tensors[key].shape != value.shape:
             raise InputError(
-                f"{path}: {key} has shape {tuple(found[key].shape)}, the network expects {tuple(value.shape)}. "
+                f"{path}: {key} has shape {tuple(tensors[key].shape)}, the network expects "
+                f"{tuple(value.shape)}. "
                 "Choose the model name and the settings that the weights were trained with."
             )
-    network.load_state_dict(found)
+    network.load_state_dict(tensors)
 
 
-def only_tensors(found: Any, path: str) -> Mapping[str, Tensor]:
-    """What came from `path`, when it is a plain state dict; InputError otherwise."""
-    plain = isinstance(found, Mapping) and all(
-        isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()
+def only_tensors(content: Any, path: str) -> Mapping[str, Tensor]:
+    """The content of `path`, if it is a plain state dict; InputError otherwise."""
+    plain = isinstance(content, Mapping) and all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
     )
     if not plain:
         raise InputError(
-            f"{path} holds no plain state dict of tensors. Save `model.state_dict()` and nothing else."
+            f"{path} holds no plain state dict of tensors. "
+            "Save `model.state_dict()` and nothing else."
         )
-    return found
+    return content
 
 
 def read_file(path: Path) -> Any:
-    """What a `.safetensors` or `.pt` file holds, without running any code that a pickle may
-    hold.
-    """
+    """What a `.safetensors` or `.pt` file holds; no code that a pickle may hold is run."""
     if not path.is_file():
         raise InputError(
             f"There is no weights file {path}. Give the path of a .safetensors or .pt file."
         )
     try:
         if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as file:
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, it is no dict
-                wanted = (file.metadata() or {}).get("sha256")
-                if wanted and wanted != checksum(tensors):
-                    raise ValueError("its checksum is wrong")
-                return tensors
+            return _read_safetensors(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"{path} holds more than tensors, or is no weights file; loading it could run code, so it was refused. "
-            "Ask for a .safetensors file."
+            f"{path} holds more than tensors, or is no weights file; "
+            "loading it could run code, so it was refused. Ask for a .safetensors file."
         ) from error
     except Exception as error:  # on bytes that are no pickle the unpickler may raise anything
         why = str(error) or type(error).__name__
@@ -229,15 +185,22 @@ def read_file(path: Path) -> Any:
         ) from error
 
 
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    with safe_open(path, framework="pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, it is no dict
+        stored = (file.metadata() or {}).get("sha256")
+    if stored and stored != checksum(tensors):
+        raise ValueError("its checksum is wrong")
+    return tensors
+
+
 def read_facts(name: str) -> dict[str, Any]:
-    """How the shipped weights of a model were trained and what they score; InputError when it
-    has none.
-    """
+    """How the shipped weights of a model were trained, and their scores; InputError without any."""
     return json.loads(_shipped(name).with_suffix(".json").read_text())
 
 
 def has_weights(name: str) -> bool:
-    """Whether small trained weights come with this model."""
+    """Whether trained weights come with this model."""
     return (WEIGHTS / f"{name}.safetensors").exists()
 
 
@@ -246,7 +209,7 @@ def _shipped(name: str) -> Path:
     if not path.exists():
         have = ", ".join(sorted(p.stem for p in WEIGHTS.glob("*.safetensors"))) or "none"
         raise InputError(
-            f"No small trained weights come with {name} (they come with: {have}). Give a path instead."
+            f"No trained weights come with {name} (they come with: {have}). Give a path instead."
         )
     return path
 

@@ -1,11 +1,9 @@
-"""Released checkpoints -> networks: the published weights, under the names that their authors'
-code gave them.
-"""
+"""Released checkpoints -> networks: published weights, under the names of their authors' code."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -15,6 +13,8 @@ from minivos.errors import InputError
 from minivos.models import load_tensors, only_tensors, read_file
 from minivos.nn.network import VOSNetwork
 from minivos.sitvos import SITVOS
+
+Rule = tuple[str, str | Callable[[re.Match[str]], str]]
 
 # Pattern of a released key -> our key. A later rule sees what the earlier ones made of a key.
 AOT_RULES = (
@@ -44,45 +44,34 @@ AOT_RULES = (
 RESNET = ((r"^encoder\.(?=conv1|bn1|layer)", "encoder.body."),)
 SWIN = (
     (r"^encoder\.norm(\d)\.", r"encoder.norms.\1."),
-    (
-        r"^encoder\.layers\.0\.downsample\.",
-        "encoder.body.layers.1.downsample.",
-    ),  # timm: where the next stage begins
+    # timm shrinks where the next stage begins
+    (r"^encoder\.layers\.0\.downsample\.", "encoder.body.layers.1.downsample."),
     (r"^encoder\.layers\.1\.downsample\.", "encoder.body.layers.2.downsample."),
     (r"^encoder\.(?=patch_embed|layers)", "encoder.body."),
 )
 AOT_UNUSED = r"^LSTT\.mask_token$|\.num_batches_tracked$|\.relative_position_index$|\.attn_mask$"
 
 
-def _mobilenet() -> tuple[tuple[str, str], ...]:
-    """Rules from torchvision's names, which number the blocks in one row, to timm's, which
-    number them by stage.
-    """
+def _mobilenet() -> tuple[Rule, ...]:
+    """From torchvision's names, which count the blocks, to timm's, which count them by stage."""
     rules = [
         (r"^encoder\.features\.0\.0\.", "encoder.body.conv_stem."),
         (r"^encoder\.features\.0\.1\.", "encoder.body.bn1."),
         (r"^encoder\.features\.18\.0\.", "encoder.body.conv_head."),
         (r"^encoder\.features\.18\.1\.", "encoder.body.bn2."),
     ]
+    first = {"0.0": "conv_dw", "0.1": "bn1", "1": "conv_pw", "2": "bn2"}  # it does not expand
+    others = {
+        "0.0": "conv_pw", "0.1": "bn1", "1.0": "conv_dw", "1.1": "bn2", "2": "conv_pwl", "3": "bn3"
+    }  # fmt: skip
     number = 1
     for stage, blocks in enumerate((1, 2, 3, 4, 3, 3, 1)):
         for block in range(blocks):
-            old, new = (
-                rf"^encoder\.features\.{number}\.conv\.",
-                f"encoder.body.blocks.{stage}.{block}.",
-            )
-            parts = {
-                "0.0": "conv_pw",
-                "0.1": "bn1",
-                "1.0": "conv_dw",
-                "1.1": "bn2",
-                "2": "conv_pwl",
-                "3": "bn3",
-            }
-            if number == 1:  # the first block does not expand
-                parts = {"0.0": "conv_dw", "0.1": "bn1", "1": "conv_pw", "2": "bn2"}
+            theirs = rf"^encoder\.features\.{number}\.conv\."
+            ours = f"encoder.body.blocks.{stage}.{block}."
+            parts = first if number == 1 else others
             rules += [
-                (old + re.escape(part) + r"\.(?=[a-z])", f"{new}{name}.")
+                (theirs + re.escape(part) + r"\.(?=[a-z])", f"{ours}{name}.")
                 for part, name in parts.items()
             ]
             number += 1
@@ -91,12 +80,11 @@ def _mobilenet() -> tuple[tuple[str, str], ...]:
 
 ENCODER_RULES = {"mobilenet_v2": _mobilenet(), "resnet50": RESNET, "swin_b": SWIN}
 
-
-SITVOS_RULES = (
-    (r"^Encoder\.res(\d)\.", lambda found: f"encoder.body.layer{int(found[1]) - 1}."),
+SITVOS_RULES: tuple[Rule, ...] = (
+    (r"^Encoder\.res(\d)\.", lambda stage: f"encoder.body.layer{int(stage[1]) - 1}."),
     (r"^Encoder\.", "encoder.body."),
     (r"^Encoder_mask\.conv1_m\.", "mask_encoder.body.conv1."),
-    (r"^Encoder_mask\.res(\d)\.", lambda found: f"mask_encoder.body.layer{int(found[1]) - 1}."),
+    (r"^Encoder_mask\.res(\d)\.", lambda stage: f"mask_encoder.body.layer{int(stage[1]) - 1}."),
     (r"^Encoder_mask\.", "mask_encoder.body."),
     (r"^W_K\.", "embed_memory."),
     (r"^W_Q\.", "embed_query."),
@@ -122,9 +110,7 @@ SITVOS_RULES = (
     (r"\.ResMM\.", ".merged."),
     (r"^Decoder\.pred2\.", "decoder.predict."),
 )
-SITVOS_UNUSED = (
-    r"^Encoder\.(mean|std)$|\.num_batches_tracked$"  # the constants of ImageNet stand in our code
-)
+SITVOS_UNUSED = r"^Encoder\.(mean|std)$|\.num_batches_tracked$"  # ImageNet's mean is in our code
 
 
 def load_official(model: VOSNetwork, source: str | Path | Mapping[str, Tensor]) -> VOSNetwork:
@@ -136,23 +122,24 @@ def load_official(model: VOSNetwork, source: str | Path | Mapping[str, Tensor]) 
     file is missing, corrupt or holds more than tensors, and for a checkpoint of another variant;
     the network is left unchanged then.
     """
+    rules: tuple[Rule, ...]
     if isinstance(model, AOT) and model.config.encoder in ENCODER_RULES:
         rules, unused = (*AOT_RULES, *ENCODER_RULES[model.config.encoder]), AOT_UNUSED
     elif isinstance(model, SITVOS) and model.config.encoder == "resnet50":
         rules, unused = SITVOS_RULES, SITVOS_UNUSED
     else:
         raise InputError(
-            f"There is no released checkpoint for this {type(model).__name__}; there are some for aot_t, aot_s, aot_b, "
-            "aot_l, r50_aot_l, swinb_aot_l and sitvos."
+            f"There is no released checkpoint for this {type(model).__name__}; there are some for "
+            "aot_t, aot_s, aot_b, aot_l, r50_aot_l, swinb_aot_l and sitvos."
         )
     if not isinstance(source, str | Path | Mapping):
         raise InputError(
-            f"A {type(source).__name__} came; give the path of a checkpoint, or its state dict."
+            f"got a {type(source).__name__}; expected the path of a checkpoint, or its state dict"
         )
     name = "the state dict" if isinstance(source, Mapping) else str(source)
-    found = source if isinstance(source, Mapping) else read_file(Path(source))
+    content = source if isinstance(source, Mapping) else read_file(Path(source))
     renamed = {}
-    for key, value in only_tensors(_unwrapped(found), name).items():
+    for key, value in only_tensors(_unwrapped(content), name).items():
         key = key.removeprefix("module.")
         if not re.search(unused, key):
             for pattern, ours in rules:
@@ -163,10 +150,10 @@ def load_official(model: VOSNetwork, source: str | Path | Mapping[str, Tensor]) 
     return model
 
 
-def _unwrapped(found: object) -> object:
+def _unwrapped(content: object) -> object:
     """The state dict inside a training checkpoint; anything else as it is."""
-    if isinstance(found, Mapping):
+    if isinstance(content, Mapping):
         for name in ("state_dict", "model"):
-            if isinstance(found.get(name), Mapping):
-                return found[name]
-    return found
+            if isinstance(content.get(name), Mapping):
+                return content[name]
+    return content

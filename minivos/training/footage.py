@@ -1,8 +1,8 @@
-"""Training samples from annotated videos on disk, as AOT's main training draws them (Sec. A.1.2,
-released code).
+"""Training samples from annotated videos on disk, as AOT's main training draws them.
 
-A sample is a random frame and others before or after it, scaled, cropped where the first of them
-shows an object, and now and then with the objects of a second sample laid over it.
+A sample (Sec. A.1.2, released code) is a random frame and others before or after it, scaled,
+cropped where the first of them shows an object, and now and then with the objects of a second
+sample laid over it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torchvision.transforms import InterpolationMode, v2
 from minivos.errors import InputError
 from minivos.training.pool import Footage, renumber, shown_objects
 from minivos.video.clip import find_masks
-from minivos.video.datasets import DavisDataset, YouTubeVOS
+from minivos.video.datasets import ClipFolders, DavisDataset, YouTubeVOS
 from minivos.video.files import open_picture, pictures_in, to_rgb
 from minivos.video.mask_files import check_size, read_masks
 from minivos.video.masks import is_object
@@ -42,20 +42,19 @@ def video_clips(
     seed: int,
     longest_gap: Callable[[int], int] = lambda number: 12,
 ) -> Callable[[int], Footage]:
-    """`make_clip` for `train`: samples of `frames` frames of side x side pixels with at most
-    `objects` objects.
+    """`make_clip` for `train`: samples of videos.
 
-    `roots` are those of DAVIS and YouTube-VOS. Sample `number` is drawn with gaps of 1 to
-    `longest_gap(number)` frames. The same (seed, number) gives the same sample. Raises InputError
-    when a root is not laid out as these are.
+    A sample has `frames` frames of side x side pixels with at most `objects` objects. `roots` are
+    those of DAVIS and YouTube-VOS. Sample `number` is drawn with gaps of 1 to `longest_gap(number)`
+    frames. The same (seed, number) gives the same sample. Raises InputError when a root is not laid
+    out as these are.
     """
     videos = [video for root in roots for video in training_videos(Path(root))]
 
     def draw(rng: Rng, gap: int) -> Footage:
         folder, every = videos[rng.integers(len(videos))]
-        return keep_objects(
-            rng, cut(rng, *read_some(rng, folder, frames, math.ceil(gap / every)), side), objects
-        )
+        pictures, labels = read_some(rng, folder, frames, math.ceil(gap / every))
+        return keep_objects(rng, cut(rng, pictures, labels, side), objects)
 
     def make_clip(number: int) -> Footage:
         rng, gap = np.random.default_rng([seed, number]), longest_gap(number)
@@ -68,11 +67,11 @@ def video_clips(
 
 
 def training_videos(root: Path) -> list[tuple[Path, int]]:
-    """The folders of the training clips of DAVIS or YouTube-VOS, and how many frames apart those
-    with a mask are.
+    """Folders of the training clips of DAVIS or YouTube-VOS, each with the gap between its masks.
 
     A clip of DAVIS, which has few, counts five times.
     """
+    clips: ClipFolders
     if (root / "train").is_dir():
         clips, every, copies = YouTubeVOS(root, "train"), 5, 1
     else:
@@ -81,24 +80,21 @@ def training_videos(root: Path) -> list[tuple[Path, int]]:
 
 
 def annotated_frames(folder: Path) -> list[tuple[Path, Path]]:
-    """Picture and mask files of the frames that have a mask, in time order; InputError when none
-    has.
-    """
+    """Picture and mask files of the frames with a mask, in time order; InputError without any."""
     masks = find_masks(folder)
     frames = [
         (picture, masks[picture.stem]) for picture in pictures_in(folder) if picture.stem in masks
     ]
     if not frames:
         raise InputError(
-            f"no picture in {folder} has a mask; expected one of its name under Annotations: unpack them"
+            f"no picture in {folder} has a mask; expected one of its name under Annotations: "
+            "unpack them"
         )
     return frames
 
 
 def read_some(rng: Rng, folder: Path, frames: int, longest_gap: int) -> Footage:
-    """Random frames of a clip whose objects all show in the first of them, if such frames are
-    found in a few tries.
-    """
+    """Random frames of a clip, whose objects all show in the first if a few tries find such."""
     paths = annotated_frames(folder)
     for _ in range(TRIES):
         times = draw_times(rng, len(paths), frames, longest_gap)
@@ -112,10 +108,9 @@ def read_some(rng: Rng, folder: Path, frames: int, longest_gap: int) -> Footage:
 
 
 def draw_times(rng: Rng, length: int, frames: int, longest_gap: int) -> np.ndarray:
-    """`frames` indices in 0..length-1 with gaps of 1 to `longest_gap`, backwards half of the time,
-    turning at the ends.
+    """`frames` indices in 0..length-1 with gaps of 1 to `longest_gap`.
 
-    The first of them is drawn evenly.
+    Backwards half of the time; they turn at the ends. The first of them is drawn evenly.
     """
     gaps = rng.integers(1, longest_gap + 1, frames - 1)
     direction = rng.choice([-1, 1])
@@ -127,39 +122,31 @@ def draw_times(rng: Rng, length: int, frames: int, longest_gap: int) -> np.ndarr
 def read_pictures(
     paths: Sequence[Path], labels: Sequence[np.ndarray], masks: Sequence[Path]
 ) -> np.ndarray:
-    """The pictures, uint8 (T,H,W,3); InputError when their sizes or those of their labels
-    differ.
-    """
+    """The pictures, uint8 (T,H,W,3); InputError when they or their labels differ in size."""
     pictures = [np.asarray(to_rgb(ImageOps.exif_transpose(open_picture(path)))) for path in paths]
     for picture, path, mask_labels, mask in zip(pictures, paths, labels, masks, strict=True):
         check_size(mask_labels, picture.shape[:2], mask)
         if picture.shape != pictures[0].shape:
             raise InputError(
-                f"{path} and {paths[0].name} differ in size; expected frames of one size: remove the clip"
+                f"{path} and {paths[0].name} differ in size; expected frames of one size: "
+                "remove the clip"
             )
     return np.stack(pictures)
 
 
 def cut(rng: Rng, pictures: np.ndarray, labels: np.ndarray, side: int) -> Footage:
-    """A square of a video (T,H,W,3) with labels (T,H,W), which is scaled by 0.7 to 1.3 before and
-    mirrored at random.
+    """A square of a video (T,H,W,3) with labels (T,H,W), scaled by 0.7 to 1.3, mirrored at random.
 
-    Padded where it is smaller than the square; shows an object in its first frame, if one is found
-    in a few tries.
+    Padded where it is smaller than the square; shows an object in its first frame, if a few tries
+    find such a square.
     """
     video, masks = as_tensors(pictures, labels)
     scale = rng.uniform(0.7, 1.3) * SHORT_SIDE * side / min(labels.shape[1:])
     height, width = (round(scale * length) for length in labels.shape[1:])
-    change = v2.Compose(
-        [
-            v2.Resize([height, width], InterpolationMode.BICUBIC),  # masks take the nearest pixel
-            v2.Pad(
-                [0, 0, max(0, side - width), max(0, side - height)],
-                {tv_tensors.Video: GREY, tv_tensors.Mask: 0},
-            ),
-        ]
-    )
-    pictures, labels = as_arrays(*change(video, masks))
+    fill = {tv_tensors.Video: GREY, tv_tensors.Mask: 0}
+    enlarge = v2.Resize([height, width], InterpolationMode.BICUBIC)  # masks take the nearest pixel
+    pad = v2.Pad([0, 0, max(0, side - width), max(0, side - height)], fill)
+    pictures, labels = as_arrays(*pad(*enlarge(video, masks)))
     for _ in range(TRIES):
         top, left = (rng.integers(length - side + 1) for length in labels.shape[1:])
         crop = np.s_[:, top : top + side, left : left + side]
@@ -183,19 +170,19 @@ def as_arrays(video: torch.Tensor, masks: torch.Tensor) -> Footage:
 
 
 def lay_over(below: Footage, above: Footage) -> Footage:
-    """The objects of one clip in front of another; their ids, 1..K in each, follow those of the
-    other.
-    """
-    shows = is_object(above[1])
-    most = below[1][is_object(below[1])].max(initial=0)
-    return np.where(shows[..., None], above[0], below[0]), np.where(
-        shows, above[1] + most, below[1]
-    )
+    """The objects of one clip in front of another; their ids, 1..K, follow those of the other."""
+    (pictures, labels), (front, front_labels) = below, above
+    shows = is_object(front_labels)
+    most = labels[is_object(labels)].max(initial=0)
+    pictures = np.where(shows[..., None], front, pictures)
+    return pictures, np.where(shows, front_labels + most, labels)
 
 
 def keep_objects(rng: Rng, clip: Footage, objects: int) -> Footage:
-    """Number at most `objects` of the objects that the first frame shows, in random order; the
-    others vanish into the background."""
+    """Number at most `objects` of the objects in the first frame, in random order.
+
+    The others vanish into the background.
+    """
     pictures, labels = clip
     ids = shown_objects(labels[0], least=LEAST_SHARE * labels[0].size)
     return np.ascontiguousarray(pictures), renumber(labels, rng.permutation(ids)[:objects])

@@ -1,6 +1,4 @@
-"""The two losses that train every network: bootstrapped cross-entropy and soft Jaccard (AOT Sec.
-5).
-"""
+"""The losses that train every network: bootstrapped cross-entropy, soft Jaccard (AOT Sec. 5)."""
 
 from __future__ import annotations
 
@@ -46,9 +44,8 @@ def bootstrapped_cross_entropy(
     That of independent maps is the sum over the maps, in which an absent one counts 0.
     """
     if independent:
-        loss = F.binary_cross_entropy_with_logits(
-            logits, one_hot(labels, logits.shape[1] - 1), reduction="none"
-        )
+        masks = one_hot(labels, logits.shape[1] - 1)
+        loss = F.binary_cross_entropy_with_logits(logits, masks, reduction="none")
         loss = (loss.sum(dim=1) * (labels != VOID)).flatten(1)
     else:
         loss = F.cross_entropy(logits, labels, ignore_index=VOID, reduction="none").flatten(1)
@@ -56,14 +53,11 @@ def bootstrapped_cross_entropy(
 
 
 def soft_jaccard(logits: Tensor, labels: Tensor, independent: bool = False) -> Tensor:
-    """1 - intersection over union of probabilities, mean over the classes in the labels: ->
-    (B,).
-    """
+    """1 - intersection over union of probabilities, mean over the classes in the labels: (B,)."""
     p = (logits.sigmoid() if independent else logits.softmax(dim=1)) * (labels != VOID)[:, None]
     target = one_hot(labels, logits.shape[1] - 1)
     both = (p * target).sum(dim=(2, 3))
     either = (p + target - p * target).sum(dim=(2, 3))
     in_labels = target.amax(dim=(2, 3)) > 0  # (B, 1+K)
-    return torch.where(in_labels, 1 - both / (either + 1e-6), 0).sum(1) / in_labels.sum(1).clamp(
-        min=1
-    )
+    loss = torch.where(in_labels, 1 - both / (either + 1e-6), 0)
+    return loss.sum(1) / in_labels.sum(1).clamp(min=1)

@@ -1,5 +1,4 @@
-"""Training samples: short, augmented pieces of the clips in a rolling pool, or clips as they are,
-each used once.
+"""Training samples: augmented pieces of the clips in a rolling pool, or whole clips, used once.
 
 Rendering a clip costs more than cutting a sample out of it, so a pool of clips is kept and each
 training step replaces one. Which clip and which piece is a function of (seed, step, row) alone, so
@@ -24,12 +23,10 @@ Footage = tuple[np.ndarray, np.ndarray]  # frames uint8 (T, H, W, 3) and labels 
 
 @dataclass(frozen=True)
 class Batch:
-    """Training samples of equal length: frames (B, T, 3, H, W) in [0, 1], labels (B, T, H, W),
-    ids 1..K and void.
-    """
+    """Training samples of equal length."""
 
-    frames: Tensor
-    labels: Tensor
+    frames: Tensor  # (B, T, 3, H, W) in [0, 1]
+    labels: Tensor  # (B, T, H, W): ids 1..K and void
 
 
 class ClipPool:
@@ -51,10 +48,10 @@ class ClipPool:
         self.clips = {i: self.clips[i] if i in self.clips else self.make_clip(i) for i in wanted}
 
     def batch(self, step: int, rows: range, frames: int, side: int, objects: int) -> Batch:
-        """The samples of these rows of the step's batch: `frames` frames, side x side pixels, at
-        most `objects` ids.
+        """The samples of these rows of the step's batch.
 
-        Raises InputError for a clip that is shorter or smaller than a sample.
+        Each has `frames` frames of side x side pixels and at most `objects` ids. Raises InputError
+        for a clip that is shorter or smaller than a sample.
         """
         self.move_to(step)
         samples = []
@@ -62,16 +59,17 @@ class ClipPool:
             rng = np.random.default_rng([self.seed, step, row])
             pictures, labels = self.clips[step + int(rng.integers(self.keep))]
             if len(pictures) < frames or min(pictures.shape[1:3]) < side:
+                size = f"{pictures.shape[2]}x{pictures.shape[1]}"
                 raise InputError(
-                    f"a clip of {len(pictures)} frames of {pictures.shape[2]}x{pictures.shape[1]} pixels came; "
-                    f"expected at least {frames} of {side}x{side}: train on smaller samples or give larger clips"
+                    f"got a clip of {len(pictures)} frames of {size} pixels; expected at least "
+                    f"{frames} of {side}x{side}: train on smaller samples or give larger clips"
                 )
             samples.append(_sample(rng, pictures, labels, frames, side, objects))
         return _batch(*(torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True)))
 
 
 class WholeClips(Dataset):
-    """Clips by number, as they are, for a `make_clip` that draws and augments samples itself.
+    """Clips by number, as they are, where `make_clip` draws and augments samples itself.
 
     InputError for a clip of another length or size than asked for, or with more objects.
     """
@@ -86,20 +84,22 @@ class WholeClips(Dataset):
         ids = np.unique(labels[is_object(labels)])
         if pictures.shape[:3] != self.shape or ids.max(initial=0) > self.objects:
             raise InputError(
-                f"a clip of shape {pictures.shape[:3]} with the objects {ids.tolist()} came; expected a finished "
-                f"sample of shape {self.shape} with ids up to {self.objects}: let a pool cut samples out of such clips "
-                "(`pool` of the recipe above 0)"
+                f"got a clip of shape {pictures.shape[:3]} with the objects {ids.tolist()}; "
+                f"expected a finished sample of shape {self.shape} with ids up to {self.objects}: "
+                "let a pool cut samples out of such clips (`pool` of the recipe above 0)"
             )
         return pictures, labels
 
     def batches(self, numbers: Iterable[list[int]], workers: int = 0) -> Iterator[Batch]:
-        """One batch for each list of numbers; `workers` processes make them ahead of time (0:
-        none; not on Windows).
+        """One batch for each list of numbers.
+
+        `workers` processes make them ahead of time (0: none; not on Windows).
         """
         fork = "fork" if workers else None
-        for pictures, labels in DataLoader(
+        loader = DataLoader(
             self, batch_sampler=numbers, num_workers=workers, multiprocessing_context=fork
-        ):
+        )
+        for pictures, labels in loader:
             yield _batch(pictures, labels)
 
 
@@ -129,8 +129,10 @@ def _sample(
     side: int,
     objects: int,
 ) -> Footage:
-    """Frames at random gaps of 1 to 3, forwards or backwards, cropped where the clip is larger,
-    mirrored, transposed, recoloured, ids renumbered."""
+    """Frames 1 to 3 apart, forwards or backwards, cropped, mirrored, transposed, recoloured.
+
+    The ids are numbered anew, in random order.
+    """
     for _ in range(5):  # look for a piece whose first frame shows an object
         times = _times(rng, len(pictures), frames)
         top, left = (int(rng.integers(0, full - side + 1)) for full in pictures.shape[1:3])

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
-from minivos.errors import check_rules, check_settings
+from minivos.errors import InputError, check_choices, check_numbers, check_rules
 
 FOOTAGE = ("synthetic", "stills", "video")
-
-
 SHARES = (
-    "warm_up", "easy", "auxiliary", "feed_predictions_from", "freeze_late_from", "hardest", "jaccard", "gaps_grow",
+    "warm_up", "easy", "auxiliary", "feed_predictions_from", "freeze_late_from", "hardest",
+    "jaccard", "gaps_grow",
 )  # fmt: skip
 
 
@@ -24,140 +25,128 @@ class Recipe:
 
     steps: int = 6000  # optimiser steps (paper: 100,000)
     minutes: float = (
-        0.0  # stop after this long instead; `steps` is then the number expected; 0: after `steps`
+        0.0  # stop after this long, for which `steps` is then a guess; 0: after `steps`
     )
     batch: int = 8  # clips per step, over all processes (paper: 16)
     frames: int = 4  # frames per clip, the first with its masks given (paper: 5)
     side: int = 128  # pixels of a sample (paper: 465)
-    clip_side: float = (
-        1.25  # side of the rendered clips over that of the samples, which are cut out of them
-    )
+    clip_side: float = 1.25  # side of a rendered clip over that of the samples cut out of it
     objects: int = 4  # at most so many per clip (paper: 10)
     learning_rate: float = 2e-3  # highest (paper: 4e-4, then 2e-4)
-    final_learning_rate: float = (
-        2e-5  # lowest (paper: 2e-5; code: 1e-5 for R50-L and SwinB-L on video)
-    )
-    encoder_rate: float = (
-        1.0  # how far the encoder's rate rises above the lowest, over the others' (paper: 0.1)
-    )
+    final_learning_rate: float = 2e-5  # lowest (code: 1e-5 for R50-L and SwinB-L on video)
+    encoder_rate: float = 1.0  # rise of the encoder's rate above the lowest, over the others' (0.1)
     weight_decay: float = 0.03  # (paper: 0.03, then 0.07)
     warm_up: float = 0.05  # share with rising learning rate (code: 0.05)
     easy: float = 0.2  # share over which clips grow from easy to hard
     auxiliary: float = 0.1  # share over which the loss on the given frame fades (code: 0.1, then 1)
-    feed_predictions_from: float = (
-        0.35  # from here on the memory gets predicted masks (code: 1, then 0.5)
-    )
-    freeze_late_from: float = (
-        1.0  # from here on the network's `frozen_late` weights stay (code: 1, then 0.5)
-    )
-    hardest: float = (
-        0.4  # share of the pixels in the cross-entropy from the middle of the run on (code: 0.15)
-    )
-    jaccard: float = (
-        0.5  # weight of the soft Jaccard in the loss; cross-entropy has the rest (paper: 0.5)
-    )
+    feed_predictions_from: float = 0.35  # the memory gets predicted masks (code: from 1, then 0.5)
+    freeze_late_from: float = 1.0  # the network's `frozen_late` weights stay (code: 1, then 0.5)
+    hardest: float = 0.4  # share of the pixels in the cross-entropy, second half (code: 0.15)
+    jaccard: float = 0.5  # weight of the soft Jaccard; cross-entropy has the rest (paper: 0.5)
     clip_norm: float = 5.0  # of gradients (code: 5)
     longest_gap: int = 12  # between the frames of a sample from video, in frames (code: 12)
     gaps_grow: float = 0.0  # share over which it grows from 1 (code: 0)
-    footage: str = (
-        "synthetic"  # what the clips are: synthetic, stills or video (paper: stills, then video)
-    )
+    footage: str = "synthetic"  # synthetic, stills or video (paper: stills, then video)
     pool: int = 32  # clips held ready to cut samples out of; 0: each clip is a finished sample
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_settings(
-            self, steps=1, minutes=0, batch=1, frames=2, side=1, clip_side=1, objects=1, learning_rate=0,
-            final_learning_rate=0, encoder_rate=0, weight_decay=0, clip_norm=0, longest_gap=1, pool=0, seed=0,
+        check_numbers(self, "steps", "batch", "side", "objects", "longest_gap")
+        check_numbers(self, "frames", least=2)
+        check_numbers(self, "pool", "seed", least=0)
+        check_numbers(self, "clip_side", kind=float)
+        check_numbers(
+            self, "minutes", "learning_rate", "final_learning_rate", "encoder_rate", "weight_decay",
+            "clip_norm", *SHARES, least=0, kind=float,
         )  # fmt: skip
+        check_choices(self, footage=FOOTAGE)
         shares = {name: getattr(self, name) for name in SHARES}
-        check_rules({f"{name}={share} must be 0 to 1": 0 <= share <= 1 for name, share in shares.items()} | {
-            f"learning_rate={self.learning_rate} must be finite": self.learning_rate < math.inf,
-            f"hardest={self.hardest} must be above 0": self.hardest > 0,
-            f"objects={self.objects} must be 100 or fewer": self.objects <= 100,
-            f"footage={self.footage!r} must be one of {', '.join(FOOTAGE)}": self.footage in FOOTAGE,
-        })  # fmt: skip
-
-    @classmethod
-    def aot_stills(cls) -> Recipe:
-        """AOT's first stage, on still pictures that move; start from an encoder that knows
-        ImageNet.
-        """
-        return cls(
-            steps=100_000, batch=16, frames=5, side=465, objects=10, learning_rate=4e-4, encoder_rate=0.1,
-            feed_predictions_from=1.0, hardest=0.15, footage="stills", pool=0,
-        )  # fmt: skip
-
-    @classmethod
-    def aot_video(cls) -> Recipe:
-        """AOT's second stage, on video; start from the weights of the first."""
-        return replace(
-            cls.aot_stills(), learning_rate=2e-4, weight_decay=0.07, auxiliary=1.0, feed_predictions_from=0.5,
-            freeze_late_from=0.5, footage="video",
-        )  # fmt: skip
-
-    @classmethod
-    def sitvos_stills(cls) -> Recipe:
-        """SITVOS's first stage, on still pictures that move; start from encoders that know
-        ImageNet.
-
-        Fed masks pass no gradient here, in the released code they do in this stage.
-        """
-        return cls(
-            steps=600_000, batch=4, frames=3, side=384, objects=5, learning_rate=1e-5, final_learning_rate=0.0,
-            weight_decay=0.0, warm_up=0.0, auxiliary=0.0, feed_predictions_from=0.0, hardest=1.0, jaccard=0.0,
-            clip_norm=math.inf, footage="stills", pool=0,
-        )  # fmt: skip
-
-    @classmethod
-    def sitvos_video(cls) -> Recipe:
-        """SITVOS's second stage, on video, with gaps that grow by a frame every 3000 steps;
-        start from the first.
-        """
-        return replace(
-            cls.sitvos_stills(),
-            steps=800_000,
-            objects=10,
-            longest_gap=25,
-            gaps_grow=0.09,
-            footage="video",
+        check_rules(
+            {f"{name}={share} must be 0 to 1": share <= 1 for name, share in shares.items()}
+            | {
+                f"learning_rate={self.learning_rate} must be finite": self.learning_rate < math.inf,
+                f"hardest={self.hardest} must be above 0": self.hardest > 0,
+                f"objects={self.objects} must be 100 or fewer": self.objects <= 100,
+            }
         )
-
-    @classmethod
-    def hst_stills(cls) -> Recipe:
-        """HST's first stage, on still pictures that move; start from a Swin that knows ImageNet.
-
-        The paper gives size, frames, rate, loss and gaps, which are SITVOS's; what it does not give
-        is SITVOS's, too.
-        """
-        return cls.sitvos_stills()
-
-    @classmethod
-    def hst_video(cls) -> Recipe:
-        """HST's second stage, on video; start from the first."""
-        return cls.sitvos_video()
 
     @classmethod
     def short(cls) -> Recipe:
-        """A first run for a laptop: few steps, smaller frames, shorter clips, milder ones for
-        longer.
-        """
+        """A first run for a laptop: few steps, small and short clips, mild ones for longer."""
         return cls(
-            steps=300,
-            frames=3,
-            side=96,
-            clip_side=1.0,
-            objects=3,
-            easy=1.0,
-            feed_predictions_from=0.6,
-            hardest=0.6,
-        )
+            steps=300, frames=3, side=96, clip_side=1.0, objects=3, easy=1.0,
+            feed_predictions_from=0.6, hardest=0.6,
+        )  # fmt: skip
+
+    def clips_in(self, share: float) -> float:
+        """Clips that are made in this share of the run: a batch in each step, one for a pool."""
+        return share * self.steps * (1 if self.pool else self.batch)
+
+
+# The recipes --------------------------------------------------------------------------------------
+
+_AOT_STILLS = Recipe(
+    steps=100_000, batch=16, frames=5, side=465, objects=10, learning_rate=4e-4, encoder_rate=0.1,
+    feed_predictions_from=1.0, hardest=0.15, footage="stills", pool=0,
+)  # fmt: skip
+_AOT_VIDEO = replace(
+    _AOT_STILLS, learning_rate=2e-4, weight_decay=0.07, auxiliary=1.0, feed_predictions_from=0.5,
+    freeze_late_from=0.5, footage="video",
+)  # fmt: skip
+
+# Masks that are fed pass no gradient here; in SITVOS's released code they do on stills.
+_SITVOS_STILLS = Recipe(
+    steps=600_000, batch=4, frames=3, side=384, objects=5, learning_rate=1e-5,
+    final_learning_rate=0.0, weight_decay=0.0, warm_up=0.0, auxiliary=0.0,
+    feed_predictions_from=0.0, hardest=1.0, jaccard=0.0, clip_norm=math.inf, footage="stills",
+    pool=0,
+)  # fmt: skip
+_SITVOS_VIDEO = replace(  # gaps grow by a frame every 3000 steps
+    _SITVOS_STILLS, steps=800_000, objects=10, longest_gap=25, gaps_grow=0.09, footage="video"
+)
+
+# A paper trains on still pictures that move, from an encoder that knows ImageNet, then on video,
+# from the weights of the first stage.
+RECIPES = {
+    "small": Recipe(),
+    "stills": _AOT_STILLS,
+    "video": _AOT_VIDEO,
+    "sitvos_stills": _SITVOS_STILLS,
+    "sitvos_video": _SITVOS_VIDEO,
+    # HST's paper gives size, frames, rate, loss and gaps, which are SITVOS's; so we take the rest.
+    "hst_stills": _SITVOS_STILLS,
+    "hst_video": _SITVOS_VIDEO,
+}
+
+
+def find_recipe(name: str, settings: Iterable[str] = (), **changes: Any) -> Recipe:
+    """One of RECIPES, with `changes` that are not None, and after them `settings` "field=value".
+
+    InputError for an unknown name or field, and for a value of another kind.
+    """
+    if name not in RECIPES:
+        raise InputError(f"There is no recipe {name!r}. Known recipes: {', '.join(RECIPES)}.")
+    recipe = RECIPES[name]
+    kinds = {field.name: type(getattr(recipe, field.name)) for field in fields(recipe)}
+    changes = {field: value for field, value in changes.items() if value is not None}
+    for setting in settings:
+        field, _, value = setting.partition("=")
+        if field not in kinds:
+            known = ", ".join(kinds)
+            raise InputError(f"The recipe has no field {field!r}. Known fields: {known}.")
+        try:
+            changes[field] = kinds[field](value)
+        except ValueError as error:
+            kind = "a whole number" if kinds[field] is int else "a number"
+            raise InputError(f"got --set {setting}; expected {kind}: --set {field}=...") from error
+    return replace(recipe, **changes)
+
+
+# In the course of a run ---------------------------------------------------------------------------
 
 
 def hardest_share(recipe: Recipe, progress: float) -> float:
-    """Share of pixels in the bootstrapped cross-entropy: 1 at the start, `hardest` from the
-    middle of the run on.
-    """
+    """Share of pixels in the cross-entropy: from 1 down to `hardest`, in the middle of the run."""
     return max(recipe.hardest, 1 - (1 - recipe.hardest) * progress / 0.5)
 
 
@@ -172,10 +161,8 @@ def learning_rate(recipe: Recipe, progress: float) -> float:
 
 
 def longest_gap(recipe: Recipe, number: int) -> int:
-    """The longest gap between the frames of sample `number`: grows from 1 over the first
-    `gaps_grow` share.
-    """
-    growing = recipe.gaps_grow * recipe.steps * (1 if recipe.pool else recipe.batch)
+    """The longest gap between frames of sample `number`: grows from 1 in the share `gaps_grow`."""
+    growing = recipe.clips_in(recipe.gaps_grow)
     if number >= growing:
         return recipe.longest_gap
     return 1 + int((recipe.longest_gap - 1) * number / growing)

@@ -17,36 +17,33 @@ from minivos.training.stills import rendered_stills, still_clips, stills_in
 def clips_for(
     recipe: Recipe, data: Sequence[Path] = (), photos: Path | None = None
 ) -> Callable[[int], Footage]:
-    """`make_clip` for `train`, as the recipe's `footage` says: clips of the data sets in the
-    folders `data`, rendered ones where there are none (`photos` as in `render`).
+    """`make_clip` for `train`, as the recipe's `footage` says.
 
-    Raises InputError for video without data, and for data where everything is rendered.
+    Clips come from the data sets in the folders `data`, or are rendered where there are none
+    (`photos` as in `render`). Raises InputError for video without data, and for data where
+    everything is rendered.
     """
-    sample = recipe.frames, recipe.side, recipe.objects, recipe.seed
     if data and (photos or recipe.footage == "synthetic"):
         raise InputError(
-            f"Data in {data[0]} came with {'photos' if photos else 'a recipe'} for rendered pictures: leave one out, "
-            "or choose a recipe for stills or video."
+            f"got data in {data[0]} with {'photos' if photos else 'a recipe'} for rendered "
+            "pictures; expected one of the two: leave one out, or choose a recipe for stills or "
+            "video."
         )
-    if recipe.footage == "video":
-        if not data:
-            raise InputError(
-                "Training on video needs data: name the folder of DAVIS or YouTube-VOS."
-            )
-        return video_clips(data, *sample, lambda number: longest_gap(recipe, number))
+    if recipe.footage == "synthetic":
+        return synthetic_clips(recipe, photos)
+    sample = recipe.frames, recipe.side, recipe.objects, recipe.seed
     if recipe.footage == "stills":
-        return still_clips(
-            stills_in(data) if data else rendered_stills(recipe.side, photos), *sample
-        )
-    return synthetic_clips(recipe, photos)
+        stills = stills_in(data) if data else rendered_stills(recipe.side, photos)
+        return still_clips(stills, *sample)
+    if not data:
+        raise InputError("Training on video needs data: name the folder of DAVIS or YouTube-VOS.")
+    return video_clips(data, *sample, lambda number: longest_gap(recipe, number))
 
 
 def draw_batches(
     make_clip: Callable[[int], Footage], recipe: Recipe, first: int, rows: range, workers: int
 ) -> Iterator[Batch]:
-    """The given rows of the batches from step `first` on, without end; what they hold depends on
-    the step alone.
-    """
+    """These rows of the batches from step `first` on, without end; a step has always the same."""
     sample = recipe.frames, recipe.side, recipe.objects
     if recipe.pool:
         pool = ClipPool(make_clip, recipe.pool, recipe.seed)
@@ -56,16 +53,13 @@ def draw_batches(
 
 
 def synthetic_clips(recipe: Recipe, photos: Path | None = None) -> Callable[[int], Footage]:
-    """Clips that grow from easy to hard over the first `easy` share of the steps; `photos` as in
-    `render`.
-    """
-    side = round(recipe.clip_side * recipe.side)
-    growing = recipe.easy * recipe.steps * (1 if recipe.pool else recipe.batch)  # clips
+    """Clips that grow from easy to hard in the share `easy` of the run; `photos` as in `render`."""
+    side, frames = round(recipe.clip_side * recipe.side), max(8, recipe.frames)
+    growing = max(1.0, recipe.clips_in(recipe.easy))
 
     def make_clip(number: int) -> Footage:
-        difficulty = min(1.0, 0.2 + 0.8 * number / max(1.0, growing))
+        difficulty = min(1.0, 0.2 + 0.8 * number / growing)
         number += 1_000_003 * (recipe.seed + 1)  # far from the seeds of the sample clips
-        frames = max(8, recipe.frames)
         clip = render(
             number, frames=frames, size=(side, side), difficulty=difficulty, photos=photos
         )

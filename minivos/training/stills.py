@@ -1,9 +1,8 @@
-"""Still pictures with masks, made into clips: AOT's training before it sees any video (Sec. 5,
-released code).
+"""Still pictures with masks, made into clips: AOT's training before it sees any video.
 
-Every frame of a clip is the same picture, turned, shifted, scaled, sheared, recoloured and cropped
-anew, and its mask goes along. Two pictures make a clip: the objects of one are laid over the other,
-so that objects hide each other.
+Every frame of a clip (Sec. 5, released code) is the same picture, turned, shifted, scaled, sheared,
+recoloured and cropped anew, and its mask goes along. Two pictures make a clip: the objects of one
+are laid over the other, so that objects hide each other.
 """
 
 from __future__ import annotations
@@ -38,10 +37,10 @@ Stills = Callable[[Rng], Footage]  # draws a picture (1,H,W,3) and its labels (1
 def still_clips(
     stills: Stills, frames: int, side: int, objects: int, seed: int
 ) -> Callable[[int], Footage]:
-    """`make_clip` for `train`: samples of `frames` frames of side x side pixels with at most
-    `objects` objects.
+    """`make_clip` for `train`: samples of two moving stills.
 
-    The same (seed, number) gives the same sample.
+    A sample has `frames` frames of side x side pixels with at most `objects` objects. The same
+    (seed, number) gives the same sample.
     """
 
     def make_clip(number: int) -> Footage:
@@ -55,8 +54,11 @@ def still_clips(
 
 
 def stills_in(roots: Sequence[str | Path]) -> Stills:
-    """Stills of folders: JPEGImages/NAME.jpg with Annotations/NAME.png, or all annotated training
-    frames of DAVIS or YouTube-VOS. Raises InputError for a folder that is laid out otherwise."""
+    """Stills of folders: JPEGImages/NAME.jpg with Annotations/NAME.png, or a data set of videos.
+
+    Of DAVIS and YouTube-VOS, all annotated training frames are stills. Raises InputError for a
+    folder that is laid out otherwise.
+    """
     paths = [
         frame
         for root in roots
@@ -79,15 +81,13 @@ def still_folders(root: Path) -> list[Path]:
     if (root / "JPEGImages").is_dir():
         return [root / "JPEGImages"]
     raise InputError(
-        f"{root} holds no stills; expected JPEGImages/NAME.jpg with Annotations/NAME.png in it, or the layout of "
-        "DAVIS or YouTube-VOS: check the path"
+        f"{root} holds no stills; expected JPEGImages/NAME.jpg with Annotations/NAME.png in it, "
+        "or the layout of DAVIS or YouTube-VOS: check the path"
     )
 
 
 def rendered_stills(side: int, photos: Path | None = None) -> Stills:
-    """Single frames of synthetic clips, side x side pixels, for when there are no pictures;
-    `photos` as in `render`.
-    """
+    """Single frames of synthetic clips, side x side pixels; `photos` as in `render`."""
 
     def draw(rng: Rng) -> Footage:
         clip = render(int(rng.integers(2**31)), frames=1, size=(side, side), photos=photos)
@@ -97,30 +97,17 @@ def rendered_stills(side: int, photos: Path | None = None) -> Stills:
 
 
 def move(rng: Rng, still: Footage, frames: int, side: int) -> Footage:
-    """A clip of a still (1,H,W,3), (1,H,W): the first frame is cropped and recoloured, later
-    ones are moved before.
-    """
+    """A clip of a still (1,H,W,3), (1,H,W): cropped, recoloured; moved after the first frame."""
     fill = {tv_tensors.Video: GREY, tv_tensors.Mask: 0}
-    mirror = v2.RandomHorizontalFlip(0.5)
-    wander = v2.Compose(
-        [
-            v2.RandomHorizontalFlip(0.3),
-            v2.RandomAffine(
-                20, (0.1, 0.1), (0.9, 1.1), 10, InterpolationMode.BILINEAR, fill
-            ),  # masks: nearest
-        ]
-    )
-    film = v2.Compose(
-        [
-            v2.ColorJitter(0.1, 0.1, 0.1, 0.03),
-            v2.RandomResizedCrop(side, scale=(0.8, 1), ratio=(3 / 4, 4 / 3)),
-        ]
-    )
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # chance comes from rng alone, and what others draw stays as it was
+    mirror, mirror_again = v2.RandomHorizontalFlip(0.5), v2.RandomHorizontalFlip(0.3)
+    turn = v2.RandomAffine(20, (0.1, 0.1), (0.9, 1.1), 10, InterpolationMode.BILINEAR, fill)
+    wander = v2.Compose([mirror_again, turn])  # masks take the nearest pixel
+    recolour = v2.ColorJitter(0.1, 0.1, 0.1, 0.03)
+    crop = v2.RandomResizedCrop(side, scale=(0.8, 1), ratio=(3 / 4, 4 / 3))
+    film = v2.Compose([recolour, crop])
+    with torch.random.fork_rng(devices=[]):  # chance comes from rng alone and touches nobody else's
         torch.manual_seed(int(rng.integers(2**63)))
-        still = mirror(*as_tensors(*still))
-        shots = [film(*still), *(film(*wander(*still)) for _ in range(frames - 1))]
+        start = mirror(*as_tensors(*still))
+        shots = [film(*start), *(film(*wander(*start)) for _ in range(frames - 1))]
     pictures, labels = (torch.cat(parts) for parts in zip(*shots, strict=True))
     return as_arrays(pictures, labels)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from minivos.training.losses import bootstrapped_cross_entropy, segmentation_loss, soft_jaccard
-from minivos.training.recipe import Recipe, hardest_share
+from minivos.training.recipe import RECIPES, hardest_share
 
 
 def logits_and_labels(batch: int = 3, classes: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
@@ -42,7 +42,7 @@ def test_the_share_of_hard_pixels_goes_from_all_to_15_percent():
     labels = torch.ones(1, 1, 40, dtype=torch.long)
     for progress, pixels in ((0, 40), (0.25, 23), (0.5, 6), (0.75, 6), (1, 6)):
         wanted = -p[:pixels].log().mean()
-        found = bootstrapped_cross_entropy(logits, labels, hardest_share(Recipe.aot_video(), progress))
+        found = bootstrapped_cross_entropy(logits, labels, hardest_share(RECIPES["video"], progress))
         assert found.item() == pytest.approx(wanted.item(), rel=1e-5)
 
 

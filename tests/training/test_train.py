@@ -22,7 +22,7 @@ from minivos.nn.network import Sizing, VOSNetwork
 from minivos.synthetic.clips import render
 from minivos.training.loop import Unroll, fit_side, mean_j, moving_average, train, weight_groups
 from minivos.training.losses import segmentation_loss
-from minivos.training.recipe import Recipe, group_rate, hardest_share, learning_rate, longest_gap
+from minivos.training.recipe import RECIPES, Recipe, group_rate, hardest_share, learning_rate, longest_gap
 from minivos.training.samples import clips_for, synthetic_clips
 from minivos.video.datasets import samples_root
 from minivos.video.masks import one_hot, resize
@@ -159,7 +159,7 @@ def test_the_learning_rate_rises_then_falls():
 
 ENCODER, REST, BANK = ({"encoder": i == 0, "frozen_late": i == 2} for i in range(3))
 RELEASED_RATES = {  # learning rates of the released code: step -> (encoder, rest, identity bank)
-    "aot_stills": {
+    "stills": {
         0: (2e-5, 2e-5, 2e-5),
         100: (2.076e-05, 2.76e-05, 2.76e-05),
         5000: (5.8e-05, 0.0004, 0.0004),
@@ -167,7 +167,7 @@ RELEASED_RATES = {  # learning rates of the released code: step -> (encoder, res
         20000: (5.2554731034920964e-05, 0.0003455473103492096, 0.0003455473103492096),
         99999: (2.000234830895159e-05, 2.0023483089515867e-05, 2.0023483089515867e-05),  # the bank never freezes here
     },
-    "aot_video": {
+    "video": {
         0: (2e-5, 2e-5, 2e-5),
         5001: (3.799982947538946e-05, 0.00019999829475389456, 0.00019999829475389456),
         49999: (3.0101963248393e-05, 0.00012101963248392998, 0.00012101963248392998),
@@ -179,14 +179,14 @@ RELEASED_RATES = {  # learning rates of the released code: step -> (encoder, res
 
 @pytest.mark.parametrize("stage", RELEASED_RATES)
 def test_learning_rates_are_those_of_the_released_code(stage):
-    recipe = getattr(Recipe, stage)()
+    recipe = RECIPES[stage]
     for step, rates in RELEASED_RATES[stage].items():
         found = [group_rate(recipe, step / recipe.steps, group) for group in (ENCODER, REST, BANK)]
         assert found == pytest.approx(rates, rel=1e-9), step
 
 
 def test_the_stages_of_aot_have_the_numbers_of_the_paper():
-    stills, video = Recipe.aot_stills(), Recipe.aot_video()
+    stills, video = RECIPES["stills"], RECIPES["video"]
     for recipe in (stills, video):
         size = (recipe.steps, recipe.batch, recipe.frames, recipe.side, recipe.objects)
         assert size == (100_000, 16, 5, 465, 10)
@@ -197,7 +197,7 @@ def test_the_stages_of_aot_have_the_numbers_of_the_paper():
 
 
 def test_the_stages_of_sitvos_have_the_numbers_of_the_released_code():
-    stills, video = Recipe.sitvos_stills(), Recipe.sitvos_video()
+    stills, video = RECIPES["sitvos_stills"], RECIPES["sitvos_video"]
     for recipe in (stills, video):
         assert (recipe.batch, recipe.frames, recipe.side, recipe.weight_decay) == (4, 3, 384, 0)
         assert (recipe.feed_predictions_from, recipe.hardest, recipe.jaccard, recipe.auxiliary) == (0, 1, 0, 0)
@@ -207,22 +207,22 @@ def test_the_stages_of_sitvos_have_the_numbers_of_the_released_code():
 
 
 def test_gaps_grow_by_a_frame_every_3000_steps_up_to_25():
-    recipe = Recipe.sitvos_video()
+    recipe = RECIPES["sitvos_video"]
     for step, gap in ((0, 1), (2999, 1), (3000, 2), (30_000, 11), (71_999, 24), (72_000, 25), (799_999, 25)):
         assert longest_gap(recipe, step * recipe.batch) == gap
     pooled = replace(recipe, pool=8)  # a new clip per step, not one per row
-    assert longest_gap(pooled, 3000) == 2 and longest_gap(Recipe.aot_video(), 0) == 12
+    assert longest_gap(pooled, 3000) == 2 and longest_gap(RECIPES["video"], 0) == 12
 
 
 def test_video_is_drawn_with_the_gaps_of_the_recipe(monkeypatch):
     asked = []
     monkeypatch.setattr("minivos.training.samples.video_clips", lambda *settings: asked.append(settings[-1]))
-    clips_for(Recipe.sitvos_video(), [samples_root()])
+    clips_for(RECIPES["sitvos_video"], [samples_root()])
     assert [asked[0](number) for number in (0, 12_000, 3_199_999)] == [1, 2, 25]
 
 
 def test_the_weight_of_the_jaccard_is_that_of_the_recipe():
-    alone = Recipe.sitvos_video()
+    alone = RECIPES["sitvos_video"]
     cross, jaccard, both = (unrolled(replace(alone, jaccard=weight), 0.5)[0] for weight in (0.0, 1.0, 0.5))
     assert both == pytest.approx((cross + jaccard) / 2, rel=1e-5) and cross != pytest.approx(jaccard, rel=1e-2)
 
@@ -327,7 +327,7 @@ def unrolled(recipe: Recipe, progress: float) -> tuple[float, KeepsMasks, torch.
 
 @pytest.mark.parametrize(("progress", "predicted"), [(0.49, False), (0.5, True)])
 def test_the_memory_gets_predictions_from_their_share_on(progress, predicted):
-    _, fed, labels = unrolled(Recipe.aot_video(), progress)
+    _, fed, labels = unrolled(RECIPES["video"], progress)
     truths = [one_hot(labels[:, t], 2) for t in range(3)]
     nothing = one_hot(torch.zeros_like(labels[:, 0]), 2)
     wanted = [truths[0], nothing, nothing] if predicted else truths
@@ -351,12 +351,12 @@ def test_frames_must_suit_the_network():
     with pytest.raises(InputError, match="Frames of 32 pixels do not suit this network: use side=33"):
         train(aligned, RECIPE, make_clip=squares)
     assert fit_side(aligned, RECIPE).side == 33 and fit_side(network(), RECIPE) == RECIPE
-    assert fit_side(minivos.create_model("aot_t"), Recipe.aot_stills()).side == 465
+    assert fit_side(minivos.create_model("aot_t"), RECIPES["stills"]).side == 465
 
 
-@pytest.mark.parametrize("stage", ["aot_stills", "aot_video"])
+@pytest.mark.parametrize("stage", ["stills", "video"])
 def test_aot_t_trains_by_the_recipes_of_the_paper(stage):
-    recipe = replace(getattr(Recipe, stage)(), steps=2, batch=1, side=65)
+    recipe = replace(RECIPES[stage], steps=2, batch=1, side=65)
     torch.manual_seed(0)
     trained = minivos.create_model("aot_t")
     before = {name: weight.clone() for name, weight in trained.state_dict().items()}
@@ -371,7 +371,7 @@ def test_aot_t_trains_by_the_recipes_of_the_paper(stage):
 
 @pytest.mark.parametrize("stage", ["sitvos_stills", "sitvos_video"])
 def test_sitvos_trains_by_the_recipes_of_its_stages(stage):
-    recipe = replace(getattr(Recipe, stage)(), steps=2, batch=1, side=64)
+    recipe = replace(RECIPES[stage], steps=2, batch=1, side=64)
     torch.manual_seed(0)
     trained = minivos.create_model("sitvos")
     before = {name: weight.clone() for name, weight in trained.state_dict().items()}
@@ -384,7 +384,7 @@ def test_sitvos_trains_by_the_recipes_of_its_stages(stage):
 
 @pytest.mark.parametrize("stage", ["hst_stills", "hst_video"])
 def test_hst_trains_by_the_recipes_of_its_stages(stage):
-    recipe = replace(getattr(Recipe, stage)(), steps=2, batch=1, side=64, learning_rate=1e-3)
+    recipe = replace(RECIPES[stage], steps=2, batch=1, side=64, learning_rate=1e-3)
     torch.manual_seed(0)
     trained = minivos.create_model("hst_mini")
     before = {name: weight.clone() for name, weight in trained.state_dict().items()}
@@ -417,11 +417,11 @@ def test_a_run_on_finished_samples_goes_on_exactly(tmp_path):
 
 def test_recipes_and_data_that_do_not_go_together_are_refused(tmp_path):
     with pytest.raises(InputError, match="Training on video needs data"):
-        clips_for(Recipe.aot_video())
-    with pytest.raises(InputError, match="came with a recipe for rendered pictures"):
+        clips_for(RECIPES["video"])
+    with pytest.raises(InputError, match="with a recipe for rendered pictures"):
         clips_for(Recipe(), [tmp_path])
-    with pytest.raises(InputError, match="came with photos for rendered pictures"):
-        clips_for(Recipe.aot_stills(), [tmp_path], photos=tmp_path)
+    with pytest.raises(InputError, match="with photos for rendered pictures"):
+        clips_for(RECIPES["stills"], [tmp_path], photos=tmp_path)
 
 
 def test_a_loss_that_is_no_number_ends_the_training():
@@ -434,10 +434,10 @@ def test_a_loss_that_is_no_number_ends_the_training():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"footage": "film"}, "footage='film' must be one of synthetic, stills, video"),
-        ({"frames": 1}, "frames=1 came; give a whole number, 2 or more"),
-        ({"steps": "9"}, "steps='9' came; give a whole number, 1 or more"),
-        ({"learning_rate": math.nan}, "learning_rate=nan came; give a number, 0 or more"),
+        ({"footage": "film"}, "got footage='film'; expected one of synthetic, stills, video"),
+        ({"frames": 1}, "got frames=1; expected a whole number, 2 or more"),
+        ({"steps": "9"}, "got steps='9'; expected a whole number, 1 or more"),
+        ({"learning_rate": math.nan}, "got learning_rate=nan; expected a number, 0 or more"),
         ({"learning_rate": math.inf}, "learning_rate=inf must be finite"),
         ({"objects": 101}, "objects=101 must be 100 or fewer"),
         ({"warm_up": 5.0}, "warm_up=5.0 must be 0 to 1"),

@@ -8,9 +8,10 @@ STAMP := .venv/installed
 demo: $(STAMP)  # segment the sample clips and write out/report.html
 	$(BIN)/minivos demo
 
-test: $(STAMP)  # lint, unit tests, then every notebook against its stored outputs, two at once with a thread each
+test: $(STAMP)  # style, types, unit tests, then every notebook against its stored outputs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/pytest
 	OMP_NUM_THREADS=1 $(BIN)/pytest --nbval --nbval-current-env --nbval-cell-timeout 600 \
 		--numprocesses 2 --dist loadscope notebooks
@@ -28,7 +29,7 @@ pages: $(STAMP)  # write the notebooks as pages to read without Jupyter, out/cou
 	$(BIN)/python docs/render.py
 
 clean:  # remove the environment and everything the commands above wrote
-	rm -rf .venv out build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv out build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt

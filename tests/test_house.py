@@ -1,15 +1,41 @@
 """Every module keeps the rules of the house, and every rule catches a module that breaks it."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
 
-from house_rules import MAX_LINES, PACKAGE, dotted_name, forbidden_imports, unannotated, undocumented
+from house_rules import (
+    MAX_COLUMNS,
+    MAX_LINES,
+    MAX_LINES_TO_READ,
+    MAX_PLUMBING,
+    PACKAGE,
+    code_lines,
+    compound_statements,
+    count_lines,
+    dotted_name,
+    files_to_read,
+    forbidden_imports,
+    misplaced_initialisation,
+    paper_files,
+    plumbing_lines,
+    plumbing_share,
+    unannotated,
+    undocumented,
+)
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / PACKAGE).rglob("*.py"))
+PAPER_FILES = paper_files(ROOT)
 each_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+each_paper = pytest.mark.parametrize("path", PAPER_FILES, ids=lambda path: path.stem)
 
 
 def tree(path: Path) -> ast.Module:
@@ -23,9 +49,32 @@ def test_module_imports_only_from_lower_floors(path: Path) -> None:
         assert not list(forbidden_imports(tree(path), module, is_folder=path.name == "__init__.py"))
 
 
-@each_module
+@pytest.mark.parametrize("path", sorted(set(MODULES) - set(PAPER_FILES)), ids=lambda path: str(path.relative_to(ROOT)))
 def test_module_is_short(path: Path) -> None:
-    assert len(path.read_text(encoding="utf8").splitlines()) < MAX_LINES
+    assert count_lines([path]) < MAX_LINES
+
+
+def test_the_networks_are_read_in_an_evening() -> None:
+    assert count_lines(files_to_read(ROOT)) <= MAX_LINES_TO_READ
+
+
+@each_paper
+def test_a_paper_file_is_about_its_paper(path: Path) -> None:
+    source = path.read_text(encoding="utf8")
+    assert plumbing_share(source) <= MAX_PLUMBING, f"plumbing: lines {sorted(plumbing_lines(source))}"
+
+
+@each_paper
+def test_our_own_initialisation_stands_at_the_end_of_a_paper_file(path: Path) -> None:
+    assert not list(misplaced_initialisation(path.read_text(encoding="utf8")))
+
+
+def test_ruff_holds_the_package_to_its_columns() -> None:
+    package = tomllib.loads((ROOT / PACKAGE / "ruff.toml").read_text(encoding="utf8"))
+    rules = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["tool"]["ruff"]["lint"]
+    assert package == {"extend": "../pyproject.toml", "line-length": MAX_COLUMNS}
+    assert "E" in rules["select"] and "E501" not in rules.get("ignore", [])
+    assert all("E501" not in ignored for ignored in rules.get("per-file-ignores", {}).values())
 
 
 @each_module
@@ -107,3 +156,167 @@ def test_a_missing_type_is_found(source: str) -> None:
 def test_private_and_inner_functions_are_free() -> None:
     source = "def _f(x): ...\nclass _A:\n    def f(self): ...\ndef f() -> int:\n    'f'\n    def g(x): ...\n"
     assert not [*undocumented(ast.parse(source)), *unannotated(ast.parse(source))]
+
+
+PLUMBING = """\
+import torch
+
+__all__ = ["Network"]
+
+
+class Config:
+    layers: int = 2
+
+    def __post_init__(self):
+        check_settings(self, layers=1)
+
+    @classmethod
+    def mini(cls):
+        if cls is None:
+            raise ValueError
+        return cls(layers=1)
+
+
+def attend(q, k):
+    if q is None:
+        raise ValueError(
+            "none"
+        )
+    entries = self.check_memory(q)
+    record(
+        q,
+        k,
+    )
+    weights = q @ k
+    if q > k:
+        weights = 0
+        raise ValueError
+    return weights  # a recorder would not do
+
+
+def _check_all(q):
+    return q
+
+
+def unchecked(q):
+    return q
+
+
+if __name__ == "__main__":
+    print("hello")
+"""
+
+
+def test_plumbing_is_told_from_the_paper() -> None:
+    lines = {number: PLUMBING.splitlines()[number - 1].strip() for number in sorted(plumbing_lines(PLUMBING))}
+    assert list(lines.values()) == [
+        "import torch",
+        '__all__ = ["Network"]',
+        "def __post_init__(self):",
+        "check_settings(self, layers=1)",
+        "if q is None:",
+        "raise ValueError(",
+        '"none"',
+        ")",
+        "entries = self.check_memory(q)",
+        "record(",
+        "q,",
+        "k,",
+        ")",
+        "raise ValueError",
+        "def _check_all(q):",
+        "return q",
+        'if __name__ == "__main__":',
+        'print("hello")',
+    ]
+    assert plumbing_share(PLUMBING) == 18 / 32 > MAX_PLUMBING
+
+
+def test_an_if_with_an_else_is_plumbing_only_where_it_raises() -> None:
+    assert plumbing_lines("if a:\n    raise b\nelse:\n    c = 1\n") == {1, 2}
+
+
+def test_code_lines_are_those_that_compute() -> None:
+    source = '''"""One
+    two."""
+
+# comment
+x = """a
+
+b"""  # the blank line is in the text
+class A:
+    "docstring"
+    y = (
+        1,  # one
+        # nothing
+    )
+'''
+    assert code_lines(source) == {5, 6, 7, 8, 10, 11, 13}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "class A:\n    def start_by_copying(self): ...\n# Our own initialisation\ndef f(): ...\n",
+        "class A:\n    def start_by_copying_swin(self): ...\n",
+        "def start_by_copying(network): ...\n",
+        "# Our own initialisation\ndef f(): ...\nclass A: ...\n",
+        "# ---- Our own initialisation ----\nfrom torch import nn\n",
+        "# Our own initialisation\nNETWORK = make()\n",
+    ],
+)
+def test_misplaced_initialisation_is_found(source: str) -> None:
+    assert list(misplaced_initialisation(source))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "class A: ...\n",
+        "class A: ...\n# Our own initialisation\ndef start_by_copying(a): ...\nif __name__ == '__main__':\n    A()\n",
+        "class A:\n    def __init__(self):\n        start_by_copying(self)\n# Our own initialisation\n"
+        "def start_by_copying(a):\n    class B: ...\n",
+    ],
+)
+def test_initialisation_at_the_end_is_in_its_place(source: str) -> None:
+    assert not list(misplaced_initialisation(source))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "x = [a for a in [b for b in c]]",
+        "x = [a if a else 1 for a in b]",
+        "x = sorted(a, key=lambda b: b if b else 1)",
+        "x = f(g(h(i(j if k else l))))",
+        "x = [a for a in b if a and b or c]",
+        "for a in [b if b else 1 for b in c]: ...",
+        "with f(a for a in b), g(a for a in b): ...",
+    ],
+)
+def test_a_statement_of_two_thoughts_is_found(statement: str) -> None:
+    assert compound_statements(statement) == [1]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "x = [a for a in b for b in c]",
+        "x = f(g(h(i(j))))",
+        "x = a.f().g().h().i() if a else b",
+        "x = a and b or c",
+        "x = [a for a in b if a and b and c]",
+        "for a in (b for b in c):\n    d = 1 if a else 2",
+        "def f():\n    return [a for a in b]\n",
+    ],
+)
+def test_a_statement_of_one_thought_is_free(statement: str) -> None:
+    assert not compound_statements(statement)
+
+
+def test_the_lines_to_read_are_papers_nn_and_tracker(tmp_path: Path) -> None:
+    for name in ("aot", "sst", "sitvos", "hst", "tracker", "models", "nn/attention", "nn/sparse", "video/clip"):
+        path = tmp_path / PACKAGE / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("a = 1\n\nb = 2\n")
+    assert count_lines(files_to_read(tmp_path)) == 3 * 7

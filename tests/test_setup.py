@@ -1,4 +1,4 @@
-"""The set-up files say the same thing: pyproject.toml, constraints.txt, environment.yml, Makefile, CITATION.cff."""
+"""The set-up files agree: pyproject.toml, constraints.txt, environment.yml, Makefile, CITATION.cff, CHANGELOG.md."""
 
 import os
 import re
@@ -27,8 +27,12 @@ MACHINE_PATH = re.compile(r"(?<![\w.~])/(?:root|work|tmp|home|farm|Users)\b")
 REGISTRY_HOST = re.compile(r"py[p]i\.|python[h]osted")
 
 
+def pyproject() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))
+
+
 def project() -> dict:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
+    return pyproject()["project"]
 
 
 def dependencies() -> list[Requirement]:
@@ -116,6 +120,39 @@ def test_citation_names_the_four_papers() -> None:
     assert papers == {("Yang", 2021), ("Duke", 2021), ("Lan", 2022), ("Yoo", 2023)}
 
 
+def test_the_changelog_begins_with_this_version() -> None:
+    versions = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf8"), flags=re.MULTILINE)
+    assert versions[0] == project()["version"]
+    assert versions == sorted(versions, key=Version, reverse=True)
+
+
+def test_types_are_checked_in_the_package_and_told_to_its_users() -> None:
+    settings = pyproject()["tool"]
+    assert settings["mypy"]["packages"] == ["minivos"]
+    assert settings["mypy"]["check_untyped_defs"] and settings["mypy"]["warn_unused_ignores"]
+    assert not settings["mypy"]["implicit_optional"] and "ignore_missing_imports" not in settings["mypy"]
+    assert "py.typed" in settings["setuptools"]["package-data"]["minivos"]
+    assert (ROOT / "minivos" / "py.typed").is_file()
+
+
+def test_hooks_run_the_installed_ruff_and_fetch_nothing() -> None:
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf8"))["repos"]
+    assert repository["repo"] == "local"
+    assert [hook["entry"].split(" --")[0] for hook in repository["hooks"]] == ["ruff check", "ruff format"]
+    assert {hook["language"] for hook in repository["hooks"]} == {"system"}
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_test_checks_style_types_units_and_notebooks() -> None:
+    plan = subprocess.run(
+        ["make", "--dry-run", "--no-print-directory", "test"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    places = [
+        plan.index(f".venv/bin/{part}") for part in ("ruff check", "ruff format", "mypy", "pytest", "pytest --nbval")
+    ]
+    assert places == sorted(places)
+
+
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 @pytest.mark.parametrize("target", ["demo", "test", "lab", "notebooks"])
 def test_make_builds_the_environment_when_missing_or_out_of_date(target: str, tmp_path: Path) -> None:
@@ -143,13 +180,13 @@ def test_make_builds_the_environment_when_missing_or_out_of_date(target: str, tm
 
 @pytest.mark.parametrize("pattern", [MACHINE_PATH, REGISTRY_HOST], ids=["path of one machine", "registry host"])
 def test_nothing_ties_the_project_to_one_machine(pattern: re.Pattern) -> None:
-    found = [
+    places = [
         f"{path.relative_to(ROOT)}:{number}: {match.group()}"
         for path in project_files()
         for number, line in enumerate(text_of(path).splitlines(), start=1)
         if (match := pattern.search(line))
     ]
-    assert not found
+    assert not places
 
 
 def test_the_patterns_find_what_they_should() -> None:

@@ -18,16 +18,13 @@ NEWLY_SEEN = 0.1  # a patch whose best match differs more was hidden one frame e
 
 
 def repeat_first_mask(clip: Clip) -> np.ndarray:
-    """Say that nothing moves: the first mask of the clip for all frames from there on, uint8
-    (T,H,W).
+    """Say that nothing moves: the clip's first mask from its frame to the end, uint8 (T,H,W).
 
     Frames before that are background, and so are void pixels. Raises InputError for a clip without
     a mask.
     """
     if not clip.masks:
-        raise InputError(
-            "the clip has no mask; expected one in clip.masks, at the frame to start from"
-        )
+        raise InputError("got a clip with no mask; expected one in clip.masks, at the first frame")
     start = min(clip.masks)
     labels = np.zeros(clip.frames.shape[:3], np.uint8)
     labels[start:] = np.where(clip.masks[start] == VOID, 0, clip.masks[start])
@@ -44,7 +41,8 @@ def block_matching(clip: Clip, reach: int = 12, patch: int = 7) -> np.ndarray:
     """
     if reach < 1 or patch < 1:
         raise InputError(
-            f"reach is {reach} and patch {patch} pixels; expected at least 1: the defaults suit 128x192"
+            f"got reach={reach} and patch={patch} pixels; expected at least 1: "
+            "the defaults suit 128x192"
         )
     labels = repeat_first_mask(clip)
     start = min(clip.masks)
@@ -53,10 +51,8 @@ def block_matching(clip: Clip, reach: int = 12, patch: int = 7) -> np.ndarray:
     for t in range(start + 1, len(labels)):
         now, now_coarse = _at_two_sizes(clip.frames[t])
         motion, _ = _best_match(now_coarse, before_coarse, still, math.ceil(reach / 2), patch)
-        motion = F.interpolate(2.0 * motion[None], now.shape[1:])[
-            0
-        ].long()  # (2,H/2,W/2) -> (2,H,W)
-        motion, difference = _best_match(now, before, motion, 1, patch)
+        guess = F.interpolate(2.0 * motion[None], now.shape[1:])[0].long()  # at full size, (2,H,W)
+        motion, difference = _best_match(now, before, guess, 1, patch)
         moved = _fetch(torch.from_numpy(labels[t - 1 : t]), motion)[0]
         labels[t] = moved.where(difference < NEWLY_SEEN, 0)
         before, before_coarse = now, now_coarse
@@ -73,9 +69,7 @@ def _at_two_sizes(frame: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
 def _best_match(
     frame: torch.Tensor, previous: torch.Tensor, guess: torch.Tensor, reach: int, patch: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Motion (2,H,W) from each pixel of `frame` to its best match, at most `reach` from `guess`;
-    and its cost (H,W).
-    """
+    """The motion (2,H,W) to the best match, at most `reach` from `guess`, and its cost (H,W)."""
     best, least = guess, torch.full(frame.shape[1:], torch.inf)
     for step in product(range(-reach, reach + 1), repeat=2):
         motion = guess + torch.tensor(step)[:, None, None]
@@ -92,9 +86,7 @@ def _patch_mean(values: torch.Tensor, patch: int) -> torch.Tensor:
 
 
 def _fetch(image: torch.Tensor, motion: torch.Tensor) -> torch.Tensor:
-    """The pixels of `image` (C,H,W) at the ends of the motion (2,H,W); what lies outside is the
-    nearest inside.
-    """
+    """The pixels of `image` (C,H,W) where the motion (2,H,W) ends, or the nearest of its border."""
     height, width = image.shape[1:]
     y = (torch.arange(height)[:, None] + motion[0]).clamp(0, height - 1)
     x = (torch.arange(width) + motion[1]).clamp(0, width - 1)

@@ -1,11 +1,8 @@
-"""Clips: the frames of a video with the masks that are known of it, and the door to reading and
-writing both.
-"""
+"""Clips: the frames of a video and the masks known of it, read and written together."""
 
 import json
 import math
 import os
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,13 +14,9 @@ import numpy as np
 from PIL import Image
 
 from minivos.errors import InputError
-from minivos.video.files import natural_key, pictures_in, prepare_output
+from minivos.video.files import as_written, clear_folder, natural_key, pictures_in, prepare_output
 from minivos.video.frames import FOLDER_FPS, frames_folder, open_frames
-from minivos.video.mask_files import (
-    check_size,
-    read_masks,
-    write_mask,
-)
+from minivos.video.mask_files import check_size, read_masks, write_mask
 
 
 @dataclass(eq=False)
@@ -31,53 +24,56 @@ class Clip:
     """Frames and the masks known of them; InputError when they do not fit together."""
 
     frames: np.ndarray  # uint8 (T,H,W,3), RGB
-    masks: dict[int, np.ndarray] = field(
-        default_factory=dict
-    )  # frame number -> labels uint8 (H,W), 255 is void
+    # frame number -> labels uint8 (H,W), 255 is void
+    masks: dict[int, np.ndarray] = field(default_factory=dict)
     name: str = "clip"
     fps: float = FOLDER_FPS
     frame_names: Sequence[str] = ()  # stems of the frame files; 00000, 00001, ... by default
 
     def __post_init__(self) -> None:
         if not isinstance(self.masks, dict):
-            raise InputError(
-                f"masks came as {type(self.masks).__name__}; give {{frame number: mask}}"
-            )
-        if others := [
-            a for a in (self.frames, *self.masks.values()) if not isinstance(a, np.ndarray)
-        ]:
-            raise InputError(
-                f"frames or masks came as {type(others[0]).__name__}; give NumPy arrays of uint8"
-            )
+            kind = type(self.masks).__name__
+            raise InputError(f"got {kind} as masks; expected {{frame number: mask}}")
+        for array in (self.frames, *self.masks.values()):
+            if not isinstance(array, np.ndarray):
+                kind = type(array).__name__
+                raise InputError(f"got {kind} as frames or mask; expected NumPy arrays of uint8")
         if not isinstance(self.fps, Real) or not 0 < self.fps < math.inf:
-            raise InputError(f"fps={self.fps!r} came; give frames per second, above 0")
-        shape, kind = self.frames.shape, self.frames.dtype
-        if self.frames.ndim != 4 or shape[-1] != 3 or kind != np.uint8 or 0 in shape:
+            raise InputError(f"got fps={self.fps!r}; expected frames per second, above 0")
+        shape, dtype = self.frames.shape, self.frames.dtype
+        if self.frames.ndim != 4 or shape[-1] != 3 or dtype != np.uint8 or 0 in shape:
             raise InputError(
-                f"frames are {kind} of shape {shape}; expected uint8 of shape (T,H,W,3) with T > 0"
+                f"got frames of {dtype} and shape {shape}; "
+                "expected uint8 of shape (T,H,W,3) with T > 0"
             )
-        for t, labels in self.masks.items():
-            if (
-                not isinstance(t, Integral)
-                or not 0 <= t < len(self.frames)
-                or labels.dtype != np.uint8
-            ):
-                last = len(self.frames) - 1
-                raise InputError(
-                    f"mask {t!r} is {labels.dtype}; expected uint8 at the number of a frame, 0..{last}"
-                )
-            check_size(labels, shape[1:3], f"mask {t}")
+        self._check_masks()
         self.masks = dict(sorted(self.masks.items()))
-        self.frame_names = list(self.frame_names) or [f"{t:05d}" for t in range(len(self.frames))]
-        if strange := [name for name in self.frame_names if not isinstance(name, str)]:
-            raise InputError(
-                f"{strange[0]!r} came as frame name; give the stems of frame files, such as '00000'"
-            )
+        self.frame_names = list(self.frame_names) or [f"{t:05d}" for t in range(len(self))]
+        self._check_frame_names()
+
+    def _check_masks(self) -> None:
+        for t, labels in self.masks.items():
+            known = isinstance(t, Integral) and 0 <= t < len(self)
+            if not known or labels.dtype != np.uint8:
+                raise InputError(
+                    f"got mask {t!r} of {labels.dtype}; "
+                    f"expected uint8 at the number of a frame, 0..{len(self) - 1}"
+                )
+            check_size(labels, self.frames.shape[1:3], f"mask {t}")
+
+    def _check_frame_names(self) -> None:
+        for name in self.frame_names:
+            if not isinstance(name, str):
+                raise InputError(
+                    f"got {name!r} as frame name; "
+                    "expected the stems of frame files, such as '00000'"
+                )
         in_order = sorted(set(self.frame_names), key=natural_key)
-        if self.frame_names != in_order or len(in_order) != len(self.frames):
+        if self.frame_names != in_order or len(in_order) != len(self):
             raise InputError(
-                f"{len(self.frame_names)} frame names from {self.frame_names[0]!r} on came for {len(self.frames)} "
-                "frames; expected one for each, all different and in natural order"
+                f"got {len(self.frame_names)} frame names from {self.frame_names[0]!r} on "
+                f"for {len(self)} frames; "
+                "expected one for each, all different and in natural order"
             )
 
     def __len__(self) -> int:
@@ -85,11 +81,11 @@ class Clip:
 
     @classmethod
     def load(cls, path: str | Path, *, max_side: int | None = None, stride: int = 1) -> "Clip":
-        """Load a video file, a folder of pictures, a DAVIS or YouTube-VOS sequence, or a folder
-        that `save` wrote.
+        """Load a video file, a folder of pictures, or a folder that `save` wrote.
 
-        Keeps every `stride`-th frame, and the masks of those; `max_side` limits the longer side in
-        pixels. Raises InputError for what cannot be read, and for masks that fit no frame.
+        A sequence of DAVIS or YouTube-VOS is such a folder; its masks come with it. Keeps every
+        `stride`-th frame, and the masks of those; `max_side` limits the longer side in pixels.
+        Raises InputError for what cannot be read, and for masks that fit no frame.
         """
         source = open_frames(path, max_side=max_side, stride=stride)
         frames = np.stack(list(source))  # (T,H,W,3)
@@ -103,11 +99,10 @@ class Clip:
         return cls(frames, masks, source.name, source.fps, names)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write `frames/` (PNG, lossless), `masks/` (palette PNG) and `clip.json` (frames per
-        second) into a folder.
+        """Write `frames/` (lossless PNG), `masks/` (palette PNG) and `clip.json` into a folder.
 
-        Raises InputError when the folder holds anything already, unless `overwrite`, or cannot be
-        written to.
+        The last holds the frames per second. Raises InputError when the folder holds anything
+        already, unless `overwrite`, or cannot be written to.
         """
         folder = prepare_output(path, overwrite)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
@@ -120,37 +115,44 @@ class Clip:
                 write_mask(new / "masks" / f"{self.frame_names[t]}.png", labels)
             (new / "clip.json").write_text(json.dumps({"fps": self.fps}))
             for part in ("frames", "masks"):
-                shutil.rmtree(folder / part, ignore_errors=True)
+                clear_folder(folder / part)
             for part in ("frames", "masks", "clip.json"):
                 os.replace(new / part, folder / part)
 
 
 def find_masks(path: str | Path) -> dict[str, Path]:
-    """Mask files that belong to the frames of a clip, by frame name: in `masks/`, or in DAVIS's
-    `Annotations/`.
+    """The mask files of a clip by the names of their frames.
 
-    Raises InputError when a mask has the name of no frame.
+    They lie in `masks/`, or in the `Annotations/` that DAVIS has beside `JPEGImages/`. Raises
+    InputError when a mask has the name of no frame.
     """
-    path = Path(path).resolve()
-    folder = path / "masks"
-    if not folder.is_dir() and "JPEGImages" in path.parts:
-        place = len(path.parts) - 1 - path.parts[::-1].index("JPEGImages")
-        folder = Path(*path.parts[:place], "Annotations", *path.parts[place + 1 :])
+    folder = _mask_folder(Path(path))
     if not folder.is_dir() or not any(folder.iterdir()):
         return {}
     masks = {mask.stem: mask for mask in pictures_in(folder)}
-    frames = {frame.stem for frame in pictures_in(frames_folder(path))}
+    frames = {frame.stem for frame in pictures_in(frames_folder(Path(path)))}
     for name, mask in masks.items():
         if name not in frames:
             raise InputError(
-                f"{mask} belongs to no frame; expected a frame's name, such as {min(frames)}: rename it"
+                f"{mask} belongs to no frame; "
+                f"expected a frame's name, such as {min(frames)}: rename it"
             )
     return masks
 
 
+def _mask_folder(path: Path) -> Path:
+    """Where the masks would be: a link counts by its own name, else by where it leads."""
+    own = path / "masks"
+    if own.is_dir():
+        return own
+    for parts in (as_written(path).parts, path.resolve().parts):
+        if "JPEGImages" in parts:
+            place = len(parts) - 1 - parts[::-1].index("JPEGImages")
+            return Path(*parts[:place], "Annotations", *parts[place + 1 :])
+    return own
+
+
 def shrink_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Labels (H,W) at the pixel centres of a coarser grid `size`, which is where shrunken frames
-    have them.
-    """
+    """Labels (H,W) at the pixel centres of a coarser grid `size`, as shrunken frames have them."""
     height, width = size
     return np.array(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))

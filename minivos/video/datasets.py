@@ -1,6 +1,9 @@
-"""Data sets on disk:
+"""Data sets on disk, clip by clip, and the zip files in which their servers take answers.
 
-DAVIS (and data_samples/, which has its layout) and YouTube-VOS, one clip at a time.
+    1. clips of a data set      DavisDataset, YouTubeVOS, samples_root
+    2. answers for a server     write_submission, check_submission
+
+`data_samples/` has the layout of DAVIS.
 """
 
 import io
@@ -19,17 +22,21 @@ from minivos.video.files import whole_file
 from minivos.video.mask_files import encode_mask
 from minivos.video.masks import VOID
 
+LAYOUTS = {"davis": "", "youtube_vos": "Annotations/"}  # the folder in the zip, of each server
+SHOWN = 5  # so many mistakes are spelled out
+
+# 1. Clips of a data set ---------------------------------------------------------------------------
+
 
 class ClipFolders:
-    """A list of clips that are read when they are asked for; `names` are the names of their
-    folders.
-    """
+    """A list of clips, each read when it is asked for; `names` are those of their folders."""
 
     def __init__(self, folder: Path, names: list[str]) -> None:
         missing = [name for name in names if not (folder / name).is_dir()]
         if missing:
             raise InputError(
-                f"{folder} lacks {len(missing)} listed clips, such as {missing[0]}; unpack them again"
+                f"{folder} lacks {len(missing)} listed clips, such as {missing[0]}; "
+                "expected all: unpack them again"
             )
         self.folder = folder
         self.names = names
@@ -42,9 +49,7 @@ class ClipFolders:
 
 
 class DavisDataset(ClipFolders):
-    """Clips of one split of DAVIS 2016 or 2017; InputError when the folders are not as DAVIS
-    lays them out.
-    """
+    """Clips of one split of DAVIS 2016 or 2017; InputError for folders laid out otherwise."""
 
     def __init__(
         self,
@@ -61,8 +66,9 @@ class DavisDataset(ClipFolders):
 
 
 class YouTubeVOS(ClipFolders):
-    """Clips of one split of YouTube-VOS, where objects may appear, and get their mask, in later
-    frames.
+    """Clips of one split of YouTube-VOS, where objects may get their mask in later frames.
+
+    Raises InputError for folders laid out otherwise, and for a damaged list of clips.
     """
 
     def __init__(self, root: str | Path, split: str = "valid") -> None:
@@ -79,20 +85,23 @@ class YouTubeVOS(ClipFolders):
 
 
 def samples_root() -> Path:
-    """The folder `data_samples` in the working directory or beside the package; InputError when
-    there is none.
+    """The folder `data_samples` in the working directory or beside the package.
+
+    Raises InputError when there is none.
     """
     beside_package = Path(__file__).resolve().parents[2]
     for place in (Path.cwd(), beside_package):
         if (place / "data_samples" / "JPEGImages").is_dir():
             return place / "data_samples"
     raise InputError(
-        f"no data_samples in {Path.cwd()} or {beside_package}; it comes with the repository, not with the installed "
-        "package: clone the repository and work inside it, or name the root of a data set"
+        f"got no data_samples in {Path.cwd()} or {beside_package}; "
+        "expected the folder of the repository, which an installed package lacks: "
+        "clone the repository and work inside it, or name the root of a data set"
     )
 
 
 def _expect(root: Path, *paths: Path) -> None:
+    """Raise InputError unless all of these paths in `root` exist."""
     for path in paths:
         if not path.exists():
             layout = ", ".join(str(expected.relative_to(root)) for expected in paths)
@@ -101,74 +110,73 @@ def _expect(root: Path, *paths: Path) -> None:
             )
 
 
-LAYOUTS = {"davis": "", "youtube_vos": "Annotations/"}
-
-
-SHOWN = 5  # so many mistakes are spelled out
+# 2. Answers for a server --------------------------------------------------------------------------
 
 
 def write_submission(
     path: str | Path, clips: Iterable[Clip], answers: Mapping[str, np.ndarray], layout: str
 ) -> None:
-    """Write labels uint8 (T,H,W) of each clip, by its name, as a zip file, whole or not at all, and
-    check it.
+    """Write labels uint8 (T,H,W) of each clip, by its name, as a zip file, and check it.
 
     The masks are palette PNGs with the names of the clip's frames, and the folders lie directly in
-    the zip. `layout` is "davis" or "youtube_vos". Raises InputError for an unknown layout, for
-    answers that are missing or too many, and as `check_submission`.
+    the zip. `layout` is "davis" or "youtube_vos". The file is written whole or not at all. Raises
+    InputError for an unknown layout, for answers that are missing, too many or of another shape
+    than the frames, and as `check_submission`.
     """
-    clips, prefix = list(clips), folder_of(layout)
+    clips = list(clips)
+    files = _files_of(clips, layout)
     names = [clip.name for clip in clips]
     if not names or sorted(names) != sorted(answers):
         raise InputError(
-            f"answers for {sorted(answers) or 'nothing'} came for the clips {sorted(names)}; give one for each"
+            f"got answers for {sorted(answers) or 'nothing'}; "
+            f"expected one for each of the clips {sorted(names)}"
         )
+    for clip in clips:
+        if answers[clip.name].shape != clip.frames.shape[:3]:
+            raise InputError(
+                f"{clip.name}: got labels of shape {answers[clip.name].shape}; "
+                f"expected {clip.frames.shape[:3]} (T,H,W), that of the frames"
+            )
+    masks = (labels for clip in clips for labels in answers[clip.name])
     with whole_file(path) as part:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as file:
-            for clip in clips:
-                labels = answers[clip.name]
-                if labels.shape != clip.frames.shape[:3]:
-                    raise InputError(
-                        f"{clip.name}: {labels.shape} labels for {clip.frames.shape[:3]} (T,H,W) frames"
-                    )
-                for name, each in zip(clip.frame_names, labels, strict=True):
-                    file.writestr(f"{prefix}{clip.name}/{name}.png", encode_mask(each))
-        _check(part, str(path), clips, layout)
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as zipped:
+            for name, labels in zip(files, masks, strict=True):
+                zipped.writestr(name, encode_mask(labels, name))
+        _check_zip(part, str(path), files)
 
 
 def check_submission(path: str | Path, clips: Iterable[Clip], layout: str) -> None:
-    """Raise InputError, with what is wrong, unless a zip holds what a server expects of these
-    clips.
+    """Raise InputError, with what is wrong, unless a zip is what a server expects of these clips.
 
     Checked are the folders, that no frame lacks or is too many, that each file is an 8-bit PNG with
     palette or grey of the frames' size, and that it has no object but those whose masks the clip
     gives. InputError also for what is no whole zip file.
     """
-    _check(path, str(path), clips, layout)
+    _check_zip(path, str(path), _files_of(clips, layout))
 
 
-def _check(path: str | Path, called: str, clips: Iterable[Clip], layout: str) -> None:
+def _files_of(clips: Iterable[Clip], layout: str) -> dict[str, Clip]:
+    """The files that a server expects in the zip, in order, each with its clip."""
+    if layout not in LAYOUTS:
+        raise InputError(f"got layout={layout!r}; expected one of {', '.join(LAYOUTS)}")
+    return {
+        f"{LAYOUTS[layout]}{clip.name}/{name}.png": clip
+        for clip in clips
+        for name in clip.frame_names
+    }
+
+
+def _check_zip(path: str | Path, called: str, expected: dict[str, Clip]) -> None:
     """See `check_submission`; messages say what the file is called."""
-    prefix, wrong = folder_of(layout), []
+    wrong = []
     try:
-        with zipfile.ZipFile(path) as file:
-            files = {name for name in file.namelist() if not name.endswith("/")}
-            expected = {
-                f"{prefix}{clip.name}/{name}.png": clip
-                for clip in clips
-                for name in clip.frame_names
-            }
+        with zipfile.ZipFile(path) as zipped:
+            files = {name for name in zipped.namelist() if not name.endswith("/")}
             wrong += [f"{name} is missing" for name in sorted(expected.keys() - files)]
             wrong += [f"{name} does not belong there" for name in sorted(files - expected.keys())]
             for name in sorted(expected.keys() & files):
-                wrong += mistakes(name, file.read(name), expected[name])
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        OSError,
-        RuntimeError,
-    ) as error:  # as damage may have it
+                wrong += _mistakes(name, zipped.read(name), expected[name])
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
         raise InputError(f"{called} is no whole zip file ({error}); write it again") from error
     if wrong:
         more = f", and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
@@ -177,7 +185,7 @@ def _check(path: str | Path, called: str, clips: Iterable[Clip], layout: str) ->
         )
 
 
-def mistakes(name: str, content: bytes, clip: Clip) -> list[str]:
+def _mistakes(name: str, content: bytes, clip: Clip) -> list[str]:
     """What is wrong with one mask of a clip."""
     try:
         with Image.open(io.BytesIO(content)) as picture:
@@ -194,10 +202,3 @@ def mistakes(name: str, content: bytes, clip: Clip) -> list[str]:
     if strange := {int(k) for k in np.unique(labels)} - (given - {VOID}):
         return [f"{name} has the objects {sorted(strange)}, which no given mask has"]
     return []
-
-
-def folder_of(layout: str) -> str:
-    """The folder inside the zip that holds those of the sequences."""
-    if layout not in LAYOUTS:
-        raise InputError(f"there is no layout {layout!r}; choose one of {', '.join(LAYOUTS)}")
-    return LAYOUTS[layout]

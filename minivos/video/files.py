@@ -1,6 +1,4 @@
-"""Files and folders of pictures: natural order, decoding that never half succeeds, writing that
-is all or nothing.
-"""
+"""Files and folders of pictures: in natural order, decoded and written whole or not at all."""
 
 import os
 import re
@@ -22,8 +20,13 @@ PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 def as_path(path: str | os.PathLike) -> Path:
     """The path, InputError for what is none."""
     if not isinstance(path, str | os.PathLike):
-        raise InputError(f"{path!r} came as path; give a text or a pathlib.Path")
+        raise InputError(f"got {path!r} as path; expected a text or a pathlib.Path")
     return Path(path)
+
+
+def as_written(path: str | Path) -> Path:
+    """The absolute path by the names that people gave: without `..`, its links not followed."""
+    return Path(os.path.abspath(path))
 
 
 def natural_key(name: str) -> tuple[list[str | int], str]:
@@ -34,34 +37,36 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The picture files of a folder in natural order, hidden files left out; InputError if there
-    is none.
+    """The picture files of a folder in natural order, without hidden ones.
+
+    Raises InputError if there is none, or two of the same name.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; expected a folder of JPEG or PNG pictures")
-    found = [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in PICTURES and not path.name.startswith(".")
-    ]
-    if not found:
+    paths = sorted(
+        (path for path in folder.iterdir() if is_picture(path)),
+        key=lambda path: natural_key(path.stem),
+    )
+    if not paths:
         raise InputError(
             f"{folder} holds no picture; expected files such as 00000.jpg or 00000.png in it"
         )
-    paths = sorted(found, key=lambda path: natural_key(path.stem))
     for path, following in pairwise(paths):
         if path.stem == following.stem:
-            both = f"{path.name} and {following.name}"
             raise InputError(
-                f"{folder} holds {both}; expected one picture of each name: move one of them elsewhere"
+                f"{folder} holds {path.name} and {following.name}; "
+                "expected one picture of each name: move one of them elsewhere"
             )
     return paths
 
 
+def is_picture(path: Path) -> bool:
+    """Tell by its name whether a file is a picture that is not hidden."""
+    return path.suffix.lower() in PICTURES and not path.name.startswith(".")
+
+
 def open_picture(path: str | Path) -> Image.Image:
-    """Decode a picture file completely; InputError when it is missing, empty, cut short or no
-    picture.
-    """
+    """Decode a picture file completely; InputError when it is missing, damaged or no picture."""
     path = as_path(path)
     if not path.is_file():
         raise InputError(f"there is no picture file {path}; check the path")
@@ -77,15 +82,17 @@ def open_picture(path: str | Path) -> Image.Image:
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
-    """8-bit RGB of a grey, palette, 16-bit (65535 becomes 255) or transparent (laid on black)
-    picture.
+    """The picture in 8-bit RGB: 65535 of 16 bits becomes 255, the transparent lies on black.
+
+    Raises InputError for floating-point values.
     """
     if picture.mode.startswith("I"):
         grey = np.asarray(picture).astype(np.float64) / 257
         return Image.fromarray(grey.round().clip(0, 255).astype(np.uint8)).convert("RGB")
     if picture.mode == "F":
         raise InputError(
-            "a picture of floating-point values has no fixed white; save it with 8 or 16 bits per channel"
+            "got a picture of floating-point values, which have no fixed white; "
+            "expected 8 or 16 bits per channel: save it as such"
         )
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
@@ -96,9 +103,7 @@ def to_rgb(picture: Image.Image) -> Image.Image:
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; it takes the place of `path` if the block succeeds,
-    else it is removed.
-    """
+    """Yield a temporary file beside `path`, which takes its place if the block succeeds."""
     path = as_path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -116,16 +121,22 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder; it takes the place of `path` if the block succeeds, else it is
-    removed.
-    """
+    """Yield a temporary folder beside `path`, which takes its place if the block succeeds."""
     path = Path(path)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as temporary:
         part = Path(temporary) / path.name
         part.mkdir()
         yield part
-        shutil.rmtree(path, ignore_errors=True)
+        clear_folder(path)
         os.replace(part, path)
+
+
+def clear_folder(path: Path) -> None:
+    """Remove a folder if it is there; of a link only itself, not what it leads to."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def prepare_output(path: str | Path, overwrite: bool) -> Path:

@@ -1,5 +1,8 @@
-"""Frames of a folder or a video, decoded one at a time, so that a long video never has to fit
-into memory.
+"""Frames in and out, one at a time, so that a long video never has to fit into memory.
+
+1. reading a folder or a video    open_frames gives a FrameSource
+2. the two kinds of sources       _FolderFrames, _VideoFrames
+3. writing a video with labels    OverlayWriter
 """
 
 import json
@@ -18,7 +21,15 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from minivos.errors import InputError
-from minivos.video.files import PICTURES, as_path, open_picture, pictures_in, to_rgb, whole_file
+from minivos.video.files import (
+    PICTURES,
+    as_path,
+    as_written,
+    open_picture,
+    pictures_in,
+    to_rgb,
+    whole_file,
+)
 from minivos.video.masks import overlay
 
 log = logging.getLogger(__name__)
@@ -27,6 +38,8 @@ FOLDER_FPS = 24.0  # frames per second of a folder that does not say; DAVIS was 
 EXIF_ORIENTATION = 0x0112
 TURNABLE = {"JPEG", "MPO"}  # the formats in which cameras note how they were held
 NOT_VIDEO = {"tty", "image2"}  # what the decoder makes of text files and of single pictures
+
+# 1. Reading a folder or a video -------------------------------------------------------------------
 
 
 class FrameSource(ABC):
@@ -48,9 +61,7 @@ class FrameSource(ABC):
     @property
     @abstractmethod
     def names(self) -> Iterable[str]:
-        """The stem for the output file of each frame; endless for a video, so zip it with the
-        frames.
-        """
+        """The stem for the output file of each frame; of a video there is no end to them."""
 
     @abstractmethod
     def _pictures(self) -> Iterator[Image.Image]:
@@ -58,26 +69,22 @@ class FrameSource(ABC):
 
     def __iter__(self) -> Iterator[np.ndarray]:
         height, width = self.size
-        for picture in self._pictures():
-            yield np.array(
-                picture.resize((width, height), Image.Resampling.BICUBIC)
-            )  # as it is, if the size is right
+        for picture in self._pictures():  # of the right size, they stay as they are
+            yield np.array(picture.resize((width, height), Image.Resampling.BICUBIC))
 
 
 def open_frames(path: str | Path, *, max_side: int | None = None, stride: int = 1) -> FrameSource:
-    """Open a folder of pictures, a folder with `frames/` in it, or a video file; keep every
-    `stride`-th frame.
+    """Open a folder of pictures, a folder with `frames/` in it, or a video file.
 
-    `max_side` limits the longer side in pixels and never enlarges. Raises InputError for what
-    cannot be read.
+    Keeps every `stride`-th frame; `max_side` limits the longer side in pixels and never enlarges.
+    Raises InputError for what cannot be read.
     """
     path = as_path(path)
-    if not all(
-        isinstance(n, Integral) and n >= 1 for n in (stride, 1 if max_side is None else max_side)
-    ):
-        raise InputError(
-            f"stride is {stride} and max_side is {max_side}; expected whole numbers from 1 up"
-        )
+    for number in (stride, 1 if max_side is None else max_side):
+        if not isinstance(number, Integral) or number < 1:
+            raise InputError(
+                f"got stride={stride} and max_side={max_side}; expected whole numbers from 1 up"
+            )
     if not path.exists():
         raise InputError(
             f"{path} does not exist; expected a video file or a folder of pictures: check the path"
@@ -86,24 +93,24 @@ def open_frames(path: str | Path, *, max_side: int | None = None, stride: int = 
         return _FolderFrames(path, max_side, stride)
     if path.suffix.lower() in PICTURES:
         raise InputError(
-            f"{path} is a single picture; expected a video file or the folder that holds the pictures"
+            f"{path} is a single picture; expected a video file or a folder of pictures: "
+            "name the folder"
         )
     return _VideoFrames(path, max_side, stride)
 
 
 def shrunken_size(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
-    """Size (H,W) with the same aspect whose longer side is at most `max_side`; a smaller size
-    stays as it is.
-    """
+    """Size (H,W) of the same aspect, the longer side at most `max_side`; never a larger one."""
     scale = 1.0 if max_side is None else min(1.0, max_side / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def frames_folder(path: Path) -> Path:
-    """The folder that holds the pictures: `frames/` inside `path` if there is one, else `path`
-    itself.
-    """
+    """The folder with the pictures: `frames/` inside `path` if there is one, else `path`."""
     return path / "frames" if (path / "frames").is_dir() else path
+
+
+# 2. The two kinds of sources ----------------------------------------------------------------------
 
 
 class _FolderFrames(FrameSource):
@@ -113,10 +120,11 @@ class _FolderFrames(FrameSource):
         for path in paths:
             if (other := _picture_size(path)) != size:
                 raise InputError(
-                    f"{path} is {other[1]}x{other[0]} pixels, but {paths[0].name} is {size[1]}x{size[0]}; "
+                    f"{path} is {other[1]}x{other[0]} pixels, "
+                    f"but {paths[0].name} is {size[1]}x{size[0]}; "
                     "expected frames of one size: resize or remove it"
                 )
-        super().__init__(folder.resolve().name, size, _folder_fps(folder) / stride, max_side)
+        super().__init__(as_written(folder).name, size, _folder_fps(folder) / stride, max_side)
         self.paths = paths[::stride]
         self.count = len(self.paths)
 
@@ -127,9 +135,8 @@ class _FolderFrames(FrameSource):
     def _pictures(self) -> Iterator[Image.Image]:
         for path in self.paths:
             picture = open_picture(path)
-            yield to_rgb(
-                ImageOps.exif_transpose(picture) if picture.format in TURNABLE else picture
-            )
+            turnable = picture.format in TURNABLE
+            yield to_rgb(ImageOps.exif_transpose(picture) if turnable else picture)
 
 
 class _VideoFrames(FrameSource):
@@ -160,23 +167,19 @@ class _VideoFrames(FrameSource):
                 picture = _upright(frame)
                 if picture.size != self.full_size[::-1]:
                     raise InputError(
-                        f"{self.path} changes its size at frame {number}; expected one size: convert it"
+                        f"{self.path} changes its size at frame {number}; "
+                        "expected one size: convert it"
                     )
                 yield picture
 
 
 @contextmanager
 def _open_video(path: Path) -> Iterator[av.container.InputContainer]:
-    try:
-        container = av.open(
-            str(path), metadata_errors="replace"
-        )  # a damaged title is no reason to refuse
+    try:  # a damaged title is no reason to refuse
+        container = av.open(str(path), metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
-        state = (
-            "is empty"
-            if path.stat().st_size == 0
-            else f"cannot be opened as a video ({error.strerror})"
-        )
+        empty = path.stat().st_size == 0
+        state = "is empty" if empty else f"cannot be opened as a video ({error.strerror})"
         raise InputError(
             f"{path} {state}; expected a whole video such as .mp4: copy or export it again"
         ) from error
@@ -190,9 +193,7 @@ def _open_video(path: Path) -> Iterator[av.container.InputContainer]:
 
 
 def _decode(container: av.container.InputContainer, path: Path) -> Iterator[av.VideoFrame]:
-    """Yield the frames of the first video stream; InputError with the number of the frame where
-    the file breaks off.
-    """
+    """Yield the frames of the first video stream; InputError where the file breaks off."""
     stream = container.streams.video[0]
     number, seconds = 0, 0.0
     try:
@@ -217,14 +218,15 @@ def _decode(container: av.container.InputContainer, path: Path) -> Iterator[av.V
 
 
 def _broken(path: Path, number: int) -> str:
-    return f"{path} breaks off at frame {number}; expected a whole video: copy it again, or cut it before that frame"
+    return (
+        f"{path} breaks off at frame {number}; "
+        "expected a whole video: copy it again, or cut it before that frame"
+    )
 
 
 def _upright(frame: av.VideoFrame) -> Image.Image:
-    """The frame as RGB, turned as the recording phone noted; the note counts degrees against the
-    clock.
-    """
-    turns = round(frame.rotation / 90)
+    """The frame as RGB, turned upright as the phone noted that filmed it."""
+    turns = round(frame.rotation / 90)  # noted in degrees against the clock
     return Image.fromarray(np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns)))
 
 
@@ -256,18 +258,22 @@ def _folder_fps(folder: Path) -> float:
     return fps
 
 
-class OverlayWriter:
-    """Context manager that writes frames of size (H,W) with their labels drawn on them to an .mp4
-    file.
+# 3. Writing a video with labels -------------------------------------------------------------------
 
-    The file appears when the block ends well; on an error nothing is left behind. Odd sizes grow by
-    one repeated line. Raises InputError for a frame of another size, and when no frame was written.
+
+class OverlayWriter:
+    """Context manager that writes frames, with their labels drawn on them, to an .mp4 file.
+
+    All have the `size` (H,W) in pixels; odd sizes grow by one repeated line. The file appears when
+    the block ends well; on an error nothing is left behind. Raises InputError for a frame of
+    another size, and when no frame was written.
     """
 
     def __init__(self, path: str | Path, size: tuple[int, int], fps: float) -> None:
         if fps <= 0 or min(size) < 1:
             raise InputError(
-                f"{path} cannot have size {size} and {fps} frames per second; expected positive numbers"
+                f"{path} cannot have size {size} and {fps} frames per second; "
+                "expected positive numbers"
             )
         self.path, self.size, self.fps = Path(path), tuple(size), fps
 
@@ -293,14 +299,13 @@ class OverlayWriter:
         """Draw labels (H,W) on a frame uint8 (H,W,3) and append it."""
         if frame.shape != (*self.size, 3):
             raise InputError(
-                f"{self.path} takes frames of shape {(*self.size, 3)}, not {frame.shape}: resize them"
+                f"{self.path} takes frames of shape {(*self.size, 3)}, not {frame.shape}: "
+                "resize them"
             )
-        picture = np.pad(
-            overlay(frame, labels), [(0, side % 2) for side in self.size] + [(0, 0)], mode="edge"
-        )
-        self._container.mux(
-            self._stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24"))
-        )
+        grown = [(0, side % 2) for side in self.size]
+        picture = np.pad(overlay(frame, labels), [*grown, (0, 0)], mode="edge")
+        coded = self._stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24"))
+        self._container.mux(coded)
         self._empty = False
 
     def _flush(self, error: type[BaseException] | None, *_: object) -> None:

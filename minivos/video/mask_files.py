@@ -1,6 +1,4 @@
-"""Mask files: whatever people save their masks as, read into label maps, and label maps written
-as DAVIS does.
-"""
+"""Mask files: what people save masks as, read into labels, and labels written as DAVIS does."""
 
 import io
 import logging
@@ -50,21 +48,22 @@ def read_binary_masks(folder: str | Path, *, report: Report = log.info) -> np.nd
     ids = [int(path.stem) if numbered else order for order, path in enumerate(paths, start=1)]
     if min(ids) < 1 or max(ids) >= VOID or len(set(ids)) < len(ids):
         raise InputError(
-            f"{folder} names the objects {ids}; expected one picture per object, named 1.png to 254.png"
+            f"{folder} names the objects {ids}; "
+            "expected one picture per object, named 1.png to 254.png"
         )
-    labels: np.ndarray | None = None
-    for object_id, path in zip(ids, paths, strict=True):
-        mask = read_mask(path, report=report)
-        if labels is None:
-            labels = np.zeros_like(mask)
+    masks = [read_mask(path, report=report) for path in paths]
+    labels = np.zeros_like(masks[0])
+    for object_id, path, mask in zip(ids, paths, masks, strict=True):
         check_size(mask, labels.shape, path)
         if np.unique(mask[mask > 0]).size > 1:
             raise InputError(
-                f"{path} holds {describe_mask(mask)}; expected one object, white on black, per picture"
+                f"{path} holds {describe_mask(mask)}; "
+                "expected one object, white on black, per picture"
             )
         if overlap := np.count_nonzero((mask > 0) & (labels > 0)):
             report(
-                f"{path.name}: {overlap:,} px that earlier objects also claim now belong to object {object_id}"
+                f"{path.name}: {overlap:,} px that earlier objects also claim "
+                f"now belong to object {object_id}"
             )
         labels[mask > 0] = object_id
     return labels
@@ -86,8 +85,9 @@ def encode_mask(labels: np.ndarray, name: str = "the mask") -> bytes:
 
 
 def check_mask(labels: np.ndarray, size: tuple[int, int], name: str = "the mask") -> np.ndarray:
-    """Return labels as uint8 (H,W) when they fit a frame of size (H,W) and hold an object;
-    InputError otherwise.
+    """Return labels as uint8 (H,W), if they fit a frame of that size and hold an object.
+
+    Raises InputError otherwise.
     """
     labels = _as_labels(labels, name)
     check_size(labels, size, name)
@@ -104,7 +104,8 @@ def check_size(labels: np.ndarray, size: tuple[int, ...], name: str | Path) -> N
     if labels.shape != tuple(size):
         (height, width), (expected_height, expected_width) = labels.shape, size
         raise InputError(
-            f"{name} is {width}x{height} pixels, but {expected_width}x{expected_height} were expected: "
+            f"{name} is {width}x{height} pixels, "
+            f"but {expected_width}x{expected_height} were expected: "
             "draw the mask on the frame at its own size, or resize it with nearest neighbour"
         )
 
@@ -112,10 +113,10 @@ def check_size(labels: np.ndarray, size: tuple[int, ...], name: str | Path) -> N
 def describe_mask(labels: np.ndarray) -> str:
     """One line for people, such as '2 objects: 1 (2,310 px), 2 (45 px)'."""
     ids, counts = np.unique(labels, return_counts=True)
+    objects = is_object(ids)
     areas = [
         f"{label} ({count:,} px)"
-        for label, count in zip(ids, counts, strict=True)
-        if is_object(label)
+        for label, count in zip(ids[objects], counts[objects], strict=True)
     ]
     void = f"; void {np.count_nonzero(labels == VOID):,} px" if VOID in ids else ""
     if not areas:
@@ -127,11 +128,13 @@ def _as_labels(labels: np.ndarray, name: str) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.ndim != 2 or labels.dtype.kind not in "uib" or labels.size == 0:
         raise InputError(
-            f"{name} is {labels.dtype} of shape {labels.shape}; expected whole numbers of shape (H,W)"
+            f"{name} is {labels.dtype} of shape {labels.shape}; "
+            "expected whole numbers of shape (H,W)"
         )
     if labels.min() < 0 or labels.max() > 255:
         raise InputError(
-            f"{name} has labels {labels.min()}..{labels.max()}; expected 0..255: renumber its objects"
+            f"{name} has labels {labels.min()}..{labels.max()}; "
+            "expected 0..255: renumber its objects"
         )
     return labels.astype(np.uint8)
 
@@ -144,11 +147,10 @@ def _read_mask(path: Path, report: Report, colour_ids: dict[int, int]) -> np.nda
         )
     if picture.mode == "P" and _index_is_id(picture):
         return np.array(picture)
-    if picture.mode in ("L", "1") or picture.mode.startswith("I"):
-        grey = np.asarray(picture)
-        return _labels_from_grey(
-            grey * np.uint8(255) if picture.mode == "1" else grey, path, report
-        )
+    if picture.mode == "1":
+        return _labels_from_grey(np.asarray(picture) * np.uint8(255), path, report)
+    if picture.mode == "L" or picture.mode.startswith("I"):
+        return _labels_from_grey(np.asarray(picture), path, report)
     colours = np.asarray(to_rgb(picture)).astype(np.int32)  # (H,W,3)
     codes = (colours << (16, 8, 0)).sum(axis=-1)  # one number 0xRRGGBB per pixel, (H,W)
     palette_only = np.isin(codes, _palette_codes()).all()
@@ -160,9 +162,7 @@ def _read_mask(path: Path, report: Report, colour_ids: dict[int, int]) -> np.nda
 
 
 def _index_is_id(picture: Image.Image) -> bool:
-    """Label palettes begin with black for the background; a paint program's, or a ramp of greys,
-    names no ids.
-    """
+    """Tell a palette of labels, which begins with black, from a paint program's or a grey ramp."""
     palette = np.array(picture.getpalette("RGB")).reshape(-1, 3)
     grey_ramp = np.repeat(np.arange(len(palette))[:, None], 3, axis=1)
     return not palette[0].any() and not (len(palette) > 2 and (palette == grey_ramp).all())
@@ -186,9 +186,7 @@ def _labels_from_grey(grey: np.ndarray, path: Path, report: Report) -> np.ndarra
 def _labels_from_colours(
     codes: np.ndarray, path: Path, report: Report, colour_ids: dict[int, int]
 ) -> np.ndarray:
-    """Give the colours (H,W) that are not in `colour_ids` yet an id there, and look all of them
-    up.
-    """
+    """Look the ids of the colours (H,W) up; those new in `colour_ids` get one there."""
     colours, where, counts = np.unique(codes, return_inverse=True, return_counts=True)
     palette = {int(code): index for index, code in enumerate(_palette_codes())}
     if 0 not in colours and not palette.keys() >= set(colours.tolist()):
@@ -196,18 +194,17 @@ def _labels_from_colours(
             f"{path} has no black pixel, so its background is unknown; paint the background black"
         )
     by_area = colours[np.argsort(-counts)].tolist()
-    for code in sorted(
-        by_area, key=lambda code: code not in palette
-    ):  # colours of the palette choose first
+    palette_first = sorted(by_area, key=lambda code: code not in palette)
+    for code in palette_first:
         if code not in colour_ids:
             colour_ids[code] = _free_id(palette.get(code), colour_ids, path)
     ids = np.array([colour_ids[code] for code in colours.tolist()], dtype=np.uint8)
-    found = [
+    lines = [
         f"({code >> 16}, {code >> 8 & 255}, {code & 255}) is object {label} ({count:,} px)"
         for code, label, count in zip(colours, ids, counts, strict=True)
         if is_object(label)
     ]
-    report(f"{path.name}: {'; '.join(found) or 'no object'}")
+    report(f"{path.name}: {'; '.join(lines) or 'no object'}")
     return ids[where.reshape(codes.shape)]
 
 
@@ -218,7 +215,8 @@ def _free_id(wanted: int | None, colour_ids: dict[int, int], path: Path) -> int:
     objects = [number for number in free if 0 < number < VOID]
     if not objects:
         raise InputError(
-            f"{path} brings the 255th object colour; expected at most 254: save labels as a palette PNG"
+            f"{path} brings the 255th object colour; "
+            "expected at most 254: save labels as a palette PNG"
         )
     return objects[0]
 
@@ -228,31 +226,29 @@ def _merge_rare(
 ) -> np.ndarray:
     """Repaint the colours of smoothed edges with the nearest colour that fills an area, (H,W)."""
     colours, where, counts = np.unique(codes, return_inverse=True, return_counts=True)
-    kept = np.isin(colours, _solid(codes)) & (counts >= RARE * codes.size) | np.isin(
-        colours, list(known)
-    )
+    fill_areas = np.isin(colours, _solid(codes)) & (counts >= RARE * codes.size)
+    kept = fill_areas | np.isin(colours, list(known))
     moved = int(counts[~kept].sum())
     if moved > 0.1 * codes.size or kept.sum() > VOID:
         raise InputError(
-            f"{path} has {len(colours):,} colours; expected one flat colour per object on black, as PNG"
+            f"{path} has {len(colours):,} colours; "
+            "expected one flat colour per object on black, as PNG"
         )
     if moved == 0:
         return codes
     rgb = (colours[:, None] >> (16, 8, 0) & 255).astype(np.float32)  # (colours,3)
-    distance = (rgb[kept] ** 2).sum(axis=1) - 2 * rgb @ rgb[
-        kept
-    ].T  # squared, less a constant per row
+    # Squared, less a constant per row
+    distance = (rgb[kept] ** 2).sum(axis=1) - 2 * rgb @ rgb[kept].T
     nearest = colours[kept][distance.argmin(axis=1)]
     report(
-        f"{path.name}: {np.count_nonzero(~kept):,} rare colours ({moved:,} px) joined the nearest frequent one"
+        f"{path.name}: {np.count_nonzero(~kept):,} rare colours ({moved:,} px) "
+        "joined the nearest frequent one"
     )
     return np.where(kept, colours, nearest)[where.reshape(codes.shape)]
 
 
 def _solid(values: np.ndarray) -> np.ndarray:
-    """The values that fill at least one square of 2x2 pixels; lines one pixel wide and smoothed
-    edges do not.
-    """
+    """The values that fill a square of 2x2 pixels: not thin lines, nor smoothed edges."""
     corner = values[:-1, :-1]
     filled = (corner == values[1:, :-1]) & (corner == values[:-1, 1:]) & (corner == values[1:, 1:])
     return np.unique(corner[filled])

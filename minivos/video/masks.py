@@ -1,7 +1,4 @@
-"""Masks as arrays and tensors: palettes, one-hot, resizing, soft aggregation, drawing.
-
-No files here.
-"""
+"""Masks as arrays and tensors, without files: palettes, one-hot, resizing, drawing."""
 
 import numpy as np
 import torch
@@ -12,7 +9,8 @@ from minivos.errors import InputError
 
 VOID = 255  # label of pixels that the annotators left undecided
 
-OKABE_ITO = np.array(  # black stands for "no object"; then seven colours that colour-blind viewers can tell apart
+# Black stands for "no object"; then seven colours that colour-blind viewers can tell apart
+OKABE_ITO = np.array(
     [(0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115)]
     + [(240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167)],
     dtype=np.uint8,
@@ -20,19 +18,18 @@ OKABE_ITO = np.array(  # black stands for "no object"; then seven colours that c
 
 
 def davis_palette() -> np.ndarray:
-    """Colours uint8 (256,3) of PASCAL VOC and DAVIS: the bits of an id go to R, G, B in turn,
-    from bit 7 down.
-    """
+    """The colours of PASCAL VOC and DAVIS, one per id, uint8 (256,3)."""
     ids = np.arange(256)
     palette = np.zeros((256, 3), dtype=np.uint8)
-    for bit in range(8):
+    for bit in range(8):  # the bits of an id go to R, G, B in turn, from bit 7 down
         palette[:, bit % 3] |= (((ids >> bit) & 1) << (7 - bit // 3)).astype(np.uint8)
     return palette
 
 
 def object_colour(object_id: int) -> tuple[int, int, int]:
     """RGB in 0..255 of one object on the screen; ids beyond seven start over, 0 is black."""
-    return tuple(int(value) for value in screen_colours()[object_id])
+    red, green, blue = screen_colours()[object_id].tolist()
+    return red, green, blue
 
 
 def screen_colours() -> np.ndarray:
@@ -47,16 +44,16 @@ def is_object(labels: np.ndarray) -> np.ndarray:
 
 
 def one_hot(labels: torch.Tensor, objects: int) -> torch.Tensor:
-    """Integer labels (B,H,W) in 0..objects to float (B,1+objects,H,W); void pixels are 0 in every
-    channel.
+    """Integer labels (B,H,W) in 0..objects as float masks (B,1+objects,H,W).
 
-    Raises InputError when a label is neither void nor in 0..objects.
+    Void pixels are 0 in every channel. Raises InputError when a label is neither void nor in
+    0..objects.
     """
     known = (labels >= 0) & (labels <= objects) | (labels == VOID)
     if not known.all():
-        found = labels.unique().tolist()
         raise InputError(
-            f"one_hot got labels {found} for {objects} objects; expected 0..{objects}: renumber them"
+            f"got labels {labels.unique().tolist()} for {objects} objects; "
+            f"expected 0..{objects}: renumber them"
         )
     ids = rearrange(torch.arange(objects + 1, device=labels.device), "k -> 1 k 1 1")
     return (rearrange(labels, "b h w -> b 1 h w") == ids).float()
@@ -65,53 +62,43 @@ def one_hot(labels: torch.Tensor, objects: int) -> torch.Tensor:
 def check_picture(picture: np.ndarray, name: str = "the frame") -> np.ndarray:
     """The picture, if it is an array uint8 (H,W,3) with pixels; InputError otherwise."""
     if not isinstance(picture, np.ndarray):
-        raise InputError(
-            f"{name} came as {type(picture).__name__}; give a NumPy array, uint8 (H,W,3) RGB"
-        )
+        kind = type(picture).__name__
+        raise InputError(f"got {kind} as {name}; expected a NumPy array, uint8 (H,W,3) RGB")
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or picture.size == 0:
-        raise InputError(
-            f"{name} came as {picture.dtype} {picture.shape}; expected uint8 (H,W,3) RGB"
-        )
+        kind = f"{picture.dtype} {picture.shape}"
+        raise InputError(f"got {kind} as {name}; expected uint8 (H,W,3) RGB")
     return picture
 
 
 def resize(masks: torch.Tensor, size: tuple[int, int], align_corners: bool = False) -> torch.Tensor:
-    """Resize integer labels (B,H,W) by nearest neighbour, float probabilities or logits
-    (B,C,H,W) bilinearly.
-    """
+    """Resize integer labels (B,H,W) by nearest neighbour, float values (B,C,H,W) bilinearly."""
     if masks.is_floating_point():
         return F.interpolate(masks, size, mode="bilinear", align_corners=align_corners)
     planes = rearrange(masks, "b h w -> b 1 h w").float()
-    return rearrange(F.interpolate(planes, size, mode="nearest"), "b 1 h w -> b h w").to(
-        masks.dtype
-    )
+    planes = F.interpolate(planes, size, mode="nearest")
+    return rearrange(planes, "b 1 h w -> b h w").to(masks.dtype)
 
 
 def overlay(frame: np.ndarray, labels: np.ndarray, alpha: float = 0.5) -> np.ndarray:
-    """Draw labels (H,W) on a frame uint8 (H,W,3): tinted objects, outlined in full colour, then
-    white, then black.
+    """Draw labels (H,W) on a frame uint8 (H,W,3), as a new picture of that kind.
 
-    Void counts as background. Raises InputError when the two differ in size, or the frame is not
-    uint8.
+    Objects are tinted, and outlined in full colour, then white, then black. Void counts as
+    background. Raises InputError when the two differ in size, or the frame is not uint8.
     """
     if frame.dtype != np.uint8 or frame.shape != (*labels.shape, 3):
-        came = f"labels of shape {labels.shape} and a {frame.dtype} frame of shape {frame.shape}"
         raise InputError(
-            f"overlay got {came}; expected (H,W) and uint8 (H,W,3): resize one, scale the frame to 0..255"
+            f"got labels of shape {labels.shape} and a {frame.dtype} frame of shape {frame.shape}; "
+            "expected (H,W) and uint8 (H,W,3): resize one, scale the frame to 0..255"
         )
     labels = np.where(labels == VOID, 0, labels).astype(np.uint8)
     colours = screen_colours()[labels]  # (H,W,3)
-    drawn = (
-        np.where((labels > 0)[..., None], (1 - alpha) * frame + alpha * colours, frame)
-        .round()
-        .astype(np.uint8)
-    )
+    tinted = (1 - alpha) * frame + alpha * colours
+    drawn = np.where((labels > 0)[..., None], tinted, frame).round().astype(np.uint8)
 
     width = max(1, round(min(labels.shape) / 300))
     inner = (labels > 0) & (_smallest_nearby(labels, width) != labels)
-    white = (
-        _largest_nearby(labels, width) > labels
-    )  # background, or an object's border with one of a larger id
+    # On the background, and where an object meets one of a larger id
+    white = _largest_nearby(labels, width) > labels
     black = (labels == 0) & ~white & _largest_nearby(white, width)
     drawn[inner] = colours[inner]
     drawn[white] = 255

@@ -1,5 +1,4 @@
-"""Region similarity J and contour accuracy F of DAVIS, and the protocol that turns them into a
-score.
+"""Region similarity J and contour accuracy F of DAVIS, and the protocol that makes a score of them.
 
 Papers: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object
 Segmentation", CVPR 2016 (J, F, recall, decay); Pont-Tuset et al., "The 2017 DAVIS Challenge on
@@ -30,11 +29,10 @@ from minivos.video.masks import VOID
 def region_similarity(
     gt: np.ndarray, pred: np.ndarray, void: np.ndarray | None = None
 ) -> np.ndarray:
-    """J, intersection over union: bool (T,H,W) -> float64 (T,) in [0,1], or (H,W) -> (); two empty
-    masks score 1.
+    """J, intersection over union: bool (T,H,W) -> float64 (T,) in [0,1], or (H,W) -> ().
 
-    Pixels where the bool mask `void` is set do not count. Raises InputError for unequal shapes or
-    values besides 0, 1.
+    Two empty masks score 1. Pixels where the bool mask `void` is set do not count. Raises
+    InputError for unequal shapes or values besides 0, 1.
     """
     return _score_frames(_intersection_over_union, *_checked_masks(gt, pred, void))
 
@@ -42,13 +40,12 @@ def region_similarity(
 def contour_accuracy(
     gt: np.ndarray, pred: np.ndarray, bound_th: float = 0.008, void: np.ndarray | None = None
 ) -> np.ndarray:
-    """F, harmonic mean of boundary precision and recall: bool (T,H,W) -> float64 (T,) in [0,1], or
-    (H,W) -> ().
+    """F, of boundary precision and recall: bool (T,H,W) -> float64 (T,) in [0,1], or (H,W) -> ().
 
-    A boundary pixel is right when the other boundary passes within r pixels of it: r = `bound_th`
-    if that is a whole number >= 1, else `bound_th` times the image diagonal, rounded up (8 at
-    480x854). `void` as in region_similarity. Raises InputError for unequal shapes, values besides 0
-    and 1, or an unusable `bound_th`.
+    It is their harmonic mean. A boundary pixel is right when the other boundary passes within r
+    pixels of it: r = `bound_th` if that is a whole number >= 1, else `bound_th` times the image
+    diagonal, rounded up (8 at 480x854). `void` as in region_similarity. Raises InputError for
+    unequal shapes, values besides 0 and 1, or an unusable `bound_th`.
     """
     gt, pred = _checked_masks(gt, pred, void)
     radius = _match_radius(bound_th, *gt.shape[-2:])
@@ -56,10 +53,10 @@ def contour_accuracy(
 
 
 def boundary_map(mask: np.ndarray) -> np.ndarray:
-    """Mark pixels that differ from their right, lower or lower-right neighbour: bool (...,H,W) ->
-    bool (...,H,W).
+    """Mark the pixels at boundaries: bool (...,H,W) -> bool (...,H,W).
 
-    The image border is no boundary, so a mask that fills the frame has none.
+    Those are the pixels that differ from their right, lower or lower-right neighbour. The image
+    border is no boundary, so a mask that fills the frame has none.
     """
     boundary = np.zeros(mask.shape, bool)
     boundary[..., :, :-1] |= mask[..., :, :-1] != mask[..., :, 1:]
@@ -74,7 +71,8 @@ def _checked_masks(
     gt, pred = _as_bool("gt", gt), _as_bool("pred", pred)
     if gt.shape != pred.shape or gt.ndim not in (2, 3):
         raise InputError(
-            f"masks have shapes {gt.shape} (gt) and {pred.shape} (pred); expected the same (T,H,W) or (H,W) for both: "
+            f"masks have shapes {gt.shape} (gt) and {pred.shape} (pred); "
+            "expected the same (T,H,W) or (H,W) for both: "
             "compare frame by frame at the size of the ground truth"
         )
     if void is None:
@@ -93,7 +91,8 @@ def _as_bool(name: str, mask: np.ndarray) -> np.ndarray:
         return mask
     if mask.dtype.kind not in "iu" or not np.isin(mask, (0, 1)).all():
         raise InputError(
-            f"{name} holds {mask.dtype} values that are no mask; expected bool, or integers 0 and 1: "
+            f"{name} holds {mask.dtype} values that are no mask; "
+            "expected bool, or integers 0 and 1: "
             "compare label maps with one object id (labels == 1), or use score_labels"
         )
     return mask.astype(bool)
@@ -116,7 +115,8 @@ def _match_radius(bound_th: float, height: int, width: int) -> int:
     if bound_th >= 1 and float(bound_th).is_integer():
         return int(bound_th)
     raise InputError(
-        f"bound_th is {bound_th}; expected a share of the image diagonal in [0,1) or a whole number of pixels: "
+        f"got bound_th={bound_th}; "
+        "expected a share of the image diagonal in [0,1) or a whole number of pixels: "
         "leave it at 0.008 to compare with published numbers"
     )
 
@@ -134,24 +134,21 @@ def _boundary_f_score(gt: np.ndarray, pred: np.ndarray, radius: int) -> float:
 
 
 def _surroundings(mask: np.ndarray) -> tuple[slice, slice]:
-    """The bounding box of `mask` and one pixel more on each side, which holds every boundary
-    pixel.
-    """
+    """The bounding box of `mask`, one pixel wider all around, so that it holds all boundaries."""
     rows = np.flatnonzero(mask.any(axis=1))
     if not rows.size:
         return slice(0), slice(0)
-    rows = slice(max(rows[0] - 1, 0), rows[-1] + 2)
-    columns = np.flatnonzero(mask[rows].any(axis=0))
-    return rows, slice(max(columns[0] - 1, 0), columns[-1] + 2)
+    band = slice(max(rows[0] - 1, 0), rows[-1] + 2)
+    columns = np.flatnonzero(mask[band].any(axis=0))
+    return band, slice(max(columns[0] - 1, 0), columns[-1] + 2)
 
 
 def _share_near(boundary: np.ndarray, other: np.ndarray, radius: int) -> float:
-    """The share of pixels of `boundary` with a pixel of `other` in the disk dx^2 + dy^2 <= radius^2
-    around them.
+    """The share of the pixels of `boundary` that have one of `other` within the radius.
 
-    A disk is a stack of horizontal runs, and a run holds a pixel of `other` if a running count
-    grows along it. So we look up two counts for each boundary pixel and run, instead of dilating
-    the whole image.
+    Within it lies a disk, dx^2 + dy^2 <= radius^2. A disk is a stack of horizontal runs, and a run
+    holds a pixel of `other` if a running count grows along it. So we look up two counts for each
+    boundary pixel and run, instead of dilating the whole image.
     """
     counts = np.cumsum(other, dtype=np.int32)  # (H,W) -> (H*W,)
     centres = np.flatnonzero(boundary)
@@ -172,22 +169,21 @@ class Statistics:
 
     mean: float  # of all frames, in [0,1]
     recall: float  # share of frames that score more than 0.5, in [0,1]
-    decay: float  # mean of the first quarter minus mean of the last, in [-1,1]; above 0 the tracker loses its object
+    decay: float  # mean of the first quarter minus that of the last, in [-1,1]; of a loss above 0
 
 
 def statistics(values: np.ndarray) -> Statistics:
-    """Mean, recall and decay of scores (N,); NaN is left out of means and counts as a miss in the
-    recall.
+    """Mean, recall and decay of scores (N,).
 
-    Raises InputError when there is no score.
+    NaN is left out of means and counts as a miss in the recall. Raises InputError when there is no
+    score.
     """
     values = np.asarray(values, np.float64)
     if values.ndim != 1 or not values.size:
         raise InputError(
             f"scores have shape {values.shape}; expected (N,) with N >= 1, one score for each frame"
         )
-    # Neighbouring quarters share a frame; 1e-10 rounds halves up, where numpy alone would round
-    # them to even.
+    # Neighbouring quarters share a frame; 1e-10 rounds halves up, which numpy rounds to even.
     limits = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1
     first, last = values[limits[0] : limits[1] + 1], values[limits[3] : limits[4] + 1]
     return Statistics(
@@ -230,8 +226,7 @@ class ObjectScore:
 
 
 def score_labels(gt: np.ndarray, pred: np.ndarray) -> list[ObjectScore]:
-    """Score predicted label maps by the semi-supervised DAVIS protocol: uint8 (T,H,W) -> one
-    ObjectScore per object.
+    """Score each object of label maps uint8 (T,H,W) by the semi-supervised protocol of DAVIS.
 
     Objects are 1..n, where n is the highest id in the first frame of `gt`. The first frame (it is
     given) and the last are not scored. Void pixels (255) of `gt` count as background, and so do
@@ -242,20 +237,24 @@ def score_labels(gt: np.ndarray, pred: np.ndarray) -> list[ObjectScore]:
     gt, pred = _checked_labels("gt", gt), _checked_labels("pred", pred)
     if gt.shape != pred.shape or len(gt) < 3:
         raise InputError(
-            f"label maps have shapes {gt.shape} (gt) and {pred.shape} (pred); expected the same (T,H,W) with T >= 3 "
-            "(the first and the last frame are not scored): predict every frame at the size of the ground truth"
+            f"label maps have shapes {gt.shape} (gt) and {pred.shape} (pred); "
+            "expected the same (T,H,W) with T >= 3 (the first and the last frame are not scored): "
+            "predict every frame at the size of the ground truth"
         )
     objects = int(np.where(gt[0] == VOID, 0, gt[0]).max(initial=0))
     if not objects:
         raise InputError(
-            "the first ground-truth frame shows no object; expected ids 1..n: start the clip at a frame with a mask"
+            "the first ground-truth frame shows no object; "
+            "expected ids 1..n: start the clip at a frame with a mask"
         )
     gt, pred = gt[1:-1], pred[1:-1]
     highest = int(pred.max())
     if highest > objects:
         raise InputError(
-            f"the prediction holds id {highest}, but the first ground-truth frame has ids up to {objects}: "
-            "set ids that were never given to 0 (background), or check that the ground truth belongs to this clip"
+            f"the prediction holds id {highest}, "
+            f"but the first ground-truth frame has ids up to {objects}: "
+            "set ids that were never given to 0 (background), "
+            "or check that the ground truth belongs to this clip"
         )
     return [_score_object(gt == k, pred == k, k) for k in range(1, objects + 1)]
 
@@ -266,13 +265,8 @@ def _score_object(gt: np.ndarray, pred: np.ndarray, object_id: int) -> ObjectSco
 
 def _checked_labels(name: str, labels: np.ndarray) -> np.ndarray:
     labels = np.asarray(labels)
-    if (
-        labels.dtype.kind not in "iu"
-        or labels.ndim != 3
-        or not labels.size
-        or labels.min() < 0
-        or labels.max() > 255
-    ):
+    integers = labels.dtype.kind in "iu" and labels.ndim == 3 and labels.size > 0
+    if not integers or labels.min() < 0 or labels.max() > 255:
         raise InputError(
             f"{name} is {labels.dtype} of shape {labels.shape}; expected label maps uint8 (T,H,W) "
             "with 0 for background, object ids and 255 for void"

@@ -1,5 +1,6 @@
 """The two baselines: nothing moves, and everything moves as the pixels seem to."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -97,8 +98,18 @@ def test_bad_input_is_refused():
     for baseline in (repeat_first_mask, block_matching):
         with pytest.raises(InputError, match="no mask"):
             baseline(Clip(video))
-    with pytest.raises(InputError, match="reach is 0"):
+    with pytest.raises(InputError, match="got reach=0"):
         block_matching(Clip(video, {0: labels[0]}), reach=0)
+
+
+@pytest.mark.parametrize("baseline", [repeat_first_mask, block_matching])
+def test_read_only_arrays_give_the_same_answer_without_a_warning(baseline):
+    video, labels = moving_square((1, 2))
+    expected = baseline(Clip(video, {0: labels[0]}))
+    video.flags.writeable = labels.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.array_equal(baseline(Clip(video, {0: labels[0]})), expected)
 
 
 @pytest.mark.skipif(not REAL_CLIPS.is_dir(), reason="the real clips are not on this machine")

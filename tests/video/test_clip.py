@@ -3,6 +3,7 @@
 import logging
 import math
 import struct
+import warnings
 from itertools import islice
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from minivos.errors import InputError
 from minivos.video.clip import Clip, find_masks
 from minivos.video.files import natural_key, pictures_in
 from minivos.video.frames import OverlayWriter, open_frames
-from minivos.video.mask_files import write_mask
+from minivos.video.mask_files import check_mask, write_mask
+from minivos.video.masks import check_picture
 
 REAL_CLIPS = Path(__file__).parents[3] / "shared" / "clips"
 
@@ -167,6 +169,36 @@ def test_davis_sequences_find_their_annotations(tmp_path, resolution):
     assert clip.name == "bear"
 
 
+@pytest.fixture
+def davis(tmp_path):
+    """A data set of one sequence, `bear`, whose first mask is known."""
+    root = tmp_path / "disk" / "DAVIS"
+    save_frames(root / "JPEGImages" / "480p" / "bear", frames(2))
+    (root / "Annotations" / "480p" / "bear").mkdir(parents=True)
+    write_mask(root / "Annotations" / "480p" / "bear" / "00000.png", labels())
+    return root
+
+
+@pytest.mark.parametrize("linked", ["", "JPEGImages", "JPEGImages/480p", "JPEGImages/480p/bear", "Annotations"])
+def test_data_sets_made_of_links_find_their_annotations(davis, tmp_path, monkeypatch, linked):
+    """A folder of the data set lies elsewhere under another name, as on shared disks, and a link leads to it."""
+    (davis / linked).rename(tmp_path / "elsewhere")
+    (davis / linked).symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    folder = davis / "JPEGImages" / "480p" / "bear"
+    monkeypatch.chdir(davis.parent)
+    for path in (folder, "DAVIS/JPEGImages/480p/bear", "./DAVIS/JPEGImages/480p/bear/"):
+        clip = Clip.load(path)
+        assert clip.name == "bear" and list(clip.masks) == [0] and np.array_equal(clip.masks[0], labels())
+
+
+def test_a_link_into_a_data_set_finds_its_annotations_too(davis, tmp_path, monkeypatch):
+    (tmp_path / "mine").symlink_to(davis / "JPEGImages" / "480p" / "bear", target_is_directory=True)
+    assert list(Clip.load(tmp_path / "mine").masks) == [0]
+    assert Clip.load(tmp_path / "mine").name == "mine"
+    monkeypatch.chdir(davis / "JPEGImages" / "480p" / "bear")
+    assert list(find_masks(".")) == ["00000"] and Clip.load(".").name == "bear"
+
+
 def test_masks_that_do_not_fit_are_refused(tmp_path):
     save_frames(tmp_path / "frames", frames(3))
     (tmp_path / "masks").mkdir()
@@ -181,27 +213,27 @@ def test_masks_that_do_not_fit_are_refused(tmp_path):
 
 
 def test_what_is_no_path_is_refused():
-    with pytest.raises(InputError, match="None came as path; give a text or a pathlib.Path"):
+    with pytest.raises(InputError, match="got None as path; expected a text or a pathlib.Path"):
         Clip.load(None)
 
 
 def test_clip_checks_what_it_is_given():
     for arguments, message in [
-        ({"frames": frames().astype(float)}, "float64 of shape"),
+        ({"frames": frames().astype(float)}, "got frames of float64 and shape"),
         ({"frames": frames()[0]}, r"expected uint8 of shape \(T,H,W,3\)"),
         ({"frames": frames()[:0]}, "T > 0"),
         ({"masks": {3: labels()}}, r"expected uint8 at the number of a frame, 0\.\.2"),
-        ({"masks": {0.5: labels()}}, r"mask 0\.5 is uint8; expected uint8 at the number of a frame"),
-        ({"masks": {"0": labels()}}, r"mask '0' is uint8; expected uint8 at the number of a frame"),
-        ({"masks": {0: labels().tolist()}}, "came as list; give NumPy arrays"),
-        ({"frames": frames().tolist()}, "came as list; give NumPy arrays"),
-        ({"fps": math.nan}, "fps=nan came"),
-        ({"fps": "24"}, "fps='24' came"),
-        ({"masks": [np.zeros((20, 30), np.uint8)]}, "masks came as list; give {frame number: mask}"),
-        ({"masks": None}, "masks came as NoneType"),
-        ({"frame_names": [0, 1, 2]}, "0 came as frame name"),
+        ({"masks": {0.5: labels()}}, r"mask 0\.5 of uint8; expected uint8 at the number of a frame"),
+        ({"masks": {"0": labels()}}, r"mask '0' of uint8; expected uint8 at the number of a frame"),
+        ({"masks": {0: labels().tolist()}}, "got list as frames or mask; expected NumPy arrays"),
+        ({"frames": frames().tolist()}, "got list as frames or mask; expected NumPy arrays"),
+        ({"fps": math.nan}, "got fps=nan; expected frames per second"),
+        ({"fps": "24"}, "got fps='24'"),
+        ({"masks": [np.zeros((20, 30), np.uint8)]}, "got list as masks; expected {frame number: mask}"),
+        ({"masks": None}, "got NoneType as masks"),
+        ({"frame_names": [0, 1, 2]}, "got 0 as frame name"),
         ({"masks": {0: labels(20, 31)}}, "31x20 pixels"),
-        ({"masks": {0: labels().astype(int)}}, "mask 0 is int64"),
+        ({"masks": {0: labels().astype(int)}}, "got mask 0 of int64"),
         ({"frame_names": ["0", "1"]}, "2 frame names"),
         ({"frame_names": ["2", "10", "1"]}, "natural order"),
         ({"frame_names": ["1", "1", "2"]}, "all different"),
@@ -233,6 +265,27 @@ def test_saving_again_replaces_the_old_clip_and_nothing_else(tmp_path):
     again = Clip.load(folder)
     assert len(again) == 2 and again.masks == {}
     assert sorted(path.name for path in folder.iterdir()) == ["clip.json", "frames", "masks", "notes.txt"]
+
+
+def test_saving_over_a_link_leaves_what_it_leads_to(tmp_path):
+    folder, elsewhere = tmp_path / "clip", save_frames(tmp_path / "elsewhere", frames(3))
+    folder.mkdir()
+    (folder / "frames").symlink_to(elsewhere, target_is_directory=True)
+    Clip(frames(2)).save(folder, overwrite=True)
+    assert len(Clip.load(folder)) == 2 and len(Clip.load(elsewhere)) == 3
+
+
+def test_a_clip_of_read_only_arrays_is_as_good_as_another(tmp_path):
+    """What `np.asarray` makes of a Pillow picture must not be written to."""
+    pictures, mask = frames(2), labels()
+    pictures.flags.writeable = mask.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        clip = Clip(pictures, {0: mask})
+        clip.save(tmp_path / "clip")
+        with OverlayWriter(tmp_path / "a.mp4", (20, 30), fps=24) as writer:
+            writer.write(check_picture(clip.frames[0]), check_mask(clip.masks[0], (20, 30)))
+    assert np.array_equal(Clip.load(tmp_path / "clip").masks[0], mask)
 
 
 # --- video files ---

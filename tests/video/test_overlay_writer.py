@@ -73,5 +73,5 @@ def test_prepare_output(tmp_path):
     (folder / "notes").touch()
     with pytest.raises(InputError, match="notes is a file; give a folder"):
         prepare_output(folder / "notes", overwrite=True)
-    with pytest.raises(InputError, match="None came as path; give a text"):
+    with pytest.raises(InputError, match="got None as path; expected a text"):
         prepare_output(None, overwrite=True)

@@ -15,13 +15,13 @@ from minivos.video.mask_files import encode_mask, read_mask
 
 def clips() -> list[Clip]:
     """Two clips of 3 and 2 frames, of which the first mask is given, with objects 1 and 3."""
-    found = []
+    made = []
     for name, frames in (("cat", 3), ("dog", 2)):
         mask = np.zeros((8, 10), np.uint8)
         mask[:3], mask[5:, :2] = 1, 3
         pictures = np.zeros((frames, 8, 10, 3), np.uint8)
-        found.append(Clip(pictures, {0: mask}, name, frame_names=[f"{5 * t:05}" for t in range(frames)]))
-    return found
+        made.append(Clip(pictures, {0: mask}, name, frame_names=[f"{5 * t:05}" for t in range(frames)]))
+    return made
 
 
 def answers() -> dict[str, np.ndarray]:
@@ -82,10 +82,10 @@ def test_answers_that_do_not_fit_leave_no_file(tmp_path):
     short["dog"] = short["dog"][:1]
     strange = answers() | {"dog": np.full((2, 8, 10), 9, np.uint8)}
     for wrong, layout, message in (
-        (lacking, "davis", r"answers for \['cat'\] came for the clips \['cat', 'dog'\]"),
-        (short, "davis", r"dog: \(1, 8, 10\) labels for \(2, 8, 10\)"),
+        (lacking, "davis", r"got answers for \['cat'\]; expected one for each of the clips \['cat', 'dog'\]"),
+        (short, "davis", r"dog: got labels of shape \(1, 8, 10\); expected \(2, 8, 10\)"),
         (strange, "davis", r"[^.]masks\.zip is not what the server expects: .*objects \[9\]"),
-        (answers(), "mose", "no layout 'mose'"),
+        (answers(), "mose", "got layout='mose'; expected one of davis, youtube_vos"),
     ):
         with pytest.raises(InputError, match=message):
             write_submission(tmp_path / "masks.zip", clips(), wrong, layout)

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-# equation: file, test file, what stands at the marked line or the one above, test
+# equations: file, test file, what stands at the marked line or the one above, test
 TRACKER = "minivos/tracker.py", "tests/test_tracker.py"
 ATTENTION = "minivos/nn/attention.py", "tests/nn/test_attention.py"
 AOT = "minivos/aot.py", "tests/papers/test_aot.py"
@@ -17,7 +17,7 @@ SPARSE = "minivos/nn/patterns.py", "tests/papers/test_sparse.py"
 ROUTES = "minivos/sst.py", "tests/papers/test_sparse.py"
 SITVOS = "minivos/sitvos.py", "tests/papers/test_sitvos.py"
 HST = "minivos/hst.py", "tests/papers/test_hst.py"
-EQUATIONS = {
+TABLE = {
     "AOT Eq. 1": (
         *TRACKER,
         "if len(scores) > 1",
@@ -37,28 +37,17 @@ EQUATIONS = {
         "test_a_layer_is_attention_then_feed_forward_each_normalised_after_its_shortcut",
     ),
     "SST Eq. 4": (*SPARSE, "for number in", "test_affinity_is_the_strongest_link_to_an_object_s_earlier_cells"),
-    "SST Eq. 5": (
+    "SST Eq. 5, 6": (
         *SPARSE,
         "scaled_dot_product",
         "test_values_and_gradients_are_those_of_dense_attention_under_a_mask",
     ),
-    "SST Eq. 6": (
-        *SPARSE,
-        "scaled_dot_product",
-        "test_values_and_gradients_are_those_of_dense_attention_under_a_mask",
-    ),
-    "SST Eq. 7": (
+    "SST Eq. 7, 10": (
         *ROUTES,
         "for _ in range(steps)",
         "test_a_cell_that_differs_in_all_coordinates_is_reached_by_six_routes",
     ),
-    "SST Eq. 8": (*ROUTES, "carry(lines", "test_one_step_of_a_route_is_attention_without_softmax"),
-    "SST Eq. 9": (*ROUTES, "carry(lines", "test_one_step_of_a_route_is_attention_without_softmax"),
-    "SST Eq. 10": (
-        *ROUTES,
-        "for _ in range(steps)",
-        "test_a_cell_that_differs_in_all_coordinates_is_reached_by_six_routes",
-    ),
+    "SST Eq. 8, 9": (*ROUTES, "carry(lines", "test_one_step_of_a_route_is_attention_without_softmax"),
     "SITVOS Eq. 1": (*SITVOS, "attend(q", "test_attention_compares_projections_and_takes_the_mean_of_values"),
     "SITVOS Eq. 2": (
         *SITVOS,
@@ -67,21 +56,30 @@ EQUATIONS = {
     ),
     "SITVOS Eq. 3": (*SITVOS, "from_query", "test_interaction_takes_in_both_directions_from_what_was_before"),
     "SITVOS Eq. 4": (*SITVOS, "from_memory", "test_interaction_takes_in_both_directions_from_what_was_before"),
-    "HST Eq. 1": (*HST, "scaled_dot_product", "test_the_read_is_dense_attention_under_the_chosen_cells"),
-    "HST Eq. 2": (*HST, "scaled_dot_product", "test_the_read_is_dense_attention_under_the_chosen_cells"),
-    "HST Eq. 3": (*HST, "[own, found]", "test_the_read_is_dense_attention_under_the_chosen_cells"),
-    "HST Eq. 4": (*HST, "scaled_dot_product", "test_the_read_is_dense_attention_under_the_chosen_cells"),
-    "HST Eq. 5": (*HST, "[own, found]", "test_the_read_is_dense_attention_under_the_chosen_cells"),
+    "HST Eq. 1, 2, 4": (*HST, "scaled_dot_product", "test_the_read_is_dense_attention_under_the_chosen_cells"),
+    "HST Eq. 3, 5": (*HST, "[own, found]", "test_the_read_is_dense_attention_under_the_chosen_cells"),
 }
 
 
+# A marker is the name of a paper and its numbers: "AOT Eq. 3", "XMem Eq. 2, 4". Two capitals or more make a name, so
+# that "See Eq. 3" is prose; a network whose name has fewer is marked in capitals.
+PART = "[A-Za-z0-9+-]*"
+NAME = rf"(?<![\w+-]){PART}[A-Z]{PART}[A-Z]{PART}"
+MARKER = re.compile(rf"({NAME}) Eq\. (\d+(?:, \d+)*)")
+
+
+def markers(text: str) -> list[str]:
+    """The equations that a text marks, each by itself: "AOT Eq. 2, 4" gives "AOT Eq. 2" and "AOT Eq. 4"."""
+    return [f"{paper} Eq. {number}" for paper, numbers in MARKER.findall(text) for number in numbers.split(", ")]
+
+
+EQUATIONS = {equation: row for key, row in TABLE.items() for equation in markers(key)}
+
+
 def marked(source: str, equation: str) -> list[str]:
-    """The lines that carry the marker of an equation, each after the line before it; "AOT Eq. 2, 4, 6" marks three."""
-    paper, number = equation.split(" Eq. ")
+    """The lines that carry the marker of an equation, each after the line before it."""
     lines = ["", *source.splitlines()]
-    pattern = re.compile(rf"{paper} Eq\. (\d+(?:, \d+)*)")
-    numbers = [{n for found in pattern.findall(line) for n in found.split(", ")} for line in lines]
-    return [f"{lines[i - 1]}\n{line}" for i, line in enumerate(lines) if number in numbers[i]]
+    return [f"{lines[i - 1]}\n{line}" for i, line in enumerate(lines) if equation in markers(line)]
 
 
 @pytest.mark.parametrize("equation", EQUATIONS)
@@ -99,21 +97,22 @@ def test_each_equation_has_its_test(equation):
 
 
 def test_no_marker_is_missing_from_the_table():
-    markers = set()
-    for path in (ROOT / "minivos").rglob("*.py"):
-        for paper, numbers in re.findall(r"\b([A-Z]{3,}) Eq\. (\d+(?:, \d+)*)", path.read_text()):
-            markers |= {f"{paper} Eq. {number}" for number in numbers.split(", ")}
-    assert markers == set(EQUATIONS)
+    assert {e for path in (ROOT / "minivos").rglob("*.py") for e in markers(path.read_text())} == set(EQUATIONS)
+
+
+def rows_of(page: str) -> dict[str, tuple[str, str]]:
+    """{equation: (file, notebook)} of a table as docs/equations.md has it, both from the root."""
+    rows = {}
+    for line in page.splitlines():
+        if re.match(rf"\| {MARKER.pattern} \|", line):
+            file, notebook = re.findall(r"\]\(\.\./(.+?)\)", line)
+            rows |= dict.fromkeys(markers(line.split("|")[1]), (file, notebook))
+    return rows
 
 
 def listed() -> dict[str, tuple[str, str]]:
-    """{equation: (file, notebook)} of docs/equations.md, both from the root."""
-    found = {}
-    for line in (ROOT / "docs" / "equations.md").read_text().splitlines():
-        if row := re.match(r"\| ([A-Z]+) Eq\. ([\d, ]+) \|", line):
-            file, notebook = re.findall(r"\]\(\.\./(.+?)\)", line)
-            found |= {f"{row[1]} Eq. {number}": (file, notebook) for number in row[2].split(", ")}
-    return found
+    """The rows of docs/equations.md."""
+    return rows_of((ROOT / "docs" / "equations.md").read_text())
 
 
 def mentioned(text: str) -> set[int]:
@@ -138,3 +137,26 @@ def test_a_marker_is_told_from_its_neighbours():
     assert marked(source, "AOT Eq. 2") == ["def attend():\n    '''mean (AOT Eq. 2)'''"]
     assert marked(source, "AOT Eq. 14") == ["    '''mean (AOT Eq. 2)'''\nx = y  # AOT Eq. 3, 14"]
     assert not marked(source, "AOT Eq. 1") and not marked(source, "SST Eq. 2")
+    assert not marked("x = y  # DeAOT Eq. 3\n", "AOT Eq. 3")
+
+
+@pytest.mark.parametrize("paper", ["AOT", "SST", "SITVOS", "HST", "STCN", "XMem", "DeAOT", "RMem", "XMem++", "SAM2"])
+def test_a_marker_is_found_whatever_its_capitals(paper):
+    for text in (f"# {paper} Eq. 3", f"x = y  # {paper} Eq. 3", f"mean ({paper} Eq. 3)", f"{paper} Eq. 3: E = Y P D"):
+        assert markers(text) == [f"{paper} Eq. 3"]
+    assert markers(f"# {paper} Eq. 2, 14") == [f"{paper} Eq. 2", f"{paper} Eq. 14"]
+    assert marked(f"x = y  # {paper} Eq. 3", f"{paper} Eq. 3")
+
+
+@pytest.mark.parametrize(
+    "prose",
+    ["See Eq. 3", "text Eq. 3", "the matrix P of Eq. 3", "(Eq. 3)", "M_E Eq. 3", "Fig. 3, Eq. 3 and 4", "AOT, Eq. 3"],
+)
+def test_prose_is_no_marker(prose):
+    assert not markers(f"# {prose}")
+
+
+def test_the_page_of_equations_may_name_any_paper():
+    row = "| XMem Eq. 1, 2 | says | [xmem.py](../minivos/xmem.py) | [09](../notebooks/09.ipynb) |"
+    rows = rows_of(f"| equation | says | code | notebook |\n|---|---|---|---|\n{row}\n| See Eq. 3 | [a](../b) |\n")
+    assert rows == dict.fromkeys(["XMem Eq. 1", "XMem Eq. 2"], ("minivos/xmem.py", "notebooks/09.ipynb"))

@@ -8,7 +8,7 @@ import torch
 
 import minivos.models as models
 from minivos.errors import InputError
-from minivos.models import create_model, list_models, load_weights, save_weights
+from minivos.models import create_model, has_weights, list_models, load_weights, save_weights
 
 SMALL = {"layers": 1, "width": 32, "heads": 2, "feedforward": 32, "window": 3, "identities": 5, "decoder_width": 16}
 
@@ -46,7 +46,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
 def test_names_and_weights_of_another_kind_are_refused():
     with pytest.raises(InputError, match=r"no model \['aot_mini'\]"):
         create_model(["aot_mini"])
-    with pytest.raises(InputError, match="weights=True came; give None, 'mini', 'imagenet' or the path"):
+    with pytest.raises(InputError, match="got weights=True; expected None, 'shipped', 'imagenet' or the path"):
         create_model("aot_mini", True)
 
 
@@ -55,10 +55,10 @@ def test_an_unknown_setting_is_answered_with_the_known_ones():
         create_model("aot_mini", hight=3, depth=2, layers=1)
 
 
-@pytest.mark.parametrize("name", ["aot_mini", "sst_mini", "sitvos_mini", "hst_mini"])
+@pytest.mark.parametrize("name", [name for name in list_models() if has_weights(name)])
 def test_every_network_wants_a_size_in_whole_pixels(name):
     for side in (0, 96.5, "96", True):
-        with pytest.raises(InputError, match="give a whole number, 1 or more or None"):
+        with pytest.raises(InputError, match="got short_side=.*; expected a whole number, 1 or more or None"):
             create_model(name, short_side=side)
     assert create_model(name, short_side=None).sizing((50, 60)) is not None
 
@@ -66,10 +66,10 @@ def test_every_network_wants_a_size_in_whole_pixels(name):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"align_corners": 1}, "align_corners=1 came; give True or False"),
-        ({"drop_path": "none"}, "drop_path='none' came; give a number"),
+        ({"align_corners": 1}, "got align_corners=1; expected True or False"),
+        ({"drop_path": "none"}, "got drop_path='none'; expected a number"),
         ({"drop_path": 1.5}, "drop_path=1.5 must be in"),
-        ({"encoder": None}, "encoder=None came; give a name"),
+        ({"encoder": None}, "got encoder=None; expected a name"),
     ],
 )
 def test_settings_of_the_wrong_kind_are_refused(change, said):
@@ -187,12 +187,13 @@ def test_weights_that_cannot_be_written_leave_nothing_behind(tmp_path):
     assert old.read_text() == "old" and list(tmp_path.iterdir()) == [old]
 
 
-def test_small_weights_that_do_not_come_with_the_package_are_refused(monkeypatch, tmp_path):
+def test_weights_that_do_not_come_with_the_package_are_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(models, "WEIGHTS", tmp_path)
-    with pytest.raises(InputError, match=r"No small trained weights come with aot_mini \(they come with: none\)"):
-        create_model("aot_mini", weights="mini")
+    with pytest.raises(InputError, match=r"No trained weights come with aot_mini \(they come with: none\)"):
+        create_model("aot_mini", weights="shipped")
     (tmp_path / "other.safetensors").touch()
     with pytest.raises(InputError, match="they come with: other"):
         models.read_facts("aot_mini")
     save_weights(small(seed=1), tmp_path / "aot_mini.safetensors")
-    assert same(copy_of(create_model("aot_mini", weights="mini", **SMALL)), copy_of(small(seed=1)))
+    for weights in ("shipped", "mini"):  # by the new name and by the old one
+        assert same(copy_of(create_model("aot_mini", weights=weights, **SMALL)), copy_of(small(seed=1)))

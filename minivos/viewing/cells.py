@@ -12,27 +12,27 @@ from torch import Tensor
 from minivos.errors import InputError
 from minivos.nn.recording import AttentionMap
 
-Grid = tuple[int, int]
+Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Cells:
-    """The cells of a grid (H, W) over a frame of that many pixels; a pixel belongs to the cell with
-    the nearest centre.
+    """The cells of a grid over the pixels of a frame; a pixel belongs to the nearest centre.
 
     With `align_corners` (see `Sizing`) the outer cells are centred on the outermost pixels. SITVOS
     and HST pad frames that are no whole cells; that is not told apart here, and cells near the
     edges are then up to half a cell off. InputError for a grid that is finer than the frame.
     """
 
-    grid: Grid
-    frame: Grid
+    grid: Size  # (H, W) in cells
+    frame: Size  # (H, W) in pixels
     align_corners: bool = False
 
     def __post_init__(self) -> None:
         if any(cells > pixels for cells, pixels in zip(self.grid, self.frame, strict=True)):
             raise InputError(
-                f"a grid of {self.grid} cells is finer than a frame of {self.frame} pixels; enlarge it"
+                f"a grid of {self.grid} cells is finer than a frame of {self.frame} pixels: "
+                "enlarge the frame"
             )
 
     def at(self, points: np.ndarray) -> np.ndarray:
@@ -46,16 +46,12 @@ class Cells:
         return (np.moveaxis(np.indices(self.grid), 0, -1) + 0.5) * cell + (top, left)
 
     def extent(self) -> tuple[float, float, float, float]:
-        """Left, right, bottom and top of the grid in pixels, as matplotlib's `imshow` takes
-        them.
-        """
+        """Left, right, bottom and top of the grid in pixels, in the order of `imshow`."""
         (top, bottom), (left, right) = (self._ends(axis) for axis in (0, 1))
         return left, right, bottom, top
 
     def mean(self, pixels: np.ndarray) -> np.ndarray:
-        """The mean over each cell's pixels: (..., H, W) -> (..., h, w); of a mask, the share
-        that it covers.
-        """
+        """The mean over each cell (of a mask: the share it covers), (..., H, W) -> (..., h, w)."""
         rows, columns = (self._membership(axis) for axis in (0, 1))
         return rows @ pixels @ columns.T
 
@@ -71,9 +67,8 @@ class Cells:
 
     def _membership(self, axis: int) -> np.ndarray:
         """Matrix (cells, pixels) that averages along one axis."""
-        belongs = (
-            self._along(axis, np.arange(self.frame[axis])) == np.arange(self.grid[axis])[:, None]
-        )
+        cell_of = self._along(axis, np.arange(self.frame[axis]))  # (pixels,)
+        belongs = cell_of == np.arange(self.grid[axis])[:, None]
         return belongs / belongs.sum(axis=1, keepdims=True)
 
 
@@ -84,8 +79,7 @@ def head_mean(look: AttentionMap, batch: int = 0) -> Tensor:
 
 
 def carried_masks(look: AttentionMap, masks: Tensor | np.ndarray, batch: int = 0) -> Tensor:
-    """What reaches each query cell if the weights (head mean) carry masks, as they carry values:
-    AOT Fig. 6 and 7.
+    """What reaches each query cell if the weights (head mean) carry masks: AOT Fig. 6 and 7.
 
     Masks (T, 1+K, h, w) on the key grid, one per key frame, as the share in [0, 1] of a cell that
     each object covers -> (1+K, H, W) on the query grid, in [0, 1]. InputError for masks that do not
@@ -95,17 +89,15 @@ def carried_masks(look: AttentionMap, masks: Tensor | np.ndarray, batch: int = 0
     if masks.dim() != 4 or (masks.shape[0], *masks.shape[2:]) != look.key_grid:
         t, h, w = look.key_grid
         raise InputError(
-            f"masks of shape {tuple(masks.shape)} came for a map over {t} key frames of {h} x {w} cells; expected "
-            f"({t}, 1+K, {h}, {w}): Cells.mean takes masks from pixels to cells"
+            f"got masks of shape {tuple(masks.shape)} for a map over {t} key frames of {h} x {w} "
+            f"cells; expected ({t}, 1+K, {h}, {w}): Cells.mean takes masks from pixels to cells"
         )
     carried = head_mean(look, batch) @ rearrange(masks, "t k h w -> (t h w) k")
     return rearrange(carried, "(y x) k -> k y x", y=look.query_grid[0])
 
 
 def equal_weights(look: AttentionMap) -> AttentionMap:
-    """The map of one head that looks at every cell a query can see alike: the chance level of
-    all scores.
-    """
+    """The map of one head that looks at all cells it can see alike: the chance level of scores."""
     _, _, queries, keys = look.weights.shape
-    seen = torch.ones(queries, keys) if look.index is None else (look.index >= 0).float()
-    return replace(look, weights=(seen / seen.sum(dim=1, keepdim=True))[None, None])
+    visible = torch.ones(queries, keys) if look.index is None else (look.index >= 0).float()
+    return replace(look, weights=(visible / visible.sum(dim=1, keepdim=True))[None, None])

@@ -7,7 +7,8 @@ from pathlib import Path
 from minivos.video.files import whole_file
 
 STYLE = """
-:root { color-scheme: light dark; --page: #fff; --card: #f5f6f8; --ink: #1c1d21; --quiet: #5a5e66; --line: #d6d9df }
+:root { color-scheme: light dark;
+  --page: #fff; --card: #f5f6f8; --ink: #1c1d21; --quiet: #5a5e66; --line: #d6d9df }
 @media (prefers-color-scheme: dark) {
   :root { --page: #17181c; --card: #212329; --ink: #e8e9ec; --quiet: #a7abb4; --line: #3a3d45 }
 }
@@ -62,12 +63,11 @@ def fact_list(facts: Mapping[str, object]) -> str:
 
 
 def table(columns: Iterable[str], rows: Mapping[str, Iterable[str]]) -> str:
-    """A table: a row for each name, of cells that are HTML; the first of `columns` stands over
-    the names.
-    """
+    """A row of cells, which are HTML, for each name; the first of `columns` is over the names."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
-    body = "".join(
-        f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
-        for name, cells in rows.items()
-    )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    body = ""
+    for name, cells in rows.items():
+        row = "".join(f"<td>{cell}</td>" for cell in cells)
+        body += f'<tr><th scope="row">{escape(name)}</th>{row}</tr>'
+    whole = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide">{whole}</div>'

@@ -1,8 +1,8 @@
-"""Painting masks in a notebook: labels under a round brush, and a canvas with buttons to hold the
-brush.
+"""What one paints and clicks on in a notebook: masks under a round brush, pixels of a picture.
 
 MaskPainting     the labels, strokes, undo; needs no browser
 painting_panel   the same as a widget: draw with the mouse, a finger or a pen
+PixelPicker      a picture whose pixels, or cells, can be chosen
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from minivos.video.masks import check_picture, object_colour, overlay
 Point = tuple[float, float]  # (y, x) in pixels of the frame
 MOST_UNDO = 50
 WIDEST = 960  # pixels of the canvas on the screen
+WIDTH = 384  # of the picture to click on, in pixels of the screen
+RADIUS = 4  # of the ring around what was chosen, in pixels of the picture
 
 
 class MaskPainting:
@@ -35,7 +37,7 @@ class MaskPainting:
 
     def __init__(self, frame: np.ndarray, labels: np.ndarray | None = None) -> None:
         self.frame = check_picture(frame)
-        self.labels = np.zeros(frame.shape[:2], np.uint8)
+        self.labels: np.ndarray = np.zeros(frame.shape[:2], np.uint8)
         self._before: list[np.ndarray] = []
         if labels is not None:
             self.set(labels)
@@ -52,14 +54,13 @@ class MaskPainting:
         """
         if not isinstance(object_id, int) or not 0 <= object_id < 255 or not radius > 0:
             raise InputError(
-                f"object {object_id}, radius {radius} came; give 0 (erase) to 254, and more than 0 pixels"
+                f"got object {object_id} and radius {radius}; expected 0 (erase) to 254, "
+                "and more than 0 pixels"
             )
-        pixels = np.moveaxis(np.indices(self.labels.shape), 0, -1).astype(float)  # (H, W, 2)
-        start, way = np.array(start, float), np.subtract(end, start, dtype=float)
-        share = ((pixels - start) @ way / max(way @ way, 1e-9)).clip(
-            0, 1
-        )  # of the way, at its point nearest to each
-        distance = np.linalg.norm(pixels - start - share[..., None] * way, axis=-1)
+        pixels = np.moveaxis(np.indices(self.labels.shape), 0, -1)  # (H, W, 2)
+        away, way = pixels - np.array(start, float), np.subtract(end, start, dtype=float)
+        share = (away @ way / max(way @ way, 1e-9)).clip(0, 1)  # of the way, nearest to each pixel
+        distance = np.linalg.norm(away - share[..., None] * way, axis=-1)
         self.labels[distance <= radius] = object_id
 
     def undo(self) -> None:
@@ -68,10 +69,9 @@ class MaskPainting:
             self.labels = self._before.pop()
 
     def set(self, labels: np.ndarray) -> None:
-        """Take over labels (H, W) as they are; InputError unless they fit the frame and hold an
-        object.
-        """
-        labels = check_mask(labels, self.labels.shape)
+        """Take over labels (H, W) as they are; InputError if they do not fit or hold no object."""
+        height, width = self.labels.shape
+        labels = check_mask(labels, (height, width))
         self.begin()
         self.labels = labels.copy()
 
@@ -89,23 +89,18 @@ class MaskPainting:
         return overlay(self.frame, self.labels)
 
 
-def painting_panel(painting: MaskPainting) -> widgets.VBox:
-    """A canvas to paint on, with object, brush size, eraser, undo and clear; what is painted is
-    `painting.labels`.
-    """
+def painting_panel(painting: MaskPainting) -> VBox:
+    """A canvas with object, brush size, eraser, undo and clear, that paints `painting.labels`."""
     height, width = painting.labels.shape
     zoom = max(1, WIDEST // 2 // width)
     canvas = Canvas(width=zoom * width, height=zoom * height)
     canvas.layout.max_width = f"{WIDEST}px"
     number = widgets.BoundedIntText(1, min=1, max=254, description="object")
-    radius = widgets.IntSlider(
-        max(2, min(height, width) // 20), 1, max(3, min(height, width) // 4), description="brush"
-    )
+    side = min(height, width)
+    radius = widgets.IntSlider(max(2, side // 20), 1, max(3, side // 4), description="brush")
     eraser = widgets.ToggleButton(description="eraser", icon="eraser")
-    undo, clear = (
-        widgets.Button(description="undo", icon="undo"),
-        widgets.Button(description="clear", icon="trash"),
-    )
+    undo = widgets.Button(description="undo", icon="undo")
+    clear = widgets.Button(description="clear", icon="trash")
     said = widgets.Label()
     last: list[Point] = []  # where the brush is, while it is down
 
@@ -128,15 +123,22 @@ def painting_panel(painting: MaskPainting) -> widgets.VBox:
         painting.stroke(last[0], here, radius.value, object_id)
         last[:] = [here]
         with hold_canvas():
-            canvas.fill_style = (
-                "gray" if eraser.value else "rgb({}, {}, {})".format(*object_colour(object_id))
-            )
+            red, green, blue = object_colour(object_id)
+            canvas.fill_style = "gray" if eraser.value else f"rgb({red}, {green}, {blue})"
             canvas.fill_circle(x, y, zoom * radius.value)
 
     def release(*_: float) -> None:
         if last:
             last.clear()
             show()
+
+    def take_back(_: widgets.Button) -> None:
+        painting.undo()
+        show()
+
+    def erase(_: widgets.Button) -> None:
+        painting.clear()
+        show()
 
     canvas.on_mouse_down(press)
     canvas.on_mouse_move(move)
@@ -145,24 +147,15 @@ def painting_panel(painting: MaskPainting) -> widgets.VBox:
     canvas.on_touch_start(lambda touches: press(*touches[0]))
     canvas.on_touch_move(lambda touches: move(*touches[0]))
     canvas.on_touch_end(release)
-    undo.on_click(lambda _: (painting.undo(), show()))
-    clear.on_click(lambda _: (painting.clear(), show()))
+    undo.on_click(take_back)
+    clear.on_click(erase)
     canvas.on_client_ready(show)
     show()
-    return widgets.VBox(
-        [canvas, widgets.HBox([number, radius]), widgets.HBox([eraser, undo, clear]), said]
-    )
-
-
-WIDTH = 384  # of the picture on the screen, in pixels
-
-
-RADIUS = 4  # of the ring around what was chosen, in pixels of the picture
+    return VBox([canvas, HBox([number, radius]), HBox([eraser, undo, clear]), said])
 
 
 class PixelPicker(VBox, ValueWidget):
-    """A widget whose `value` (y, x) is the pixel that was clicked, or set by the sliders below the
-    picture.
+    """A widget whose `value` (y, x) is the pixel that was clicked, or that its sliders say.
 
     `value` changes once per click, so whoever observes it draws once; it can be an argument of
     `interactive`, too.
@@ -170,7 +163,7 @@ class PixelPicker(VBox, ValueWidget):
     Args:
         picture: uint8 (H, W, 3), what is clicked on.
         grid: rows and columns of `value`: (H, W) to choose pixels, fewer to choose cells of a grid
-        over the picture.
+            over the picture.
         at: `value` to begin with, counted from 0.
 
     Raises InputError for a picture or a grid of another kind, and for any `value` outside the grid.
@@ -180,7 +173,7 @@ class PixelPicker(VBox, ValueWidget):
 
     def __init__(self, picture: np.ndarray, grid: tuple[int, int], at: tuple[int, int]) -> None:
         if not all(isinstance(cells, Integral) and cells > 0 for cells in grid):
-            raise InputError(f"grid={grid} came; give rows and columns, whole numbers from 1 up")
+            raise InputError(f"got grid={grid}; expected rows and columns, whole numbers from 1 up")
         self.grid = grid
         self.sliders = [
             IntSlider(0, 0, cells - 1, description=name, continuous_update=False)
@@ -188,18 +181,14 @@ class PixelPicker(VBox, ValueWidget):
         ]
         height, width = check_picture(picture, "the picture").shape[:2]
         self.canvas = Canvas(width=width, height=height)
-        self.canvas.layout.width, self.canvas.layout.height = (
-            f"{WIDTH}px",
-            f"{WIDTH * height // width}px",
-        )
+        self.canvas.layout.width = f"{WIDTH}px"
+        self.canvas.layout.height = f"{WIDTH * height // width}px"
         super().__init__([self.canvas, HBox(self.sliders)], value=at)
         y, x = self.sliders
-        link((self, "value"), (y, "value"), (lambda at: at[0], lambda row: (row, self.value[1])))
-        link(
-            (self, "value"),
-            (x, "value"),
-            (lambda at: at[1], lambda column: (self.value[0], column)),
-        )
+        rows = (lambda at: at[0], lambda row: (row, self.value[1]))
+        columns = (lambda at: at[1], lambda column: (self.value[0], column))
+        link((self, "value"), (y, "value"), rows)
+        link((self, "value"), (x, "value"), columns)
         self.canvas.on_mouse_down(self._choose)
         self.canvas.on_touch_start(lambda touches: self._choose(*touches[0]))
         self.canvas.on_client_ready(self._draw)
@@ -207,13 +196,11 @@ class PixelPicker(VBox, ValueWidget):
         self.show(picture)
 
     def show(self, picture: np.ndarray) -> None:
-        """Exchange the picture for another, uint8 (H, W, 3) of the same size; InputError for any
-        other.
-        """
+        """Exchange the picture, uint8 (H, W, 3), for one of the same size; InputError otherwise."""
         expected = (self.canvas.height, self.canvas.width, 3)
         if check_picture(picture, "the picture").shape != expected:
             raise InputError(
-                f"a picture of shape {picture.shape} came; expected {expected}, as the one before"
+                f"got a picture of shape {picture.shape}; expected {expected}, as the one before"
             )
         self.picture = picture
         self._draw()

@@ -9,6 +9,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch.nn.functional as F
@@ -30,17 +31,15 @@ from minivos.viewing.cells import Cells, carried_masks, head_mean
 
 PANEL = 2.2  # inches, width of one picture
 HEAT = "inferno"  # perceptually uniform
-LINES = [
-    tuple(colour) for colour in masks.OKABE_ITO[[5, 6, 0, 7]] / 255
-]  # of curves; objects have 1, 2, 3
+LINES = [tuple(rgb) for rgb in masks.OKABE_ITO[[5, 6, 0, 7]] / 255]  # curves; objects have 1 to 3
 STEPS = colormaps["viridis"]  # the same, for a few steps
 
 
 class Picture(Figure):
     """A white figure that a notebook shows when it is the last value of a cell."""
 
-    def __init__(self, *args: object, **settings: object) -> None:
-        super().__init__(*args, facecolor="white", layout="constrained", **settings)
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(facecolor="white", layout="constrained", **settings)
 
     def _repr_png_(self) -> bytes:
         return png_bytes(self)
@@ -64,8 +63,9 @@ def show_masks(
     titles = [f"frame {t}" for t in range(len(frames))] if titles is None else titles
     if not len(frames) == len(labels) == len(titles) > 0 or columns < 1:
         raise InputError(
-            f"{len(frames)} frames, {len(labels)} label maps and {len(titles)} titles came for {columns} columns; "
-            "expected as many of each, and at least one column: cut them to the same length"
+            f"got {len(frames)} frames, {len(labels)} label maps and {len(titles)} titles for "
+            f"{columns} columns; expected as many of each, and at least one column: "
+            "cut them to the same length"
         )
     figure, panels = _panels(len(frames), columns, frames[0].shape)
     for axes, frame, mask, title in zip(panels, frames, labels, titles, strict=True):
@@ -74,10 +74,8 @@ def show_masks(
     return figure
 
 
-def overlay(frame: np.ndarray, labels: np.ndarray) -> Figure:
-    """One frame uint8 (H,W,3) under its labels uint8 (H,W), and which colour is which object;
-    see `masks.overlay`.
-    """
+def show_mask(frame: np.ndarray, labels: np.ndarray) -> Figure:
+    """One frame uint8 (H,W,3) under its labels uint8 (H,W), and which colour is which object."""
     figure, (axes,) = _panels(1, 1, frame.shape, width=1.7 * PANEL)
     axes.imshow(masks.overlay(frame, labels))
     if ids := _object_ids(labels):
@@ -86,8 +84,7 @@ def overlay(frame: np.ndarray, labels: np.ndarray) -> Figure:
 
 
 def failures(frames: np.ndarray, gt: np.ndarray, pred: np.ndarray, n: int = 4) -> Figure:
-    """The n masks of one object in one frame with the lowest J, worst first: the true one beside
-    the predicted one.
+    """The n masks of an object in a frame with the lowest J, worst first, each beside the true one.
 
     `frames` uint8 (T,H,W,3), `gt` and `pred` labels (T,H,W); pixels that are void in `gt` do not
     count, and an object that a frame neither shows nor is said to show is left out. Raises
@@ -95,25 +92,24 @@ def failures(frames: np.ndarray, gt: np.ndarray, pred: np.ndarray, n: int = 4) -
     """
     if not frames.shape[:3] == gt.shape == pred.shape or n < 1:
         raise InputError(
-            f"frames {frames.shape}, gt {gt.shape} and pred {pred.shape} came, n = {n}; expected (T,H,W,3) and twice "
-            "(T,H,W) of the same sizes, and n from 1 up"
+            f"got frames {frames.shape}, gt {gt.shape}, pred {pred.shape} and n = {n}; expected "
+            "(T,H,W,3) and twice (T,H,W) of the same sizes, and n from 1 up"
         )
-    found = []
+    scores = []
     for k in _object_ids(gt, pred):
         true, said = gt == k, (pred == k) & (gt != masks.VOID)
         present = (true | said).any(axis=(1, 2))
-        found += [
-            (j, t, k) for t, j in enumerate(region_similarity(true, said).tolist()) if present[t]
-        ]
-    if not found:
+        by_frame = enumerate(region_similarity(true, said).tolist())
+        scores += [(j, t, k) for t, j in by_frame if present[t]]
+    if not scores:
         raise InputError(
             "neither gt nor pred has an object; expected labels from 1 up in at least one frame"
         )
-    worst = sorted(found)[:n]
+    worst = sorted(scores)[:n]
     figure, panels = _panels(2 * len(worst), 4 if len(worst) > 1 else 2, frames[0].shape)
-    for (j, t, k), true, said in zip(worst, panels[::2], panels[1::2], strict=True):
-        for axes, labels, title in ((true, gt[t], "truth"), (said, pred[t], f"found, J = {j:.2f}")):
-            axes.imshow(masks.overlay(frames[t], np.where(labels == k, k, 0)))
+    for (j, t, k), left, right in zip(worst, panels[::2], panels[1::2], strict=True):
+        for axes, labels, title in ((left, gt, "truth"), (right, pred, f"found, J = {j:.2f}")):
+            axes.imshow(masks.overlay(frames[t], np.where(labels[t] == k, k, 0)))
             axes.set_title(f"frame {t}, object {k}: {title}", fontsize="small")
     return figure
 
@@ -129,29 +125,22 @@ def attention(
     mask: np.ndarray | None = None,
     align_corners: bool = False,
 ) -> Figure:
-    """Where query cell (y, x) looks: its own frame with a cross, then each memory frame under its
-    weights (head mean).
+    """Where query cell (y, x) looks: its own frame with a cross, then the memory under the weights.
 
-    `frames` uint8 (T,H,W,3) are those of the whole clip (plain grey if not given), `mask` uint8
-    (H,W) is drawn on the query frame; `align_corners` as in the `sizing` of the network. A title
-    gives the share of the weight that falls on that memory frame. Raises InputError for a cell or
-    frame that is not there.
+    Weights are the mean of the heads. `frames` uint8 (T,H,W,3) are those of the whole clip (plain
+    grey if not given), `mask` uint8 (H,W) is drawn on the query frame; `align_corners` as in the
+    `sizing` of the network. A title gives the share of the weight that falls on that memory frame.
+    Raises InputError for a cell or frame that is not there.
     """
     now, past, grid = look.query_frame, look.key_frames, look.query_grid
-    if frames is None:
-        size = [max(sides) for sides in zip(grid, look.key_grid[1:], strict=True)]
-        frames = dict.fromkeys((now, *past), np.full((*size, 3), 150, np.uint8))  # grey
-    elif missing := [t for t in (now, *past) if not 0 <= t < len(frames)]:
-        raise InputError(
-            f"{len(frames)} frames came, the map is about frame {missing[0]}; give all frames of the clip"
-        )
+    pictures = _pictures(look, frames)
     if not all(0 <= at < cells for at, cells in zip(query, grid, strict=True)):
         raise InputError(f"cell {query} is outside the query grid {grid}; count from 0, y before x")
     weights = look.look_from(*query).mean(0).numpy()  # (heads,T,H,W) -> (T,H,W)
-    size = frames[now].shape[:2]
+    size = pictures[now].shape[:2]
     figure, (asking, *memory) = _panels(1 + len(past), 4, size, width=1.3 * PANEL)
 
-    asking.imshow(frames[now] if mask is None else masks.overlay(frames[now], mask))
+    asking.imshow(pictures[now] if mask is None else masks.overlay(pictures[now], mask))
     asking.set_title(f"frame {now} asks", fontsize="small")
     y, x = Cells(grid, size, align_corners).centres()[query]
     halo = withStroke(linewidth=4, foreground="black")
@@ -159,21 +148,32 @@ def attention(
 
     scale = Normalize(0, weights.max())
     cells = Cells(look.key_grid[1:], size, align_corners)
-    opaque = (
-        0.3 + 0.7 * (weights / (weights.max() or 1)) ** 0.5
-    )  # the frame shows through where little weight lies
+    opaque = 0.3 + 0.7 * (weights / (weights.max() or 1)) ** 0.5  # little weight: the frame shows
     for axes, frame, looks, alpha in zip(memory, past, weights, opaque, strict=True):
-        axes.imshow(frames[frame].mean(-1), cmap="gray", vmin=0, vmax=255)
+        axes.imshow(pictures[frame].mean(-1), cmap="gray", vmin=0, vmax=255)
         _heat(axes, looks, cells, scale, alpha)
         axes.set_title(f"frame {frame}: {looks.sum():.0%} of the weight", fontsize="small")
     bar = figure.colorbar(ScalarMappable(scale, HEAT), ax=memory, shrink=0.9, ticks=[0, scale.vmax])
     bar.ax.set_yticklabels(["0", f"{scale.vmax:.2g}"])
     bar.set_label("weight of a cell", fontsize="small", labelpad=-8)
     heads = look.weights.shape[1]
-    figure.suptitle(
-        look.name + (f", mean of {heads} heads" if heads > 1 else ""), fontsize="medium"
-    )
+    mean = f", mean of {heads} heads" if heads > 1 else ""
+    figure.suptitle(look.name + mean, fontsize="medium")
     return figure
+
+
+def _pictures(look: AttentionMap, frames: np.ndarray | None) -> dict[int, np.ndarray]:
+    """The frames that a map is about, by number; plain grey if there are none."""
+    times = look.query_frame, *look.key_frames
+    if frames is None:
+        height, width = np.maximum(look.query_grid, look.key_grid[1:])
+        return dict.fromkeys(times, np.full((height, width, 3), 150, np.uint8))
+    if missing := [t for t in times if not 0 <= t < len(frames)]:
+        raise InputError(
+            f"got {len(frames)} frames for a map about frame {missing[0]}; expected all frames of "
+            "the clip"
+        )
+    return {t: frames[t] for t in times}
 
 
 def object_flow(
@@ -185,23 +185,22 @@ def object_flow(
     objects: Sequence[int] | None = None,
     align_corners: bool = False,
 ) -> Figure:
-    """Masks of the memory frames, carried to the current frame by attention (AOT Fig. 6 and 7): one
-    row for each map.
+    """Masks of the memory frames, carried to the current one by attention: a row for each map.
 
-    A row begins with the memory frame from which most of the masks comes. Then, for each of
-    `objects` (all if not given), it shows how much of its mask reaches each cell, in [0,1], under
-    the outline of its mask in this frame. `maps` look from one frame; `frames` uint8 (T,H,W,3) are
-    those of the whole clip, `labels` uint8 (T,H,W) what was found or given up to the current frame,
-    `truth` uint8 (T,H,W) what is right; `align_corners` as in the `sizing` of the network. Raises
-    InputError for maps of several frames or none, frames that are not there, and no object.
+    As AOT Fig. 6 and 7. A row begins with the memory frame from which most of the masks comes. Then
+    it shows, for each of `objects` (all if not given), how much of its mask reaches each cell, in
+    [0,1], under the outline of its mask in this frame. `maps` look from one frame; `frames` uint8
+    (T,H,W,3) are those of the clip, `labels` uint8 (T,H,W) what was found or given up to this
+    frame, `truth` uint8 (T,H,W) what is right; `align_corners` as in the `sizing` of the network.
+    Raises InputError for maps of several frames or none, missing frames, and no object.
     """
     now, objects = _one_query_frame(maps), _object_ids(labels) if objects is None else list(objects)
     answers = {"found": labels} if truth is None else {"found": labels, "truth": truth}
     length = min(map(len, (frames, *answers.values())))
     if missing := [t for look in maps for t in (now, *look.key_frames) if not 0 <= t < length]:
         raise InputError(
-            f"frames and labels came for {length} frames, the maps are about frame {missing[0]}; give all frames of "
-            "the clip, and labels up to the current one"
+            f"got frames and labels of {length} frames for maps about frame {missing[0]}; expected "
+            "all frames of the clip, and labels up to the current one"
         )
     if not objects:
         raise InputError("no object to follow: the labels hold none and `objects` names none")
@@ -214,17 +213,14 @@ def object_flow(
 
     outlines = list(answers.values())[-1][now]
     for look, (memory, *heats) in zip(maps, rows, strict=True):
-        query, keys = (
-            Cells(grid, size, align_corners) for grid in (look.query_grid, look.key_grid[1:])
-        )
-        covered = keys.mean(
-            np.stack([labels[list(look.key_frames)] == k for k in objects], axis=1)
-        )  # (T,K,h,w)
+        query = Cells(look.query_grid, size, align_corners)
+        keys = Cells(look.key_grid[1:], size, align_corners)
+        past = labels[list(look.key_frames)]
+        covered = keys.mean(np.stack([past == k for k in objects], axis=1))  # (T,K,h,w)
         _show_source(memory, look, covered, frames, labels)
-        for axes, k, carried in zip(
-            heats, objects, carried_masks(look, covered).numpy(), strict=False
-        ):
-            _heat(axes, carried, query, Normalize(0, 1))
+        carried = carried_masks(look, covered).numpy()
+        for axes, k, shares in zip(heats, objects, carried, strict=False):
+            _heat(axes, shares, query, Normalize(0, 1))
             _outline(axes, outlines == k, masks.object_colour(k))
             axes.set_title(f"object {k}", fontsize="small")
     bar = figure.colorbar(
@@ -237,7 +233,8 @@ def object_flow(
 def _one_query_frame(maps: Sequence[AttentionMap]) -> int:
     if len(moments := sorted({look.query_frame for look in maps})) != 1:
         raise InputError(
-            f"maps of frames {moments} came; expected maps of one frame: record one step of the tracker"
+            f"got maps of frames {moments}; expected maps of one frame: record one step of the "
+            "tracker"
         )
     return moments[0]
 
@@ -245,12 +242,8 @@ def _one_query_frame(maps: Sequence[AttentionMap]) -> int:
 def _show_source(
     axes: Axes, look: AttentionMap, covered: np.ndarray, frames: np.ndarray, labels: np.ndarray
 ) -> None:
-    """The key frame from which most of the masks (T,K,h,w) comes, and what the memory holds of
-    it.
-    """
-    received = (
-        head_mean(look).sum(0).numpy().reshape(look.key_grid)
-    )  # by each key cell, from all queries
+    """The key frame from which most of the masks (T,K,h,w) comes, and what memory holds of it."""
+    received = head_mean(look).sum(0).numpy().reshape(look.key_grid)  # by each key cell
     frame = look.key_frames[int((received * covered.sum(1)).sum((1, 2)).argmax())]
     axes.imshow(masks.overlay(frames[frame], labels[frame]))
     source = f"most from frame {frame}" if len(look.key_frames) > 1 else f"from frame {frame}"
@@ -276,8 +269,7 @@ def _outline(axes: Axes, mask: np.ndarray, colour: tuple[int, int, int]) -> None
 
 
 def reach(steps: Mapping[str, np.ndarray], columns: int = 3) -> Figure:
-    """The cells of a video in space, frame behind frame, and which of them one cell looks at or
-    reaches (SST Fig. 1).
+    """The cells of a video, frame behind frame, and which of them one cell reaches (SST Fig. 1).
 
     `steps` holds under each title an int array (T,H,W): 0 for the cell itself, n for what it
     reaches in n layers, and negative numbers for what it does not. Raises InputError for arrays of
@@ -285,9 +277,7 @@ def reach(steps: Mapping[str, np.ndarray], columns: int = 3) -> Figure:
     """
     if not steps or any(array.ndim != 3 or not array.size for array in steps.values()):
         shapes = {title: array.shape for title, array in steps.items()}
-        raise InputError(
-            f"steps of shapes {shapes} came; expected at least one array, each (T,H,W)"
-        )
+        raise InputError(f"got steps of shapes {shapes}; expected at least one array, each (T,H,W)")
     most = max(1, *(int(array.max()) for array in steps.values()))
     colours = np.vstack([[0, 0, 0], STEPS(np.linspace(0.25, 0.9, most))[:, :3]])
     figure, panels = _panels(len(steps), columns, (4, 10), width=1.4 * PANEL)
@@ -298,42 +288,29 @@ def reach(steps: Mapping[str, np.ndarray], columns: int = 3) -> Figure:
             axes.add_collection(
                 PolyCollection(outline, facecolors="0.94", edgecolors="0.5", linewidths=0.7)
             )
+            fill = colours[sheet[y, x]]
             axes.add_collection(
-                PolyCollection(
-                    cells, facecolors=colours[sheet[y, x]], edgecolors="w", linewidths=0.4
-                )
+                PolyCollection(cells, facecolors=fill, edgecolors="w", linewidths=0.4)
             )
-            low = outline[0, 2:].mean(0)  # amid the lower edge
-            axes.annotate(
-                f"t = {t}",
-                low,
-                (0, -9),
-                textcoords="offset points",
-                fontsize="x-small",
-                ha="center",
-            )
+            below: dict[str, Any] = {"textcoords": "offset points", "ha": "center"}
+            axes.annotate(f"t = {t}", outline[0][2:].mean(0), (0, -9), fontsize="x-small", **below)
         axes.set_title(title, fontsize="small")
         axes.set_aspect("equal")
         axes.autoscale_view()
         axes.invert_yaxis()
-    names = (
-        ["the cell", *(f"layer {n}" for n in range(1, most + 1))]
-        if most > 1
-        else ["the cell", "looks at"]
-    )
+    reached = [f"layer {n}" for n in range(1, most + 1)] if most > 1 else ["looks at"]
+    names = ["the cell", *reached]
     _legend(figure, dict(zip(names, 255 * colours, strict=True)))
     return figure
 
 
 def _in_space(
     t: int, y: np.ndarray | int, x: np.ndarray | int, width: int, size: tuple[int, int] = (1, 1)
-) -> np.ndarray:
-    """Where the corners of rectangles of cells at (t, y, x) are drawn, frames standing askew:
-    (N,4,2).
-    """
+) -> list[np.ndarray]:
+    """Where the corners of rectangles of cells at (t, y, x) are drawn, askew: N of (4,2)."""
     y = np.reshape(y, (-1, 1)) + size[0] * np.array([0, 0, 1, 1])
     x = np.reshape(x, (-1, 1)) + size[1] * np.array([0, 1, 1, 0])
-    return np.stack([0.75 * x + 0.8 * width * t, y - 0.25 * x + 0.1 * width * t], axis=-1)
+    return list(np.stack([0.75 * x + 0.8 * width * t, y - 0.25 * x + 0.1 * width * t], axis=-1))
 
 
 def affinity(
@@ -343,8 +320,7 @@ def affinity(
     *,
     align_corners: bool = False,
 ) -> Figure:
-    """What SST's decoder is told about each object: a row for each name, a column for each object,
-    background first.
+    """What SST's decoder is told: a row for each name, a column for each object, background first.
 
     `told` holds under each name values (O,h,w) in [0,1] of the cells of `frame` uint8 (H,W,3),
     drawn under the outlines of the objects in `labels` uint8 (H,W); `align_corners` as in the
@@ -353,11 +329,12 @@ def affinity(
     shapes = {values.shape for values in told.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 3:
         raise InputError(
-            f"values of shapes {sorted(shapes)} came; expected at least one array, all of one (O,h,w)"
+            f"got values of shapes {sorted(shapes)}; expected at least one array, all of one "
+            "(O,h,w)"
         )
-    objects, *grid = shapes.pop()
+    objects, height, width = shapes.pop()
     figure, panels = _panels(len(told) * (1 + objects), 1 + objects, frame.shape, width=0.9 * PANEL)
-    cells, scale = Cells(tuple(grid), frame.shape[:2], align_corners), Normalize(0, 1)
+    cells, scale = Cells((height, width), frame.shape[:2], align_corners), Normalize(0, 1)
     for row, (name, values) in enumerate(told.items()):
         shown, *heats = panels[row * (1 + objects) :][: 1 + objects]
         shown.imshow(masks.overlay(frame, labels))
@@ -376,25 +353,23 @@ def affinity(
 
 
 def identity_similarities(model: nn.Module | Tensor) -> np.ndarray:
-    """Cosine similarity in [-1,1] of every two identity vectors of an AOT, background first:
-    (1+M,1+M).
+    """Cosine similarity in [-1,1] of every two identities of an AOT, background first: (1+M,1+M).
 
     Takes the vectors (1+M,C) themselves as well. Raises InputError for a network without identity
     bank.
     """
-    if not isinstance(model, Tensor) and not hasattr(model, "identity_bank"):
+    bank: Any = getattr(model, "identity_bank", None)
+    if bank is None and not isinstance(model, Tensor):
         raise InputError(
             f"{type(model).__name__} has no identity bank; expected an AOT, or its vectors (1+M,C)"
         )
-    vectors = model if isinstance(model, Tensor) else model.identity_bank.vectors()
+    vectors = model if isinstance(model, Tensor) else bank.vectors()
     vectors = F.normalize(vectors.detach().float(), dim=1)
     return (vectors @ vectors.T).cpu().numpy()
 
 
 def identity_similarity(model: nn.Module | Tensor) -> Figure:
-    """The matrix of `identity_similarities`, drawn (AOT Fig. 4); its title sums up the pairs of
-    different objects.
-    """
+    """The matrix of `identity_similarities` (AOT Fig. 4); its title sums up pairs of objects."""
     similarities = identity_similarities(model)
     names = ["bg", *range(1, len(similarities))]
     figure = Picture(figsize=(4.6, 4))
@@ -402,26 +377,21 @@ def identity_similarity(model: nn.Module | Tensor) -> Figure:
     drawn = axes.imshow(similarities, "PuOr", vmin=-1, vmax=1)  # white: at right angles
     figure.colorbar(drawn, ax=axes, label="cosine similarity", ticks=[-1, 0, 1])
     shown = range(0, len(names), 1 if len(names) <= 16 else 5)
-    axes.set(
-        xticks=shown,
-        yticks=shown,
-        xticklabels=(labels := [names[i] for i in shown]),
-        yticklabels=labels,
-    )
+    labels = [names[i] for i in shown]
+    axes.set_xticks(shown, labels)
+    axes.set_yticks(shown, labels)
     axes.tick_params(length=0, labelsize="small")
     if len(names) <= 11:
         for row, column in product(range(len(names)), repeat=2):
             value = similarities[row, column]
+            style: dict[str, Any] = {"fontsize": 6, "ha": "center", "va": "center"}
             colour = "white" if abs(value) > 0.7 else "black"
-            axes.text(
-                column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=6
-            )
+            axes.text(column, row, f"{value:.2f}", color=colour, **style)
     pairs = similarities[1:, 1:][np.triu_indices(len(names) - 1, 1)]
     if pairs.size:
         mean, least, most = np.round([pairs.mean(), pairs.min(), pairs.max()], 2) + 0.0  # no -0.00
-        axes.set_title(
-            f"two objects: {mean:.2f} on average, {least:.2f} to {most:.2f}", fontsize="small"
-        )
+        title = f"two objects: {mean:.2f} on average, {least:.2f} to {most:.2f}"
+        axes.set_title(title, fontsize="small")
     return figure
 
 
@@ -429,9 +399,7 @@ def identity_similarity(model: nn.Module | Tensor) -> Figure:
 
 
 def curve_figure(history: Sequence[Mapping[str, float]]) -> Figure:
-    """Loss and J of a training log (rows with step, loss, J) against the step: each value, and a
-    moving mean.
-    """
+    """Loss and J of a training log (rows with step, loss, J), each value and a moving mean."""
     if not history:
         raise InputError("the training log is empty; train for at least one step")
     figure = Picture(figsize=(8, 2.8))
@@ -439,12 +407,8 @@ def curve_figure(history: Sequence[Mapping[str, float]]) -> Figure:
     for axes, name in zip(figure.subplots(1, 2), ("loss", "J"), strict=True):
         values = np.array([float(row[name]) for row in history])
         axes.plot(steps, values, color="0.8", linewidth=0.8, label="one step")
-        axes.plot(
-            steps,
-            _moving_mean(values, max(1, len(values) // 25)),
-            color="black",
-            label="moving mean",
-        )
+        smooth = _moving_mean(values, max(1, len(values) // 25))
+        axes.plot(steps, smooth, color="black", label="moving mean")
         axes.set(title=name, xlabel="step", ylim=(0, 1) if name == "J" else (0, None))
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.3)
@@ -460,9 +424,7 @@ def _object_ids(*labels: np.ndarray) -> list[int]:
 def _panels(
     count: int, columns: int, shape: tuple[int, ...], width: float = PANEL
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with so many axes without ticks for pictures of shape (H,W,...), `width` inches
-    wide each.
-    """
+    """A figure with axes without ticks for pictures of shape (H,W,...), `width` inches each."""
     columns = min(columns, count)
     rows = math.ceil(count / columns)
     figure = Picture(figsize=(columns * width, rows * (width * shape[0] / shape[1] + 0.25) + 0.3))
@@ -474,12 +436,11 @@ def _panels(
 
 def _legend(figure: Figure, colours: Mapping[str, tuple[int, int, int]]) -> None:
     patches = [
-        Patch(facecolor=np.divide(rgb, 255), edgecolor="0.5", label=name)
+        Patch(facecolor=tuple(np.divide(rgb, 255)), edgecolor="0.5", label=name)
         for name, rgb in colours.items()
     ]
-    figure.legend(
-        handles=patches, loc="outside lower center", ncols=3, fontsize="small", frameon=False
-    )
+    style: dict[str, Any] = {"fontsize": "small", "frameon": False}
+    figure.legend(handles=patches, loc="outside lower center", ncols=3, **style)
 
 
 def _moving_mean(values: np.ndarray, window: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from minivos.nn.attention import window_index
 from minivos.nn.recording import AttentionMap
 from minivos.synthetic.clips import SyntheticClip, render
 from minivos.synthetic.motion import Layer
-from minivos.viewing.attention_scores import score_attention, score_maps, score_table
+from minivos.viewing.attention_scores import score_attention, score_maps
 from minivos.viewing.cells import Cells, carried_masks, equal_weights, head_mean
 from tiny import tiny_aot
 
@@ -199,7 +199,7 @@ def test_maps_of_one_name_are_pooled():
 
 def test_what_cannot_be_scored_is_refused():
     clip = sliding_clip()
-    with pytest.raises(InputError, match="a Clip came; only synthetic clips"):
+    with pytest.raises(InputError, match="got a Clip; expected a synthetic clip"):
         score_maps([pointing_map(1, (0,), (1.0,))], Clip(clip.frames, {0: clip.masks[0]}))
     with pytest.raises(InputError, match="nothing to score"):
         score_maps([], clip)
@@ -220,17 +220,23 @@ def test_every_read_of_the_memory_is_scored_and_self_attention_is_not():
     assert all(0 <= share <= 1 for score in scores for share in (*score.shares, *score.chance))
 
 
-def test_scores_of_a_clip_are_those_of_its_maps():
-    table = score_table(tiny_aot(), [sliding_clip(frames=3), sliding_clip(frames=3)])
-    assert table == score_table(tiny_aot(), [sliding_clip(frames=3)])
-    numbers = table.splitlines()[2].split()
-    assert numbers[0] == "block1/long_term"
-    shares = score_attention(tiny_aot(), sliding_clip(frames=3))[0]
-    assert numbers[1:] == [f"{x:.2f}" for pair in zip(shares.shares, shares.chance, strict=True) for x in pair]
+def test_clips_are_scored_together():
+    clip = sliding_clip(frames=3)
+    once, twice = score_attention(tiny_aot(), clip), score_attention(tiny_aot(), clip, clip)
+    assert [score.cells for score in twice] == [2 * score.cells for score in once]
+    for alone, both in zip(once, twice, strict=True):
+        assert both.name == alone.name and both.shares == pytest.approx(alone.shares)
+        assert both.chance == pytest.approx(alone.chance)
+
+
+def test_maps_of_single_objects_count_as_one_attention():
+    right, wrong = pointing_map(1, (0,), (1.0,)), pointing_map(1, (0,), (1.0,), off=3)
+    (score,) = score_maps([replace(right, object=1), replace(wrong, object=2)], sliding_clip())
+    assert score.cells == 18 and score.shares == pytest.approx((0.5, 0.5, 0.5))
 
 
 def test_the_trained_network_looks_at_the_right_object():
     clip = render(0, frames=2, size=(96, 96), scenario="plain")
-    for score in score_attention(create_model("aot_mini", weights="mini"), clip):
+    for score in score_attention(create_model("aot_mini", weights="shipped"), clip):
         assert score.shares.right_object > 2 * score.chance.right_object
         assert score.shares.within_2 > 2 * score.chance.within_2

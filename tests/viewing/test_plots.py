@@ -124,7 +124,7 @@ def test_attention_at_what_is_not_there_is_refused(frames, look):
         plots.attention(look, (4, 0), frames)
     with pytest.raises(InputError, match="outside the query grid"):
         plots.attention(look, (0, -1), frames)
-    with pytest.raises(InputError, match="4 frames came, the map is about frame 4"):
+    with pytest.raises(InputError, match="got 4 frames for a map about frame 4"):
         plots.attention(look, (0, 0), frames[:4])
 
 
@@ -191,9 +191,9 @@ def test_object_flow_outlines_the_objects_asked_for(frames, labels, maps):
 def test_object_flow_of_what_is_not_there_is_refused(frames, labels, maps, look):
     with pytest.raises(InputError, match="maps of one frame"):
         plots.object_flow([], frames, labels)
-    with pytest.raises(InputError, match="maps of frames .3, 4. came"):
+    with pytest.raises(InputError, match="got maps of frames .3, 4.;"):
         plots.object_flow([look, replace(look, query_frame=3)], frames, labels)
-    with pytest.raises(InputError, match="4 frames, the maps are about frame 4"):
+    with pytest.raises(InputError, match="got frames and labels of 4 frames for maps about frame 4"):
         plots.object_flow(maps, frames, labels[:4])
     with pytest.raises(InputError, match="no object to follow"):
         plots.object_flow(maps, frames, np.zeros_like(labels))
@@ -237,10 +237,10 @@ def test_a_network_without_identities_is_refused():
 
 
 def test_overlay_names_the_objects(frames, labels):
-    figure = plots.overlay(frames[0], labels[0])
+    figure = plots.show_mask(frames[0], labels[0])
     assert np.array_equal(picture(figure.axes[0]), overlay(frames[0], labels[0]))
     assert [text.get_text() for text in figure.legends[0].texts] == ["object 1", "object 2"]
-    assert not plots.overlay(frames[0], np.zeros_like(labels[0])).legends
+    assert not plots.show_mask(frames[0], np.zeros_like(labels[0])).legends
 
 
 def test_failures_come_worst_first(frames, labels):
@@ -352,7 +352,7 @@ def all_figures(frames: np.ndarray, labels: np.ndarray, look: AttentionMap) -> l
         plots.attention(look, (2, 4), frames),
         plots.object_flow([look], frames, labels),
         plots.identity_similarity(torch.eye(4)),
-        plots.overlay(frames[0], labels[0]),
+        plots.show_mask(frames[0], labels[0]),
         plots.failures(frames, labels, np.roll(labels, 1, axis=0)),
         plots.reach({"all": np.zeros((2, 3, 4), int)}),
         plots.affinity({"own": np.zeros((3, *GRID))}, frames[0], labels[0]),

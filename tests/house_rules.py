@@ -15,15 +15,13 @@ MAX_LINES = 450  # of a module; a paper file is as long as its paper needs
 MAX_LINES_TO_READ = 3600  # papers + nn + tracker
 MAX_PLUMBING = 1 / 3  # of the code lines of a paper file
 MAX_COLUMNS = 100
+PAPERS = "aot", "sst", "sitvos", "hst"
 FLOORS = {
     "errors": 0,
     "nn": 1,
     "video": 2,
     "synthetic": 3,
-    "aot": 4,
-    "sst": 4,
-    "sitvos": 4,
-    "hst": 4,
+    **dict.fromkeys(PAPERS, 4),
     "models": 5,
     "tracker": 5,
     "official": 6,
@@ -32,7 +30,6 @@ FLOORS = {
     "evaluation": 9,
     "cli": 10,
 }
-PAPERS = "aot", "sst", "sitvos", "hst"
 PAPERS_IMPORT = "errors", "nn"
 OUR_OWN = "Our own initialisation"  # heading of the end of a paper file
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -1,9 +1,13 @@
 """Every module keeps the rules of the house, and every rule catches a module that breaks it."""
 
 import ast
+import re
 import sys
+import textwrap
+from dataclasses import make_dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from house_rules import (
@@ -320,3 +324,33 @@ def test_the_lines_to_read_are_papers_nn_and_tracker(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("a = 1\n\nb = 2\n")
     assert count_lines(files_to_read(tmp_path)) == 3 * 7
+
+
+IMPORTS = """
+from __future__ import annotations
+from dataclasses import dataclass
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+from minivos.nn.attention import attend
+from minivos.nn.checks import check_frame, check_masks, check_memory
+from minivos.nn.memory import Entry, Memory, Schedule
+from minivos.nn.network import Seen, Sizing, VOSNetwork
+from minivos.nn.recording import at_frame
+"""
+
+
+def test_the_network_that_contributing_shows_runs() -> None:
+    from minivos import Clip, propagate, record_attention
+
+    (example,) = re.findall(r"^   ```python\n(.*?)^   ```", (ROOT / "CONTRIBUTING.md").read_text("utf8"), re.S | re.M)
+    names: dict = {}
+    exec(IMPORTS + textwrap.dedent(example), names)
+    config = make_dataclass("XYZConfig", [("width", int, 32), ("short_side", int, 64)])()
+    frames = np.random.default_rng(0).integers(0, 256, (3, 64, 80, 3), dtype=np.uint8)
+    mask = np.repeat(np.arange(80, dtype=np.uint8)[None] // 32, 64, axis=0)  # objects 1 and 2 beside background
+    with record_attention() as maps:
+        labels = propagate(names["XYZ"](config), Clip(frames, {0: mask}))
+    assert labels.shape == (3, 64, 80) and set(np.unique(labels)) <= {0, 1, 2}
+    assert [(m.query_frame, m.key_frames) for m in maps] == [(1, (0,)), (2, (0, 1))]

@@ -1,5 +1,4 @@
-"""Synthetic video with exact masks and exact point correspondence; the networks of this package are
-trained on it.
+"""Synthetic video with exact masks and exact point correspondence, for training and for scores.
 
 A scene (scenes.py) is a stack of layers, back to front. A layer is a texture (textures.py) seen
 through a silhouette (silhouettes.py), carried by a pose and bent by waves (motion.py); rendering.py
@@ -40,19 +39,18 @@ class SyntheticClip:
     layers: tuple[Layer, ...]  # back to front
 
     def correspondence(self, source: int, target: int) -> np.ndarray:
-        """Say for each pixel of frame `source` where its surface point is in frame `target`: (y,
-        x), float32 (H, W, 2).
+        """Where in frame `target` the points of frame `source` are: (y, x), float32 (H, W, 2).
 
-        NaN where the point is hidden or outside in `target`. Raises InputError if a frame number is
-        not in 0..T-1.
+        Those are the points of the surfaces that the pixels of `source` show. NaN where one is
+        hidden or outside in `target`. Raises InputError if a frame number is not in 0..T-1.
         """
         frames, height, width = self.masks.shape
         for name, t in (("source", source), ("target", target)):
             if not 0 <= t < frames:
                 raise InputError(
-                    f"{name}={t} is no frame of this clip; give a number from 0 to {frames - 1}."
+                    f"got {name}={t}; expected a frame of this clip, from 0 to {frames - 1}."
                 )
-        found = np.full((height, width, 2), np.nan, np.float32)
+        places = np.full((height, width, 2), np.nan, np.float32)
         for index, layer in enumerate(self.layers):
             rows, columns = np.nonzero(self.owners[source] == index)
             u, v = layer.to_surface(columns.astype(float), rows.astype(float), source)
@@ -61,8 +59,8 @@ class SyntheticClip:
             near_x, near_y = np.rint(x).astype(int), np.rint(y).astype(int)
             seen = (near_x >= 0) & (near_x < width) & (near_y >= 0) & (near_y < height)
             seen[seen] = self.owners[target][near_y[seen], near_x[seen]] == index
-            found[rows[seen], columns[seen]] = np.stack([y[seen], x[seen]], -1)
-        return found
+            places[rows[seen], columns[seen]] = np.stack([y[seen], x[seen]], -1)
+        return places
 
 
 def _check(
@@ -74,23 +72,23 @@ def _check(
     difficulty: float,
 ) -> None:
     if seed < 0:
-        raise InputError(f"seed={seed}: give a number from 0 up.")
+        raise InputError(f"got seed={seed}; expected a number from 0 up.")
     if frames < 1:
-        raise InputError(f"frames={frames}: a clip needs at least 1 frame.")
+        raise InputError(f"got frames={frames}; expected at least 1.")
     if len(size) != 2 or min(size) < 32:
-        raise InputError(f"size={size}: give (height, width), each at least 32 pixels.")
+        raise InputError(f"got size={size}; expected (height, width), each at least 32 pixels.")
     if scenario is not None and scenario not in PLANS:
         raise InputError(
-            f"scenario={scenario!r} is unknown; choose one of {', '.join(SCENARIOS)}, or None for a mix."
+            f"got scenario={scenario!r}; expected one of {', '.join(SCENARIOS)}, or None for a mix."
         )
     if objects is not None and not 1 <= objects <= MOST_OBJECTS:
         raise InputError(
-            f"objects={objects}: give a number from 1 to {MOST_OBJECTS}, or None to draw one."
+            f"got objects={objects}; expected 1 to {MOST_OBJECTS}, or None to draw a number."
         )
     if scenario == "crossing_lookalikes" and objects == 1:
-        raise InputError("objects=1: crossing_lookalikes needs at least 2 objects.")
+        raise InputError("got objects=1; expected at least 2 for crossing_lookalikes.")
     if not 0 <= difficulty <= 1:
-        raise InputError(f"difficulty={difficulty}: give a number from 0 (easy) to 1 (full).")
+        raise InputError(f"got difficulty={difficulty}; expected 0 (easy) to 1 (full).")
 
 
 def _pick(rng: Rng, scenario: str | None, objects: int | None) -> tuple[Plan, int]:
@@ -153,30 +151,24 @@ def render(
             break
     else:
         raise InputError(
-            f"{count} objects do not fit in frames of {size}; ask for fewer objects or larger frames."
+            f"got {count} objects, which do not fit in frames of {size}; "
+            "expected fewer objects or larger frames."
         )
     layers = scene.layers
     paints = [
-        _paint(rng, *surface, size, album) for surface in zip(layers, scene.styles, strict=True)
+        _paint(rng, layer, style, size, album)
+        for layer, style in zip(layers, scene.styles, strict=True)
     ]
-    light, owners = expose(
-        layers, paints, size, random_look(rng, plan.exposure, min(size), difficulty)
-    )
+    look = random_look(rng, plan.exposure, min(size), difficulty)
+    light, owners = expose(layers, paints, size, look)
     masks = np.array([layer.label for layer in layers], np.uint8)[owners]
     return SyntheticClip(film(rng, light, difficulty), masks, owners, tuple(layers))
 
 
 # the samples --------------------------------------------------------------------------------------
 SAMPLE_SIZE, SAMPLE_QUALITY = (128, 192), 88
-SCENARIO_SEEDS = (
-    307,
-    302,
-    308,
-    302,
-    306,
-    309,
-    304,
-)  # clips that show clearly what their scenario is about
+# Clips that show clearly what their scenario is about
+SCENARIO_SEEDS = (307, 302, 308, 302, 306, 309, 304)
 SAMPLES: dict[str, dict[str, dict]] = {  # split -> name of the clip -> arguments of `render`
     "train": {
         f"train_{i:02d}": {"seed": 100 + i, "frames": 10, "objects": 1 + i % 5} for i in range(10)
@@ -192,8 +184,9 @@ SAMPLES: dict[str, dict[str, dict]] = {  # split -> name of the clip -> argument
 
 
 def write_samples(root: Path | str) -> None:
-    """Render all SAMPLES and write them under `root` as DAVIS 2017 lays out its clips, over what
-    may be there.
+    """Render all SAMPLES and write them under `root` in the layout of DAVIS 2017.
+
+    Files of these names are replaced. Raises InputError when `root` cannot be written to.
     """
     root = prepare_output(root, overwrite=True)
     for split, clips in SAMPLES.items():

@@ -1,5 +1,4 @@
-"""How things move in synthetic video: paths, poses, cameras, and the layer that ties them to a
-surface.
+"""How things move in synthetic video: paths, poses, cameras, and the layers that they carry.
 
 Everything is a function of the frame number, drawn once for the whole clip. Positions are (x, y) in
 pixels, angles in radians. A pose is a 3 x 3 matrix that takes a surface's own coordinates ([-1, 1]
@@ -17,9 +16,7 @@ FIXED_POINT_STEPS = 40  # a layer's deformation contracts by 0.5 a step at worst
 
 
 def poses(centre: np.ndarray, angle: np.ndarray | float, scale: np.ndarray) -> np.ndarray:
-    """Return matrices (T, 3, 3) that scale by (T, 2), turn by (T,) and then move to centre (T,
-    2).
-    """
+    """Return matrices (T, 3, 3) that scale by (T, 2), turn by (T,), then move to centre (T, 2)."""
     c, s = np.cos(angle), np.sin(angle)
     matrices = np.zeros((len(centre), 3, 3))
     matrices[:, 0, 0], matrices[:, 0, 1] = c * scale[:, 0], -s * scale[:, 1]
@@ -29,9 +26,7 @@ def poses(centre: np.ndarray, angle: np.ndarray | float, scale: np.ndarray) -> n
 
 
 def smooth(rng: Rng, frames: int, spread: float, every: int = 5) -> np.ndarray:
-    """Return a slowly varying random series (T,) of standard deviation `spread`, a new knot
-    every few frames.
-    """
+    """Return a slowly varying random series (T,) of standard deviation `spread`."""
     knots = rng.normal(0, spread, frames // every + 2)
     return np.interp(np.arange(frames) / every, np.arange(len(knots)), knots)
 
@@ -70,15 +65,15 @@ def excursion(start: np.ndarray, away: np.ndarray, frames: int) -> np.ndarray:
 
 
 def camera(rng: Rng, frames: int, size: tuple[int, int], strength: float) -> np.ndarray:
-    """Return world-to-frame matrices (T, 3, 3), the identity at frame 0: pan, shake, zoom and
-    roll up to `strength`.
+    """Return world-to-frame matrices (T, 3, 3): pan, shake, zoom and roll up to `strength`.
+
+    That of frame 0 is the identity.
     """
     middle, side = np.array(size[::-1]) / 2, min(size)
     pan = wander(rng, np.zeros(2), frames, strength * side * rng.choice([0, 0.004, 0.012, 0.03]))
     shake = rng.normal(0, strength * side * rng.choice([0, 0, 0.003, 0.008]), (frames, 2))
-    zoom = np.exp(
-        np.cumsum(strength * rng.choice([0, 0.006, 0.015]) * rng.choice([-1, 1]) * np.ones(frames))
-    )
+    growth = strength * rng.choice([0, 0.006, 0.015]) * rng.choice([-1, 1])
+    zoom = np.exp(np.cumsum(growth * np.ones(frames)))
     zoom = np.clip(zoom / zoom[0], 0.6, 1.8)
     roll = np.cumsum(smooth(rng, frames, strength * rng.choice([0, 0.003, 0.01])))
     move = poses(pan + shake - shake[0] + middle, roll - roll[0], np.stack([zoom, zoom], 1))
@@ -87,9 +82,7 @@ def camera(rng: Rng, frames: int, size: tuple[int, int], strength: float) -> np.
 
 @dataclass(frozen=True)
 class Waves:
-    """A smooth deformation: travelling sine waves that shift surface points by at most 0.2 in
-    all.
-    """
+    """A smooth deformation: travelling sine waves that shift points by at most 0.2 in all."""
 
     direction: np.ndarray  # (K, 2) shift at the crest, in surface units
     frequency: np.ndarray  # (K, 2) radians per surface unit
@@ -101,16 +94,15 @@ class Waves:
             np.sin(fx * x + fy * y + p)
             for (fx, fy), p in zip(self.frequency, self.phase[:, t], strict=True)
         ]
-        return tuple(
+        dx, dy = (
             sum(d * crest for d, crest in zip(axis, crests, strict=True))
             for axis in self.direction.T
         )
+        return dx, dy
 
 
 def waves(rng: Rng, frames: int, strength: float) -> Waves | None:
-    """Draw two waves whose slope is at most `strength` (below 0.25) each, or None if that is
-    nothing.
-    """
+    """Draw two waves whose slope is at most `strength` (below 0.25) each, None if it is nothing."""
     if strength < 0.01:
         return None
     angles, lengths = rng.uniform(0, 2 * np.pi, (2, 2)), rng.uniform(1.5, 6, 2)
@@ -118,29 +110,19 @@ def waves(rng: Rng, frames: int, strength: float) -> Waves | None:
     unit = np.stack([np.cos(angles), np.sin(angles)], -1)  # (2 roles, 2 waves, 2)
     speed = rng.normal(0, 0.5, (2, 1))
     phase = rng.uniform(0, 2 * np.pi, (2, 1)) + speed * np.arange(frames)
-    return Waves(
-        *(
-            part.astype(np.float32)
-            for part in (unit[0] * crest[:, None], unit[1] * lengths[:, None], phase)
-        )
-    )
+    parts = (unit[0] * crest[:, None], unit[1] * lengths[:, None], phase)
+    return Waves(*(part.astype(np.float32) for part in parts))
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One surface of the scene: where its points are in every frame, and to which object they
-    belong.
-    """
+    """One surface of the scene: whose it is, and where its points are in every frame."""
 
     label: int  # 0 for everything that is not an object
     pose: np.ndarray  # (T, 3, 3) from surface to frame
-    roll: (
-        np.ndarray
-    )  # (T, 2) how far the texture has slid across the silhouette, as on a turning ball
+    roll: np.ndarray  # (T, 2) how far the texture has slid along, as on a turning ball
     waves: Waves | None
-    body: (
-        np.ndarray | None
-    )  # (3, n, n) inside, shade, shadow; None for the background, which is everywhere
+    body: np.ndarray | None  # (3, n, n) inside, shade, shadow; None: the background, everywhere
 
     def to_surface(self, x: np.ndarray, y: np.ndarray, t: int) -> tuple[np.ndarray, np.ndarray]:
         """Take pixels of frame t (two arrays that broadcast) to surface coordinates."""
@@ -154,17 +136,16 @@ class Layer:
     def to_frame(self, u: np.ndarray, v: np.ndarray, t: int) -> tuple[np.ndarray, np.ndarray]:
         """Take surface coordinates to pixels of frame t, the inverse of `to_surface`."""
         x, y = u, v
-        for _ in range(FIXED_POINT_STEPS if self.waves is not None else 0):
-            dx, dy = self.waves.shift(x, y, t)
-            x, y = u - dx, v - dy
+        if self.waves is not None:
+            for _ in range(FIXED_POINT_STEPS):
+                dx, dy = self.waves.shift(x, y, t)
+                x, y = u - dx, v - dy
         (a, b, c), (d, e, f), _ = self.pose[t]
         return a * x + b * y + c, d * x + e * y + f
 
     @cached_property
     def reach(self) -> float:
-        """Radius in surface units beyond which nothing of this layer can be seen, however it
-        bends.
-        """
+        """Radius in surface units beyond which this layer shows nothing, however it bends."""
         return SILHOUETTE + (0 if self.waves is None else np.hypot(*self.waves.direction.T).sum())
 
     @cached_property

@@ -33,6 +33,12 @@ def _surface(layer: Layer, t: int, box: Box) -> tuple[np.ndarray, np.ndarray]:
     return layer.to_surface(x, y, t)
 
 
+def _rolled(layer: Layer, t: int, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the texture has slid, in frame t, that covers these surface coordinates."""
+    du, dv = layer.roll[t].astype(np.float32)
+    return u + du, v + dv
+
+
 def _look_up(picture: np.ndarray, u: np.ndarray, v: np.ndarray, padding: str) -> np.ndarray:
     """Return the values (C, h, w) of a picture (C, n, n) at surface coordinates."""
     grid = torch.from_numpy(np.stack([u, v], -1).astype(np.float32, copy=False))[None]
@@ -61,8 +67,8 @@ def owners_of(layers: list[Layer], t: int, size: tuple[int, int]) -> np.ndarray:
     """Return which layer each pixel of frame t shows (H, W)."""
     owners = np.zeros(size, np.uint8)
     for index, layer in enumerate(layers):
-        box = _box(layer, t, size, 0) if layer.body is not None else None
-        if box is not None:
+        box = _box(layer, t, size, 0)
+        if layer.body is not None and box is not None:
             inside = _look_up(layer.body[:1], *_surface(layer, t, box), "zeros")[0]
             owners[box][inside > 0.5] = index
     return owners
@@ -78,12 +84,10 @@ class Look:
 
 
 def random_look(rng: Rng, exposure: tuple[float, float], side: int, strength: float) -> Look:
-    """Draw a look: motion blur within the bounds of `exposure`, and shadows for frames of that
-    side in pixels.
-    """
+    """Draw a look: blur within the bounds of `exposure`, shadows for frames of `side` pixels."""
     blur = rng.uniform(*exposure) if rng.random() < 0.7 else exposure[0]
-    offset = np.rint(0.02 * side * rng.uniform(-1, 1, 2)).astype(int)
-    return Look(blur * strength, rng.choice([0.0, 0.2, 0.45]) * strength, tuple(offset))
+    dx, dy = np.rint(0.02 * side * rng.uniform(-1, 1, 2)).astype(int).tolist()
+    return Look(blur * strength, rng.choice([0.0, 0.2, 0.45]) * strength, (dx, dy))
 
 
 def _draw(
@@ -95,21 +99,14 @@ def _draw(
     t: int,
     look: Look,
 ) -> None:
-    """Draw one layer over the canvas (3, H, W) and note in `owners` (H, W) which pixels it
-    covers.
-    """
+    """Draw a layer on the canvas (3, H, W), and its index where it is seen on `owners` (H, W)."""
     motion = layer.velocity[t] * look.exposure
     box = _box(layer, t, owners.shape, np.abs(motion).max())
-    if box is None:
+    if box is None or layer.body is None:
         return
     u, v = _surface(layer, t, box)
     inside, shade, shadow = _look_up(layer.body, u, v, "zeros")
-    colour = (
-        _look_up(
-            paint, u + np.float32(layer.roll[t, 0]), v + np.float32(layer.roll[t, 1]), "reflection"
-        )
-        * shade
-    )
+    colour = _look_up(paint, *_rolled(layer, t, u, v), "reflection") * shade
     texels_per_pixel = layer.body.shape[1] / 2 / np.sqrt(abs(np.linalg.det(layer.pose[t, :2, :2])))
     opacity = np.clip(0.5 + (inside - 0.5) * max(1, 2 / texels_per_pixel), 0, 1)
     owners[box][inside > 0.5] = index
@@ -123,19 +120,18 @@ def _draw(
 def expose(
     layers: list[Layer], paints: list[np.ndarray], size: tuple[int, int], look: Look
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw layers back to front with their paints (3, n, n): frames (T, 3, H, W) around [0, 1],
-    owners (T, H, W).
+    """Draw layers back to front in their paints: frames (T, 3, H, W) and owners (T, H, W).
+
+    A paint is a texture (3, n, n); the values of the frames lie around [0, 1].
     """
     frames = len(layers[0].pose)
     canvas, owners = np.empty((frames, 3, *size), np.float32), np.zeros((frames, *size), np.uint8)
     everywhere = (slice(0, size[0]), slice(0, size[1]))
     ground = layers[0]
     for t in range(frames):
-        u, v = _surface(ground, t, everywhere)
-        rolled = u + np.float32(ground.roll[t, 0]), v + np.float32(ground.roll[t, 1])
-        canvas[t] = _smear(
-            _look_up(paints[0], *rolled, "reflection"), ground.velocity[t] * look.exposure
-        )
+        surface = _rolled(ground, t, *_surface(ground, t, everywhere))
+        colour = _look_up(paints[0], *surface, "reflection")
+        canvas[t] = _smear(colour, ground.velocity[t] * look.exposure)
         for index, (layer, paint) in enumerate(zip(layers[1:], paints[1:], strict=True), start=1):
             _draw(canvas[t], owners[t], index, layer, paint, t, look)
     return canvas, owners
@@ -143,25 +139,18 @@ def expose(
 
 # the camera ---------------------------------------------------------------------------------------
 def _lighting(rng: Rng, frames: int, size: tuple[int, int], strength: float) -> np.ndarray:
-    """Return a brightness field (T, 1, H, W) around 1: large soft patches of light that may
-    drift.
-    """
+    """Return brightness (T, 1, H, W) around 1: large soft patches of light that may drift."""
     height, width = size
-    coarse = np.exp(strength * rng.choice([0, 0.1, 0.22]) * rng.standard_normal((5, 5))).astype(
-        np.float32
-    )
-    field = np.asarray(
-        Image.fromarray(coarse).resize((2 * width, 2 * height), Image.Resampling.BICUBIC)
-    )
+    contrast = strength * rng.choice([0, 0.1, 0.22])
+    coarse = Image.fromarray(np.exp(contrast * rng.standard_normal((5, 5))).astype(np.float32))
+    field = np.asarray(coarse.resize((2 * width, 2 * height), Image.Resampling.BICUBIC))
     start, drift = rng.uniform(0, 1, 2), rng.normal(0, 0.02 * strength, 2)
     where = np.clip(start + np.arange(frames)[:, None] * drift, 0, 1) * size
     return np.stack([field[None, y : y + height, x : x + width] for y, x in where.astype(int)])
 
 
 def _tone_curves(rng: Rng, frames: int, strength: float) -> np.ndarray:
-    """Return look-up tables (T, 3, 256) uint8: gamma, contrast, white balance, and brightness
-    changing over time.
-    """
+    """Return look-up tables (T, 3, 256) uint8 for gamma, contrast, white balance and exposure."""
     grey = np.linspace(0, 1, 256)
     gamma = np.exp(strength * rng.normal(0, 0.2))
     contrast = np.exp(strength * rng.normal(-0.05, 0.13))
@@ -172,23 +161,20 @@ def _tone_curves(rng: Rng, frames: int, strength: float) -> np.ndarray:
 
 
 def _grain(rng: Rng, size: tuple[int, int], strength: float) -> np.ndarray:
-    """Return sensor noise (H+32, W+32) int16, of which each channel of each frame shows another
-    part.
-    """
+    """Return sensor noise (H+32, W+32) int16; every channel and frame shows another part of it."""
     deviation = 255 * strength * rng.choice([0, 0.01, 0.02, 0.045], p=[0.4, 0.25, 0.25, 0.1])
-    return (deviation * rng.standard_normal((size[0] + 32, size[1] + 32), dtype=np.float32)).astype(
-        np.int16
-    )
+    noise = rng.standard_normal((size[0] + 32, size[1] + 32), dtype=np.float32)
+    return (deviation * noise).astype(np.int16)
 
 
 def _recode(frame: np.ndarray, shrink: float, quality: int | None) -> np.ndarray:
     """Return a frame (H, W, 3) as it looks after a low-resolution sensor and JPEG compression."""
     picture = Image.fromarray(frame)
     if shrink < 1:
-        small = tuple(round(shrink * length) for length in picture.size)
-        picture = picture.resize(small, Image.Resampling.BILINEAR).resize(
-            picture.size, Image.Resampling.BICUBIC
-        )
+        width, height = picture.size
+        small = (round(shrink * width), round(shrink * height))
+        picture = picture.resize(small, Image.Resampling.BILINEAR)
+        picture = picture.resize((width, height), Image.Resampling.BICUBIC)
     if quality is not None:
         buffer = io.BytesIO()
         picture.save(buffer, "JPEG", quality=quality)
@@ -197,10 +183,9 @@ def _recode(frame: np.ndarray, shrink: float, quality: int | None) -> np.ndarray
 
 
 def film(rng: Rng, light: np.ndarray, difficulty: float) -> np.ndarray:
-    """Turn frames (T, 3, H, W) around [0, 1] into uint8 (T, H, W, 3) as a real, imperfect camera
-    would.
-    """
-    frames, _, *size = light.shape
+    """Turn frames (T, 3, H, W) around [0, 1] into uint8 (T, H, W, 3), as a real camera would."""
+    frames, _, height, width = light.shape
+    size = (height, width)
     lit = light * _lighting(rng, frames, size, difficulty)
     digital = (np.clip(lit, 0, 1) * 255).astype(np.uint8)
     curves, grain = _tone_curves(rng, frames, difficulty), _grain(rng, size, difficulty)
@@ -210,8 +195,7 @@ def film(rng: Rng, light: np.ndarray, difficulty: float) -> np.ndarray:
     for t, shifts in enumerate(rng.integers(0, 32, (frames, 3, 2))):
         for channel, (dy, dx) in enumerate(shifts):
             toned = curves[t, channel].take(digital[t, channel])
-            developed[t, ..., channel] = np.clip(
-                toned + grain[dy : dy + size[0], dx : dx + size[1]], 0, 255
-            )
+            grainy = toned + grain[dy : dy + height, dx : dx + width]
+            developed[t, ..., channel] = np.clip(grainy, 0, 255)
         developed[t] = _recode(developed[t], shrink, quality)
     return developed

@@ -5,13 +5,14 @@ a stack of layers drawn at random after a plan: the background, objects, moving 
 objects (distractors), and things that stand in front (occluders).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
-from minivos.synthetic import silhouettes as shapes
-from minivos.synthetic import textures
+from minivos.synthetic import silhouettes, textures
 from minivos.synthetic.motion import (
     Layer,
     bounce,
@@ -25,6 +26,7 @@ from minivos.synthetic.motion import (
 )
 
 Rng = np.random.Generator
+OptionT = TypeVar("OptionT")
 LEAST_AREA, LEAST_AREA_THIN = 0.01, 0.004  # of frame 0, for each object
 EASY_SPEED = 0.25  # speed at difficulty 0, relative to full difficulty
 
@@ -69,17 +71,15 @@ PLANS = {
 
 @dataclass(frozen=True)
 class Scene:
-    """Layers back to front, the style of each layer's paint, and the least area of each object
-    (K,) in frame 0.
-    """
+    """What there is to see in a clip, and how much of it must be seen."""
 
-    layers: list[Layer]
-    styles: list[textures.Style]
-    least_areas: np.ndarray
+    layers: list[Layer]  # back to front
+    styles: list[textures.Style]  # of each layer's paint
+    least_areas: np.ndarray  # (K,) of each object in frame 0, fractions of the frame
 
 
 @dataclass(frozen=True)
-class Stage:
+class Setting:
     """What everything in a scene shares."""
 
     rng: Rng
@@ -104,6 +104,10 @@ class Stage:
         """Say yes with that probability."""
         return self.rng.random() < probability
 
+    def pick(self, options: Sequence[OptionT], odds: Sequence[float] | None = None) -> OptionT:
+        """Draw one of the options, all alike or with those odds."""
+        return options[self.rng.choice(len(options), p=odds)]
+
     def between(self, bounds: tuple[float, float]) -> float:
         """Draw a number between two positive bounds, evenly on a logarithmic scale."""
         return float(np.exp(self.rng.uniform(*np.log(bounds))))
@@ -113,7 +117,7 @@ class Stage:
 class Cast:
     """How one thing looks, before it moves."""
 
-    shape: shapes.Shape
+    shape: silhouettes.Shape
     seed: int  # of the silhouette
     style: textures.Style
     radius: float  # pixels, of the silhouette
@@ -129,175 +133,167 @@ class Piece:
 
 
 # looks --------------------------------------------------------------------------------------------
-def _cast(stage: Stage, hue: float | None = None) -> Cast:
+def _cast(setting: Setting, hue: float | None = None) -> Cast:
     """Choose a shape, a style and a size."""
-    rng, plan = stage.rng, stage.plan
-    thin = stage.chance(plan.thin)
-    jointed = not thin and stage.chance(plan.jointed)
-    kinds, odds = (shapes.THIN, None) if thin else (shapes.SOLID, shapes.SOLID_ODDS)
-    shape = shapes.trunk if jointed else rng.choice(kinds, p=odds)
-    camouflaged = hue is None and stage.chance(0.15 * stage.difficulty)
-    style = textures.random_style(
-        rng, background=False, hue=hue, like=stage.backdrop if camouflaged else None
-    )
+    rng, plan = setting.rng, setting.plan
+    thin = setting.chance(plan.thin)
+    jointed = not thin and setting.chance(plan.jointed)
+    if jointed:
+        shape: silhouettes.Shape = silhouettes.trunk
+    elif thin:
+        shape = setting.pick(silhouettes.THIN)
+    else:
+        shape = setting.pick(silhouettes.SOLID, silhouettes.SOLID_ODDS)
+    camouflaged = hue is None and setting.chance(0.15 * setting.difficulty)
+    like = setting.backdrop if camouflaged else None
+    style = textures.random_style(rng, background=False, hue=hue, like=like)
+    seed = int(rng.integers(2**31))
     fuller = 1.3 if thin else 0.8 if jointed else 1  # limbs reach beyond the trunk
-    return Cast(
-        shape,
-        int(rng.integers(2**31)),
-        style,
-        fuller * stage.between(plan.diameter) * stage.side / 2,
-        jointed,
-    )
+    radius = fuller * setting.between(plan.diameter) * setting.side / 2
+    return Cast(shape, seed, style, radius, jointed)
 
 
-def _casts(stage: Stage, hues: np.ndarray) -> list[Cast]:
-    """Choose how the objects look: all alike, as it comes, or (the easier, the likelier) each of
-    its own hue.
+def _casts(setting: Setting, hues: np.ndarray) -> list[Cast]:
+    """Choose how the objects look: all alike, as it comes, or each of its own hue.
+
+    The easier the clip, the likelier are hues of their own.
     """
-    rng, hard = stage.rng, stage.difficulty
-    if stage.plan.lookalike == 1 or stage.chance(stage.plan.lookalike * hard):
-        model = replace(_cast(stage), jointed=False)
+    rng, hard = setting.rng, setting.difficulty
+    if setting.plan.lookalike == 1 or setting.chance(setting.plan.lookalike * hard):
+        model = replace(_cast(setting), jointed=False)
         model = replace(model, style=replace(model.style, patches=0, blended=False))
         casts = [replace(model, radius=model.radius * rng.uniform(0.95, 1.05)) for _ in hues]
     else:
-        casts = [_cast(stage, None if stage.chance(hard) else hue) for hue in hues]
-    crowding = min(1, np.sqrt(stage.plan.objects[1] / len(hues)))
+        casts = [_cast(setting, None if setting.chance(hard) else hue) for hue in hues]
+    crowding = min(1, np.sqrt(setting.plan.objects[1] / len(hues)))
     return [
-        replace(cast, radius=max(crowding * cast.radius, _least_radius(stage, cast)))
+        replace(cast, radius=max(crowding * cast.radius, _least_radius(setting, cast)))
         for cast in casts
     ]
 
 
 def _least_area(cast: Cast) -> float:
-    return LEAST_AREA_THIN if cast.shape in shapes.THIN else LEAST_AREA
+    return LEAST_AREA_THIN if cast.shape in silhouettes.THIN else LEAST_AREA
 
 
-def _least_radius(stage: Stage, cast: Cast) -> float:
-    """Return the radius in pixels at which an object covers twice its least area: some of it may
-    be hidden.
+def _least_radius(setting: Setting, cast: Cast) -> float:
+    """Return the radius in pixels at which an object covers twice its least area.
+
+    Some of it may be hidden.
     """
-    covered = shapes.covered(np.random.default_rng(cast.seed), cast.shape)
-    return shapes.REACH * np.sqrt(2 * _least_area(cast) * np.prod(stage.size) / covered)
+    covered = silhouettes.covered(np.random.default_rng(cast.seed), cast.shape)
+    return silhouettes.REACH * np.sqrt(2 * _least_area(cast) * np.prod(setting.size) / covered)
 
 
-def _layer(stage: Stage, label: int, cast: Cast, shape: shapes.Shape, pose: np.ndarray) -> Layer:
+def _layer(
+    setting: Setting, label: int, cast: Cast, shape: silhouettes.Shape, pose: np.ndarray
+) -> Layer:
     """Give a posed shape its silhouette, deformation and rolling texture."""
-    rng, hard, frames = stage.rng, stage.difficulty, stage.frames
+    rng, hard, frames = setting.rng, setting.difficulty, setting.frames
     pixels_per_unit = np.sqrt(np.abs(np.linalg.det(pose[:, :2, :2])).max())
     n = int(np.clip(16 * np.ceil(1.9 * pixels_per_unit / 16), 48, 256))
     rolling = rng.choice([0, 0.02, 0.06]) * hard
     roll = np.cumsum(np.stack([smooth(rng, frames, rolling), smooth(rng, frames, rolling)], 1), 0)
-    bend = waves(rng, frames, stage.plan.bend * hard * rng.uniform(0, 1))
-    return Layer(
-        label, pose, roll - roll[0], bend, shapes.body(np.random.default_rng(cast.seed), shape, n)
-    )
+    bend = waves(rng, frames, setting.plan.bend * hard * rng.uniform(0, 1))
+    body = silhouettes.body(np.random.default_rng(cast.seed), shape, n)
+    return Layer(label, pose, roll - roll[0], bend, body)
 
 
-def _background(stage: Stage) -> Piece:
+def _background(setting: Setting) -> Piece:
     """Return the layer that fills the frame; where it ends it is mirrored."""
-    rng, hard = stage.rng, stage.difficulty
-    pose = stage.camera @ poses(
-        stage.corner[None] / 2, 0.0, np.full((1, 2), 0.62 * max(stage.size))
-    )
-    ripples = waves(rng, stage.frames, 0.08 * hard) if stage.chance(0.25) else None
-    drift = rng.normal(0, 0.01 * hard, 2) if stage.chance(0.25) else np.zeros(2)
-    return Piece(
-        Layer(0, pose, np.arange(stage.frames)[:, None] * drift, ripples, None), stage.backdrop
-    )
+    rng, hard = setting.rng, setting.difficulty
+    scale = np.full((1, 2), 0.62 * max(setting.size))
+    pose = setting.camera @ poses(setting.corner[None] / 2, 0.0, scale)
+    ripples = waves(rng, setting.frames, 0.08 * hard) if setting.chance(0.25) else None
+    drift = rng.normal(0, 0.01 * hard, 2) if setting.chance(0.25) else np.zeros(2)
+    roll = np.arange(setting.frames)[:, None] * drift
+    return Piece(Layer(0, pose, roll, ripples, None), setting.backdrop)
 
 
 # paths --------------------------------------------------------------------------------------------
-def _starts(stage: Stage, count: int, taken: list[np.ndarray]) -> list[np.ndarray]:
-    """Draw starting points well inside the frame, each the farthest of a few candidates from
-    those before.
+def _starts(setting: Setting, count: int, taken: list[np.ndarray]) -> list[np.ndarray]:
+    """Draw starting points well inside the frame, each far from those before.
+
+    Of a few candidates it is the farthest.
     """
     points = list(taken)
     for _ in range(count):
-        candidates = stage.rng.uniform(0.15, 0.85, (10, 2)) * stage.corner
+        candidates = setting.rng.uniform(0.15, 0.85, (10, 2)) * setting.corner
         gaps = [
             min((np.hypot(*(candidate - point)) for point in points), default=0)
             for candidate in candidates
         ]
-        points.append(candidates[int(np.argmax(gaps))])
+        points.append(candidates[np.argmax(gaps)])
     return points[len(taken) :]
 
 
-def _strolls(stage: Stage, count: int, taken: list[np.ndarray]) -> list[np.ndarray]:
-    """Return paths that wander about the frame, bounce off its edges or just beyond; some stand
-    still.
-    """
-    slowed = EASY_SPEED + (1 - EASY_SPEED) * stage.difficulty
+def _strolls(setting: Setting, count: int, taken: list[np.ndarray]) -> list[np.ndarray]:
+    """Return paths that wander about the frame and bounce off its edges; some stand still."""
+    slowed = EASY_SPEED + (1 - EASY_SPEED) * setting.difficulty
     paths = []
-    for start in _starts(stage, count, taken):
-        still = stage.chance(stage.plan.still)
-        speed = 0 if still else stage.between(stage.plan.speed) * stage.side * slowed
-        beyond = stage.rng.choice([-0.1, 0.0, 0.15]) * stage.side
-        paths.append(
-            bounce(
-                wander(stage.rng, start, stage.frames, speed),
-                -beyond * np.ones(2),
-                stage.corner + beyond,
-            )
-        )
+    for start in _starts(setting, count, taken):
+        still = setting.chance(setting.plan.still)
+        speed = 0 if still else setting.between(setting.plan.speed) * setting.side * slowed
+        beyond = setting.rng.choice([-0.1, 0.0, 0.15]) * setting.side  # the edges, in pixels
+        path = wander(setting.rng, start, setting.frames, speed)
+        paths.append(bounce(path, -beyond * np.ones(2), setting.corner + beyond))
     return paths
 
 
-def _crossings(stage: Stage, count: int) -> list[np.ndarray]:
-    """Return straight, slightly wavering paths through one point, reached by all at about the
-    same time.
-    """
-    rng, frames = stage.rng, stage.frames
-    meeting = stage.corner / 2 + rng.uniform(-0.1, 0.1, 2) * stage.side
+def _crossings(setting: Setting, count: int) -> list[np.ndarray]:
+    """Return straight, slightly wavering paths that meet in one point at about the same time."""
+    rng, frames = setting.rng, setting.frames
+    meeting = setting.corner / 2 + rng.uniform(-0.1, 0.1, 2) * setting.side
     fan = np.arange(count) * rng.uniform(0.8, 1) * np.pi / count
     angles = rng.uniform(0, np.pi) + fan + np.pi * rng.integers(0, 2, count)
     paths = []
     for angle in angles:
-        reach = 0.36 * stage.corner * [np.cos(angle), np.sin(angle)]
-        waver = 0.02 * stage.side * np.stack([smooth(rng, frames, 1), smooth(rng, frames, 1)], 1)
+        reach = 0.36 * setting.corner * [np.cos(angle), np.sin(angle)]
+        waver = 0.02 * setting.side * np.stack([smooth(rng, frames, 1), smooth(rng, frames, 1)], 1)
         paths.append(straight(meeting - reach, meeting + reach, frames) + waver)
     return paths
 
 
-def _escapes(stage: Stage, casts: list[Cast]) -> tuple[list[np.ndarray], list[Piece]]:
-    """Return paths that leave the frame or (one or two of them) pass behind a wall, and come
-    back; and the walls.
+def _escapes(setting: Setting, casts: list[Cast]) -> tuple[list[np.ndarray], list[Piece]]:
+    """Return paths out of sight and back, and the walls that hide some of them.
+
+    One or two objects pass behind a wall, the others leave the frame.
     """
     walls, paths = [], []
-    starts = _starts(stage, len(casts), [])
-    first = stage.rng.integers(2)
+    starts = _starts(setting, len(casts), [])
+    first = setting.rng.integers(2)
     for number, (cast, start) in enumerate(zip(casts, starts, strict=True)):
         if number not in (first, first + 2):
-            axis = stage.rng.integers(2)
+            axis = setting.rng.integers(2)
             away = start.copy()
             away[axis] = (
                 -2 * cast.radius
-                if start[axis] < stage.corner[axis] / 2
-                else stage.corner[axis] + 2 * cast.radius
+                if start[axis] < setting.corner[axis] / 2
+                else setting.corner[axis] + 2 * cast.radius
             )
-            paths.append(excursion(start, away, stage.frames))
+            paths.append(excursion(start, away, setting.frames))
         else:
-            inward = np.array([1 if start[0] < stage.corner[0] / 2 else -1, 0])
-            paths.append(straight(start, start + 0.64 * stage.corner[0] * inward, stage.frames))
-            walls.append(_wall(stage, start + 0.32 * stage.corner[0] * inward, 1.7 * cast.radius))
+            inward = np.array([1 if start[0] < setting.corner[0] / 2 else -1, 0])
+            across = setting.corner[0] * inward
+            paths.append(straight(start, start + 0.64 * across, setting.frames))
+            walls.append(_wall(setting, start + 0.32 * across, 1.7 * cast.radius))
     return paths, walls
 
 
-def _wall(stage: Stage, place: np.ndarray, radius: float) -> Piece:
+def _wall(setting: Setting, place: np.ndarray, radius: float) -> Piece:
     """Return something large that stands still in the frame."""
-    cast = replace(_cast(stage), shape=shapes.wall, radius=radius)
-    scale = np.full((stage.frames, 2), radius / shapes.REACH)
-    pose = poses(np.tile(place, (stage.frames, 1)), stage.rng.normal(0, 0.1), scale)
-    return Piece(_layer(stage, 0, cast, shapes.wall, pose), cast.style)
+    cast = replace(_cast(setting), shape=silhouettes.wall, radius=radius)
+    scale = np.full((setting.frames, 2), radius / silhouettes.REACH)
+    pose = poses(np.tile(place, (setting.frames, 1)), setting.rng.normal(0, 0.1), scale)
+    return Piece(_layer(setting, 0, cast, silhouettes.wall, pose), cast.style)
 
 
-def _turning(stage: Stage, cast: Cast, path: np.ndarray) -> np.ndarray:
-    """Turn a path (T, 2) into poses (T, 3, 3): spin, sway, growth, and narrowing as if turning
-    away.
-    """
-    rng, plan, frames, hard = stage.rng, stage.plan, stage.frames, stage.difficulty
+def _turning(setting: Setting, cast: Cast, path: np.ndarray) -> np.ndarray:
+    """Turn a path (T, 2) into poses (T, 3, 3) that spin, sway, grow, and narrow as if turning."""
+    rng, plan, frames, hard = setting.rng, setting.plan, setting.frames, setting.difficulty
     t = np.arange(frames)
-    larger = stage.between(plan.growth) ** np.linspace(0, 1, frames)[:: rng.choice([-1, 1])]
-    scale = cast.radius / shapes.REACH * larger * np.exp(smooth(rng, frames, 0.05 * hard))
+    larger = setting.between(plan.growth) ** np.linspace(0, 1, frames)[:: rng.choice([-1, 1])]
+    scale = cast.radius / silhouettes.REACH * larger * np.exp(smooth(rng, frames, 0.05 * hard))
     spin = rng.normal(0, plan.spin * hard) * rng.choice([0.1, 1])
     angle = rng.normal(0, 0.25) + spin * t + smooth(rng, frames, 0.1 * hard)
     tilt = rng.choice([0, 0.25, 0.5]) * hard
@@ -306,71 +302,69 @@ def _turning(stage: Stage, cast: Cast, path: np.ndarray) -> np.ndarray:
 
 
 # pieces -------------------------------------------------------------------------------------------
-def _limbs(stage: Stage, label: int, cast: Cast, trunk: np.ndarray) -> list[Piece]:
+def _limbs(setting: Setting, label: int, cast: Cast, trunk: np.ndarray) -> list[Piece]:
     """Return limbs that swing about a trunk with those poses."""
-    rng, frames, limbs = stage.rng, stage.frames, []
-    tempo = rng.normal(0, 0.7) * stage.difficulty
-    sleeve = replace(cast.style, ramps=cast.style.ramps[::-1]) if stage.chance(0.4) else cast.style
-    from_end = poses(
-        np.array([[0.6, 0.0]]), 0.0, np.ones((1, 2))
-    )  # a limb's joint is at one of its ends
+    rng, frames, limbs = setting.rng, setting.frames, []
+    tempo = rng.normal(0, 0.7) * setting.difficulty
+    sleeve = cast.style
+    if setting.chance(0.4):
+        sleeve = replace(sleeve, ramps=sleeve.ramps[::-1])
+    # A limb's joint is at one of its ends
+    from_end = poses(np.array([[0.6, 0.0]]), 0.0, np.ones((1, 2)))
     for number in range(int(rng.integers(2, 5))):
         joint = np.tile([rng.uniform(-0.2, 0.2), rng.choice([-0.42, 0.42])], (frames, 1))
-        swing = rng.uniform(0, 2 * np.pi) + rng.uniform(0.2, 0.9) * np.sin(
-            tempo * np.arange(frames) + np.pi * number
-        )
+        step = tempo * np.arange(frames) + np.pi * number
+        swing = rng.uniform(0, 2 * np.pi) + rng.uniform(0.2, 0.9) * np.sin(step)
         length = np.full((frames, 2), rng.uniform(0.5, 0.85))
         pose = trunk @ poses(joint, swing, length) @ from_end
-        limbs.append(Piece(_layer(stage, label, cast, shapes.limb, pose), sleeve))
+        limbs.append(Piece(_layer(setting, label, cast, silhouettes.limb, pose), sleeve))
     return limbs
 
 
 def _pieces(
-    stage: Stage, label: int, cast: Cast, path: np.ndarray, with_camera: bool
+    setting: Setting, label: int, cast: Cast, path: np.ndarray, with_camera: bool
 ) -> list[Piece]:
     """Return the layers of one thing, back to front."""
-    pose = _turning(stage, cast, path)
+    pose = _turning(setting, cast, path)
     if with_camera:
-        pose = stage.camera @ pose
+        pose = setting.camera @ pose
     if not cast.jointed:
-        return [Piece(_layer(stage, label, cast, cast.shape, pose), cast.style)]
-    limbs = _limbs(stage, label, cast, pose)
+        return [Piece(_layer(setting, label, cast, cast.shape, pose), cast.style)]
+    limbs = _limbs(setting, label, cast, pose)
     return [
         *limbs[::2],
-        Piece(_layer(stage, label, cast, shapes.trunk, pose), cast.style),
+        Piece(_layer(setting, label, cast, silhouettes.trunk, pose), cast.style),
         *limbs[1::2],
     ]
 
 
-def _distractors(stage: Stage, casts: list[Cast], taken: list[np.ndarray]) -> list[list[Piece]]:
+def _distractors(setting: Setting, casts: list[Cast], taken: list[np.ndarray]) -> list[list[Piece]]:
     """Return moving or standing things that are not objects, some of them like the objects."""
     things = []
-    count = min(int(stage.rng.poisson(stage.plan.distractors * stage.difficulty)), 4)
-    for path in _strolls(stage, count, taken):
-        cast = stage.rng.choice(casts) if stage.chance(0.35) else _cast(stage)
-        cast = replace(cast, radius=cast.radius * stage.rng.uniform(0.6, 1.1), jointed=False)
-        things.append(_pieces(stage, 0, cast, path, with_camera=stage.chance(0.6)))
+    count = min(int(setting.rng.poisson(setting.plan.distractors * setting.difficulty)), 4)
+    for path in _strolls(setting, count, taken):
+        cast = setting.pick(casts) if setting.chance(0.35) else _cast(setting)
+        cast = replace(cast, radius=cast.radius * setting.rng.uniform(0.6, 1.1), jointed=False)
+        things.append(_pieces(setting, 0, cast, path, with_camera=setting.chance(0.6)))
     return things
 
 
-def _occluders(stage: Stage) -> list[Piece]:
+def _occluders(setting: Setting) -> list[Piece]:
     """Return things that stand in front of all others."""
     pieces = []
-    count = min(int(stage.rng.poisson(stage.plan.occluders * stage.difficulty)), 2)
-    for place in stage.rng.uniform(0.1, 0.9, (count, 2)) * stage.corner:
-        radius = stage.rng.uniform(0.15, 0.5) * stage.side
-        cast = replace(
-            _cast(stage), shape=stage.rng.choice(shapes.OCCLUDERS), radius=radius, jointed=False
-        )
-        pieces += _pieces(stage, 0, cast, np.tile(place, (stage.frames, 1)), with_camera=True)
+    count = min(int(setting.rng.poisson(setting.plan.occluders * setting.difficulty)), 2)
+    for place in setting.rng.uniform(0.1, 0.9, (count, 2)) * setting.corner:
+        radius = setting.rng.uniform(0.15, 0.5) * setting.side
+        cast = replace(_cast(setting), radius=radius, jointed=False)
+        cast = replace(cast, shape=setting.pick(silhouettes.OCCLUDERS))
+        pieces += _pieces(setting, 0, cast, np.tile(place, (setting.frames, 1)), with_camera=True)
     return pieces
 
 
 def _in_depth(rng: Rng, things: list[list[Piece]]) -> list[Piece]:
     """Stack things at random, with what is large more often behind what is small."""
-    sizes = np.array(
-        [np.linalg.det(thing[0].layer.pose[0]) for thing in things]
-    )  # pixels per unit, squared
+    # Pixels per unit, squared
+    sizes = np.array([np.linalg.det(thing[0].layer.pose[0]) for thing in things])
     order = np.argsort(-0.5 * np.log(sizes) + rng.normal(0, 0.7, len(things)))
     return [piece for i in order for piece in things[i]]
 
@@ -380,24 +374,23 @@ def random_scene(
 ) -> Scene:
     """Draw one scene of `count` objects in frames of `size` (H, W)."""
     hues = (rng.random() + np.arange(count + 1) / (count + 1)) % 1
-    backdrop = textures.random_style(
-        rng, background=True, hue=None if rng.random() < difficulty else hues[0]
-    )
-    stage = Stage(
-        rng, plan, frames, size, difficulty, camera(rng, frames, size, difficulty), backdrop
-    )
-    casts, walls = _casts(stage, hues[1:]), []
+    hue = None if rng.random() < difficulty else hues[0]
+    backdrop = textures.random_style(rng, background=True, hue=hue)
+    moves = camera(rng, frames, size, difficulty)
+    setting = Setting(rng, plan, frames, size, difficulty, moves, backdrop)
+    casts = _casts(setting, hues[1:])
+    walls: list[Piece] = []
     if plan.path == "cross":
-        paths = _crossings(stage, count)
+        paths = _crossings(setting, count)
     elif plan.path == "away":
-        paths, walls = _escapes(stage, casts)
+        paths, walls = _escapes(setting, casts)
     else:
-        paths = _strolls(stage, count, [])
-    things = [
-        _pieces(stage, label, cast, path, with_camera=plan.path == "wander" and stage.chance(0.6))
-        for label, (cast, path) in enumerate(zip(casts, paths, strict=True), start=1)
-    ]
-    things += _distractors(stage, casts, [path[0] for path in paths])
-    pieces = [_background(stage), *_in_depth(rng, things), *walls, *_occluders(stage)]
+        paths = _strolls(setting, count, [])
+    things = []
+    for label, (cast, path) in enumerate(zip(casts, paths, strict=True), start=1):
+        with_camera = plan.path == "wander" and setting.chance(0.6)
+        things.append(_pieces(setting, label, cast, path, with_camera))
+    things += _distractors(setting, casts, [path[0] for path in paths])
+    pieces = [_background(setting), *_in_depth(rng, things), *walls, *_occluders(setting)]
     least_areas = np.array([_least_area(cast) for cast in casts])
     return Scene([piece.layer for piece in pieces], [piece.style for piece in pieces], least_areas)

@@ -15,17 +15,15 @@ REACH = 0.78
 
 
 class Sheet:
-    """A grey picture to draw on in coordinates [-1, 1], twice as fine as the (n, n) silhouette
-    it becomes.
-    """
+    """A grey picture to draw on, in coordinates [-1, 1], for a silhouette (n, n)."""
 
-    def __init__(self, n: int):
-        self.picture = Image.new("L", (2 * n, 2 * n))
+    def __init__(self, n: int) -> None:
+        self.picture = Image.new("L", (2 * n, 2 * n))  # twice as fine, for smooth edges
         self.draw = ImageDraw.Draw(self.picture)
         self.n = n
 
     def _pixels(self, points: np.ndarray) -> list[tuple[float, float]]:
-        return [tuple(point) for point in ((np.asarray(points) + 1) * self.n).tolist()]
+        return [(x, y) for x, y in ((points + 1) * self.n).tolist()]
 
     def polygon(self, points: np.ndarray) -> None:
         """Fill the outline through points (k, 2)."""
@@ -33,9 +31,8 @@ class Sheet:
 
     def disc(self, x: float, y: float, rx: float, ry: float, fill: int = 255) -> None:
         """Fill an ellipse around (x, y) with radii rx and ry."""
-        self.draw.ellipse(
-            [c for point in self._pixels([[x - rx, y - ry], [x + rx, y + ry]]) for c in point], fill
-        )
+        corners = np.array([[x - rx, y - ry], [x + rx, y + ry]])
+        self.draw.ellipse(self._pixels(corners), fill)
 
     def stroke(self, points: np.ndarray, width: float) -> None:
         """Draw a line with round joints and ends through points (k, 2)."""
@@ -50,13 +47,12 @@ class Sheet:
 
 def _ring(angles: np.ndarray, radii: np.ndarray | float) -> np.ndarray:
     """Return points (k, 2) at those angles and radii around the centre."""
-    return (
-        np.stack([np.cos(angles), np.sin(angles)], -1)
-        * np.broadcast_to(radii, angles.shape)[:, None]
-    )
+    unit = np.stack([np.cos(angles), np.sin(angles)], -1)
+    return unit * np.broadcast_to(radii, angles.shape)[:, None]
 
 
 def _turned(points: np.ndarray, angle: float) -> np.ndarray:
+    """Return points (k, 2) turned around the centre."""
     c, s = np.cos(angle), np.sin(angle)
     return points @ np.array([[c, s], [-s, c]])
 
@@ -76,9 +72,8 @@ def blob(rng: Rng, sheet: Sheet) -> None:
 def polygon(rng: Rng, sheet: Sheet) -> None:
     """Three to seven irregular corners."""
     corners = int(rng.integers(3, 8))
-    angles = (
-        np.arange(corners) + rng.uniform(-0.3, 0.3, corners)
-    ) * 2 * np.pi / corners + rng.uniform(0, 2 * np.pi)
+    steps = np.arange(corners) + rng.uniform(-0.3, 0.3, corners)
+    angles = steps * 2 * np.pi / corners + rng.uniform(0, 2 * np.pi)
     sheet.polygon(_ring(angles, REACH * rng.uniform(0.7, 1, corners)))
 
 
@@ -88,17 +83,9 @@ def box(rng: Rng, sheet: Sheet) -> None:
     base = np.array([[-width, height], [width, height], [width, -height], [-width, -height]])
     sheet.polygon(base * [1, 0.6] + [0, 0.2])
     if rng.random() < 0.7:
-        inset = rng.uniform(0.2, 0.9, 2)
-        sheet.polygon(
-            np.array(
-                [
-                    [-width * inset[0], 0],
-                    [width * inset[1], 0],
-                    [width * 0.3, -0.55],
-                    [-width * 0.3, -0.55],
-                ]
-            )
-        )
+        left, right = width * rng.uniform(0.2, 0.9, 2)
+        top = [[-left, 0], [right, 0], [width * 0.3, -0.55], [-width * 0.3, -0.55]]
+        sheet.polygon(np.array(top))
     if rng.random() < 0.4:
         for x in (-0.35, 0.35):
             sheet.disc(x, 0.2 + 0.6 * height, 0.15, 0.15)
@@ -107,10 +94,9 @@ def box(rng: Rng, sheet: Sheet) -> None:
 def star(rng: Rng, sheet: Sheet) -> None:
     """Four to eight tips."""
     tips = int(rng.integers(4, 9))
-    angles = np.arange(2 * tips) * np.pi / tips + rng.uniform(0, np.pi)
-    sheet.polygon(
-        _ring(angles, np.where(np.arange(2 * tips) % 2, rng.uniform(0.35, 0.65), 1.0) * REACH)
-    )
+    turns = np.arange(2 * tips)
+    angles = turns * np.pi / tips + rng.uniform(0, np.pi)
+    sheet.polygon(_ring(angles, np.where(turns % 2, rng.uniform(0.35, 0.65), 1.0) * REACH))
 
 
 def crescent(rng: Rng, sheet: Sheet) -> None:
@@ -124,7 +110,8 @@ def hoop(rng: Rng, sheet: Sheet) -> None:
     """A blob with one to three holes."""
     blob(rng, sheet)
     for x, y in rng.uniform(-0.35, 0.35, (int(rng.integers(1, 4)), 2)):
-        sheet.disc(x, y, *rng.uniform(0.1, 0.28, 2), fill=0)
+        rx, ry = rng.uniform(0.1, 0.28, 2)
+        sheet.disc(x, y, rx, ry, fill=0)
 
 
 def creature(rng: Rng, sheet: Sheet) -> None:
@@ -138,10 +125,8 @@ def creature(rng: Rng, sheet: Sheet) -> None:
         foot = np.array([x + rng.uniform(-0.12, 0.12), rng.uniform(0.45, 0.65)])
         sheet.stroke(np.array([[x, 0], foot]), rng.uniform(0.08, 0.15))
     if rng.random() < 0.6:
-        sheet.stroke(
-            np.array([[-rx, 0], [-rx - 0.15, -0.15], [-rx - 0.2, rng.uniform(-0.5, 0.2)]]),
-            rng.uniform(0.06, 0.1),
-        )
+        tail = np.array([[-rx, 0], [-rx - 0.15, -0.15], [-rx - 0.2, rng.uniform(-0.5, 0.2)]])
+        sheet.stroke(tail, rng.uniform(0.06, 0.1))
 
 
 def figure(rng: Rng, sheet: Sheet) -> None:
@@ -150,14 +135,11 @@ def figure(rng: Rng, sheet: Sheet) -> None:
     sheet.disc(0, -0.58, rng.uniform(0.13, 0.19), 0.17)
     sheet.disc(0, -0.12, girth, 0.36)
     for side in (-1, 1):
-        elbow, hand = (
-            [side * rng.uniform(0.25, 0.45), -0.1],
-            [side * rng.uniform(0.1, 0.55), rng.uniform(-0.5, 0.25)],
-        )
+        elbow = [side * rng.uniform(0.25, 0.45), -0.1]
+        hand = [side * rng.uniform(0.1, 0.55), rng.uniform(-0.5, 0.25)]
         sheet.stroke(np.array([[side * girth * 0.7, -0.32], elbow, hand]), 0.8 * width)
-        sheet.stroke(
-            np.array([[side * girth * 0.5, 0.1], [side * rng.uniform(0.05, 0.35), 0.7]]), width
-        )
+        foot = [side * rng.uniform(0.05, 0.35), 0.7]
+        sheet.stroke(np.array([[side * girth * 0.5, 0.1], foot]), width)
 
 
 # thin shapes --------------------------------------------------------------------------------------
@@ -166,16 +148,16 @@ def stick(rng: Rng, sheet: Sheet) -> None:
     tip = _ring(np.array([rng.uniform(0, 2 * np.pi)]), 0.72)[0]
     sheet.stroke(np.array([-tip, tip]), rng.uniform(0.09, 0.16))
     if rng.random() < 0.5:
-        sheet.disc(*tip * 0.9, 0.12, 0.12)
+        x, y = tip * 0.9
+        sheet.disc(x, y, 0.12, 0.12)
 
 
 def curve(rng: Rng, sheet: Sheet) -> None:
     """A snake or a rope."""
     along = np.linspace(-0.7, 0.7, 24)
     across = rng.uniform(0.1, 0.35) * np.sin(along * rng.uniform(2, 7) + rng.uniform(0, 2 * np.pi))
-    sheet.stroke(
-        _turned(np.stack([along, across], -1), rng.uniform(0, 2 * np.pi)), rng.uniform(0.09, 0.15)
-    )
+    snake = _turned(np.stack([along, across], -1), rng.uniform(0, 2 * np.pi))
+    sheet.stroke(snake, rng.uniform(0.09, 0.15))
 
 
 def letter(rng: Rng, sheet: Sheet) -> None:
@@ -207,17 +189,14 @@ def trunk(rng: Rng, sheet: Sheet) -> None:
 
 def bar(rng: Rng, sheet: Sheet) -> None:
     """A post or a tree in front of the scene."""
-    sheet.stroke(
-        np.array([[rng.uniform(-0.1, 0.1), -0.74], [rng.uniform(-0.1, 0.1), 0.74]]),
-        rng.uniform(0.15, 0.4),
-    )
+    ends = np.array([[rng.uniform(-0.1, 0.1), -0.74], [rng.uniform(-0.1, 0.1), 0.74]])
+    sheet.stroke(ends, rng.uniform(0.15, 0.4))
 
 
 def wall(rng: Rng, sheet: Sheet) -> None:
     """A large, almost rectangular board."""
-    sheet.polygon(
-        np.array([[-0.5, -0.6], [0.5, -0.6], [0.5, 0.6], [-0.5, 0.6]]) * rng.uniform(0.8, 1, (4, 2))
-    )
+    corners = np.array([[-0.5, -0.6], [0.5, -0.6], [0.5, 0.6], [-0.5, 0.6]])
+    sheet.polygon(corners * rng.uniform(0.8, 1, (4, 2)))
 
 
 Shape = Callable[[Rng, Sheet], None]
@@ -239,18 +218,17 @@ def covered(rng: Rng, shape: Shape) -> float:
 
 
 def body(rng: Rng, shape: Shape, n: int) -> np.ndarray:
-    """Return (3, n, n) float32: inside (> 0.5 is the object), shading (brightness around 1),
-    soft shadow in [0, 1].
+    """Draw a shape as its inside, shading and soft shadow (3, n, n), float32.
+
+    Inside is above 0.5 on the object, shading is a brightness around 1, shadow lies in [0, 1].
     """
     sheet = Sheet(n)
     shape(rng, sheet)
     silhouette = sheet.silhouette()
     inside = silhouette.filter(ImageFilter.GaussianBlur(0.8))
     height = silhouette.filter(ImageFilter.BoxBlur(n * rng.uniform(0.03, 0.12)))
-    towards_light = rng.integers(-n // 10, n // 10 + 1, 2)
-    lit = _grey(ImageChops.offset(height, *map(int, towards_light))) - _grey(
-        ImageChops.offset(height, *map(int, -towards_light))
-    )
+    dx, dy = rng.integers(-n // 10, n // 10 + 1, 2).tolist()  # towards the light
+    lit = _grey(ImageChops.offset(height, dx, dy)) - _grey(ImageChops.offset(height, -dx, -dy))
     shade = 1 - rng.uniform(0, 0.35) * (1 - _grey(height)) + rng.uniform(0, 0.4) * lit
     shadow = _grey(silhouette.filter(ImageFilter.BoxBlur(n * 0.04)))
     return np.stack([_grey(inside), shade, shadow])

@@ -16,7 +16,7 @@ from einops import rearrange
 from PIL import Image, ImageDraw
 
 from minivos.errors import InputError
-from minivos.video.files import PICTURES, open_picture, to_rgb
+from minivos.video.files import is_picture, open_picture, to_rgb
 
 Rng = np.random.Generator
 MOST_PHOTOS = 400  # kept in memory at once, about 0.3 MB each
@@ -39,9 +39,7 @@ def _frequencies(n: int) -> np.ndarray:
 
 
 def _noise(rng: Rng, n: int, spectrum: np.ndarray) -> np.ndarray:
-    """Return Gaussian noise (n, n) of that amplitude spectrum, zero mean, unit variance,
-    periodic.
-    """
+    """Return periodic Gaussian noise (n, n) of that spectrum, with zero mean, unit variance."""
     white = rng.standard_normal((2, n, n // 2 + 1), dtype=np.float32)
     field = np.fft.irfft2((white[0] + 1j * white[1]) * spectrum, (n, n)).astype(np.float32)
     return (field - field.mean()) / (field.std() + 1e-9)
@@ -71,9 +69,7 @@ def _soften(signed: np.ndarray, width: float = 0.2) -> np.ndarray:
 
 
 def _phase(rng: Rng, n: int, low: float, high: float) -> np.ndarray:
-    """Return a slightly bent plane wave's phase (n, n) with `low` to `high` periods across the
-    texture.
-    """
+    """Return the phase (n, n) of a slightly bent plane wave of `low` to `high` periods."""
     x, y = lattice(n)
     angle, periods = rng.uniform(0, 2 * np.pi), rng.uniform(low, high)
     bend = rng.choice([0.0, 0.5, 1.5]) * fractal(rng, n, 3)
@@ -108,9 +104,8 @@ def stripes(rng: Rng, n: int) -> np.ndarray:
 
 def checks(rng: Rng, n: int) -> np.ndarray:
     """Two crossing sets of stripes."""
-    return _soften(
-        np.sin(_phase(rng, n, 2, 7)) * np.sin(_phase(rng, n, 2, 7)), rng.choice([0.3, 1.0])
-    )
+    wave = np.sin(_phase(rng, n, 2, 7)) * np.sin(_phase(rng, n, 2, 7))
+    return _soften(wave, rng.choice([0.3, 1.0]))
 
 
 def spots(rng: Rng, n: int) -> np.ndarray:
@@ -159,17 +154,8 @@ def collage(rng: Rng, n: int) -> np.ndarray:
             reach = (0, 4 * half_h) if upright else (5 * grain * (dx - 0.5), 5 * grain * (dy - 0.5))
             draw.line([x, y, x + reach[0], y + reach[1]], fill=grey, width=max(1, int(grain / 3)))
         else:
-            draw.polygon(
-                [
-                    x,
-                    y,
-                    x + 3 * grain * (dx - 0.5),
-                    y + half_h,
-                    x - half_w,
-                    y + 3 * grain * (dy - 0.5),
-                ],
-                fill=grey,
-            )
+            leaf = [x, y, x + 3 * grain * (dx - 0.5), y + half_h]
+            draw.polygon([*leaf, x - half_w, y + 3 * grain * (dy - 0.5)], fill=grey)
     return np.asarray(picture, dtype=np.float32) / 255
 
 
@@ -189,17 +175,12 @@ def hsv_to_rgb(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np
 
 
 def random_ramp(rng: Rng, hue: float | None = None) -> np.ndarray:
-    """Return 256 colours (256, 3) float32: vivid and around `hue` if given, else mostly the
-    muted ones of nature.
-    """
+    """Return 256 colours (256, 3) float32: vivid and around `hue`, or mostly those of nature."""
     stops = int(rng.integers(2, 6))
     vivid = rng.choice([0.12, 0.35, 0.75], p=[0.42, 0.44, 0.14]) if hue is None else 0.7
     if hue is None:
-        hue = (
-            rng.choice([0.08, 0.28, 0.58]) + rng.normal(0, 0.05)
-            if rng.random() < 0.6
-            else rng.random()
-        )
+        natural = rng.random() < 0.6
+        hue = rng.choice([0.08, 0.28, 0.58]) + rng.normal(0, 0.05) if natural else rng.random()
     hues = hue + rng.choice([0.03, 0.08, 0.3], p=[0.5, 0.35, 0.15]) * rng.standard_normal(stops)
     saturation = np.clip(vivid + 0.15 * rng.standard_normal(stops), 0, 1)
     middle, contrast = rng.uniform(0.2, 0.8), rng.uniform(0.08, 0.45)
@@ -234,18 +215,15 @@ class Style:
 def random_style(
     rng: Rng, *, background: bool, hue: float | None = None, like: Style | None = None
 ) -> Style:
-    """Draw a style; `hue` fixes its main colour, `like` takes over another style's ramps
-    (camouflage).
-    """
+    """Draw a style; `hue` fixes its main colour, `like` takes over another style's ramps."""
     names, odds = list(FIELDS), BACKGROUND_ODDS if background else OBJECT_ODDS
     kinds = rng.choice(names, 2, p=odds)
     ramps = like.ramps if like is not None else (random_ramp(rng, hue), random_ramp(rng, hue))
     if like is None and hue is None and rng.random() < 0.4:
         ramps = (ramps[0], np.clip(ramps[0] * rng.uniform(0.5, 1.5), 0, 1))
-    patches = rng.integers(0, 14) if background else rng.choice([0, 0, 1, 2, 4])
-    return Style(
-        tuple(kinds), ramps, bool(rng.random() < 0.5), int(patches), float(rng.uniform(0, 0.12))
-    )
+    patches = int(rng.integers(0, 14) if background else rng.choice([0, 0, 1, 2, 4]))
+    blended = rng.random() < 0.5
+    return Style(tuple(kinds), ramps, blended, patches, grain=rng.uniform(0, 0.12))
 
 
 def _coloured(field: np.ndarray, ramp: np.ndarray) -> np.ndarray:
@@ -270,9 +248,7 @@ def _draw_patch(rng: Rng, draw: ImageDraw.ImageDraw, n: int, fill: int) -> None:
 
 
 def _add_patches(rng: Rng, picture: np.ndarray, field: np.ndarray, style: Style) -> None:
-    """Lay areas over a picture (n, n, 3): the field (n, n) seen through one of a few other
-    ramps.
-    """
+    """Lay areas over a picture (n, n, 3): the field (n, n) seen through a few other ramps."""
     n = len(picture)
     areas = Image.new("L", (n, n))
     draw = ImageDraw.Draw(areas)
@@ -289,16 +265,13 @@ def _add_patches(rng: Rng, picture: np.ndarray, field: np.ndarray, style: Style)
 
 
 def paint(rng: Rng, style: Style, n: int, photo: np.ndarray | None = None) -> np.ndarray:
-    """Render a texture (3, n, n) float32 in [0, 1] in that style, or on top of a photograph (n,
-    n, 3).
-    """
+    """Render a texture (3, n, n) float32 in [0, 1], of that style or of a photograph (n, n, 3)."""
     first = FIELDS[style.kinds[0]](rng, n)
     picture = _coloured(first, style.ramps[0]) if photo is None else photo
     if style.blended and photo is None:
         through = _soften(fractal(rng, n, 2.5), rng.uniform(0.1, 1.5))[..., None]
-        picture = picture + through * (
-            _coloured(FIELDS[style.kinds[1]](rng, n), style.ramps[1]) - picture
-        )
+        second = _coloured(FIELDS[style.kinds[1]](rng, n), style.ramps[1])
+        picture = picture + through * (second - picture)
     if style.patches and photo is None:
         _add_patches(rng, picture, np.roll(first, n // 3, (0, 1)), style)
     top, left = rng.integers(0, LARGEST - n + 1, 2)
@@ -309,22 +282,20 @@ def paint(rng: Rng, style: Style, n: int, photo: np.ndarray | None = None) -> np
 # photos -------------------------------------------------------------------------------------------
 @lru_cache(maxsize=4)
 def load_photos(folder: Path) -> tuple[np.ndarray, ...]:
-    """Read the photographs of a folder as uint8 (H, W, 3), shrunk to 320 px; InputError for none
-    or a damaged one.
+    """Read the photographs in a folder as uint8 (H, W, 3), the longer side at most 320 px.
+
+    Raises InputError for no folder, no photograph or a damaged one.
     """
     if not folder.is_dir():
         raise InputError(
-            f"photos={str(folder)!r} is not a folder; give a folder with .jpg or .png photographs."
+            f"got photos={str(folder)!r}, which is not a folder; "
+            "expected a folder with .jpg or .png photographs."
         )
-    found = (
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in PICTURES and not path.name.startswith(".")
-    )
-    paths = sorted(found)[:MOST_PHOTOS]
+    paths = sorted(path for path in folder.rglob("*") if is_picture(path))[:MOST_PHOTOS]
     if not paths:
         raise InputError(
-            f"photos={str(folder)!r} holds no photograph; put .jpg or .png files in it or omit `photos`."
+            f"got photos={str(folder)!r}, which holds no photograph; "
+            "expected .jpg or .png files in it: put some there or omit `photos`."
         )
     return tuple(_load_photo(path) for path in paths)
 
@@ -339,7 +310,6 @@ def crop_photo(rng: Rng, photo: np.ndarray, n: int) -> np.ndarray:
     """Cut a random square out of a photograph and return it as (n, n, 3) float32 in [0, 1]."""
     side = int(rng.uniform(0.4, 1) * min(photo.shape[:2]))
     top, left = (int(rng.integers(0, length - side + 1)) for length in photo.shape[:2])
-    crop = Image.fromarray(photo[top : top + side, left : left + side]).resize(
-        (n, n), Image.Resampling.BILINEAR
-    )
-    return np.asarray(crop, dtype=np.float32) / 255
+    crop = Image.fromarray(photo[top : top + side, left : left + side])
+    resized = crop.resize((n, n), Image.Resampling.BILINEAR)
+    return np.asarray(resized, dtype=np.float32) / 255

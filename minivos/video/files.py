@@ -147,7 +147,7 @@ def prepare_output(path: str | Path, overwrite: bool) -> Path:
     """
     folder = as_path(path)
     if folder.is_file():
-        raise InputError(f"{folder} is a file; give a folder, which is made where it is missing")
+        raise InputError(f"{folder} is a file; expected a folder, which is made if missing")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

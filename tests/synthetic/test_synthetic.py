@@ -35,12 +35,12 @@ def areas(clip: SyntheticClip) -> np.ndarray:
 
 def centres(clip: SyntheticClip) -> np.ndarray:
     """Middle (y, x) of what is visible of each object in each frame, (T, K, 2), NaN where it is hidden."""
-    found = np.full((len(clip.masks), len(object_ids(clip)), 2), np.nan)
+    middles = np.full((len(clip.masks), len(object_ids(clip)), 2), np.nan)
     for t, labels in enumerate(clip.masks):
         for k in object_ids(clip):
             if (labels == k).any():
-                found[t, k - 1] = np.argwhere(labels == k).mean(0)
-    return found
+                middles[t, k - 1] = np.argwhere(labels == k).mean(0)
+    return middles
 
 
 def steps(scenario: str, difficulty: float = 1.0) -> float:
@@ -52,9 +52,9 @@ def steps(scenario: str, difficulty: float = 1.0) -> float:
 
 def follow(clip: SyntheticClip, source: int, target: int) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (N, 2) of the source that are visible in the target, and where they are there (N, 2)."""
-    found = clip.correspondence(source, target)
-    seen = np.isfinite(found).all(-1)
-    return np.argwhere(seen), found[seen]
+    places = clip.correspondence(source, target)
+    seen = np.isfinite(places).all(-1)
+    return np.argwhere(seen), places[seen]
 
 
 def values_at(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -256,10 +256,10 @@ def test_photographs_become_textures(tmp_path):
 
 
 def test_a_folder_without_photographs_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="is not a folder"):
+    with pytest.raises(InputError, match="got photos=.*missing', which is not a folder; expected a folder with"):
         render(0, photos=tmp_path / "missing")
     (tmp_path / ".hidden.png").write_bytes(b"")
-    with pytest.raises(InputError, match="holds no photograph"):
+    with pytest.raises(InputError, match="got photos=.*, which holds no photograph; expected"):
         render(0, photos=tmp_path)
     (tmp_path / "broken.jpg").write_text("not a picture")
     with pytest.raises(InputError, match=r"broken\.jpg"):
@@ -269,13 +269,13 @@ def test_a_folder_without_photographs_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"seed": -1}, "seed=-1"),
-        ({"frames": 0}, "frames=0"),
-        ({"size": (128, 16)}, "size="),
-        ({"scenario": "plane"}, "crossing_lookalikes"),
-        ({"objects": 0}, "objects=0"),
-        ({"objects": 1, "scenario": "crossing_lookalikes"}, "at least 2"),
-        ({"difficulty": 1.5}, "difficulty=1.5"),
+        ({"seed": -1}, "got seed=-1; expected a number from 0 up"),
+        ({"frames": 0}, "got frames=0; expected at least 1"),
+        ({"size": (128, 16)}, r"got size=\(128, 16\); expected \(height, width\), each at least 32"),
+        ({"scenario": "plane"}, "got scenario='plane'; expected one of plain, crossing_lookalikes"),
+        ({"objects": 0}, "got objects=0; expected 1 to 10"),
+        ({"objects": 1, "scenario": "crossing_lookalikes"}, "got objects=1; expected at least 2"),
+        ({"difficulty": 1.5}, r"got difficulty=1\.5; expected 0"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
@@ -283,8 +283,14 @@ def test_bad_arguments_are_named(arguments, message):
         render(**{"seed": 0, **arguments})
 
 
+def test_objects_that_never_fit_are_an_error(monkeypatch):
+    monkeypatch.setattr(synthetic, "_visible_enough", lambda scene, size: False)
+    with pytest.raises(InputError, match=r"got 2 objects, which do not fit in frames of \(32, 40\)"):
+        render(0, frames=1, size=(32, 40), objects=2)
+
+
 def test_a_frame_that_does_not_exist_has_no_correspondence():
-    with pytest.raises(InputError, match="target=8"):
+    with pytest.raises(InputError, match="got target=8; expected a frame of this clip, from 0 to 7"):
         cached(0).correspondence(0, 8)
 
 
@@ -324,6 +330,32 @@ def test_samples_are_written_in_the_layout_of_davis_and_always_alike(tmp_path, m
         "JPEGImages/480p/one/00001.jpg",
     ]
     assert Image.open(tmp_path / "first" / "Annotations/480p/one/00000.png").mode == "P"
+
+
+def command(*arguments: str | Path) -> subprocess.CompletedProcess:
+    """What `python -m minivos.synthetic` does with these arguments."""
+    line = [sys.executable, "-m", "minivos.synthetic", *map(str, arguments)]
+    return subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True)
+
+
+def test_the_command_writes_the_samples(tmp_path):
+    done = command(tmp_path / "samples")
+    assert done.returncode == 0, done.stderr
+    new, stored = tmp_path / "samples", REPOSITORY / "data_samples"
+    written, committed = ({path.relative_to(root) for path in root.rglob("*.*")} for root in (new, stored))
+    assert written == committed
+    for mask in new.rglob("*.png"):
+        assert np.array_equal(read_mask(mask), read_mask(stored / mask.relative_to(new))), mask
+
+
+def test_the_command_explains_what_it_cannot_do(tmp_path):
+    (tmp_path / "notes").write_text("a file, not a folder")
+    for arguments in ((), (tmp_path, tmp_path)):
+        refused = command(*arguments)
+        assert refused.returncode == 1 and refused.stderr == "usage: python -m minivos.synthetic FOLDER\n"
+    refused = command(tmp_path / "notes")
+    assert refused.returncode == 1 and refused.stderr.count("\n") == 1
+    assert refused.stderr.startswith(f"minivos.synthetic: {tmp_path / 'notes'} is a file; expected a folder")
 
 
 def test_a_frame_costs_less_than_a_few_dozen_jpegs(tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from minivos.errors import InputError
@@ -102,14 +103,23 @@ def test_bad_input_is_refused():
         block_matching(Clip(video, {0: labels[0]}), reach=0)
 
 
+@pytest.fixture
+def every_warning():
+    """Warnings are errors, those of PyTorch too, which else it gives once in a program."""
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+    torch.set_warn_always(before)
+
+
 @pytest.mark.parametrize("baseline", [repeat_first_mask, block_matching])
-def test_read_only_arrays_give_the_same_answer_without_a_warning(baseline):
+def test_read_only_arrays_give_the_same_answer_without_a_warning(baseline, every_warning):
     video, labels = moving_square((1, 2))
     expected = baseline(Clip(video, {0: labels[0]}))
     video.flags.writeable = labels.flags.writeable = False
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert np.array_equal(baseline(Clip(video, {0: labels[0]})), expected)
+    assert np.array_equal(baseline(Clip(video, {0: labels[0]})), expected)
 
 
 @pytest.mark.skipif(not REAL_CLIPS.is_dir(), reason="the real clips are not on this machine")

@@ -10,14 +10,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 import minivos.video.frames as frames_module
 from minivos.errors import InputError
 from minivos.video.clip import Clip, find_masks
-from minivos.video.files import natural_key, pictures_in
 from minivos.video.frames import OverlayWriter, open_frames
 from minivos.video.mask_files import check_mask, write_mask
 from minivos.video.masks import check_picture
@@ -74,17 +71,6 @@ def video(tmp_path):
 
 
 # --- folders ---
-
-
-@given(st.lists(st.integers(0, 10**6), unique=True), st.sampled_from(["", "frame_", "cam2-"]))
-def test_natural_order_is_the_order_of_the_numbers(numbers, prefix):
-    names = [f"{prefix}{number}" for number in numbers]
-    assert sorted(names, key=natural_key) == [f"{prefix}{number}" for number in sorted(numbers)]
-
-
-@given(st.lists(st.text(max_size=8), max_size=8))
-def test_natural_order_takes_any_name(names):
-    assert sorted(sorted(names, key=natural_key, reverse=True), key=natural_key) == sorted(names, key=natural_key)
 
 
 def test_folder_is_read_in_natural_order_from_any_number(tmp_path):
@@ -424,13 +410,6 @@ def test_damaged_pictures_are_named(tmp_path):
     (tmp_path / "00001.jpg").write_bytes(b"")
     with pytest.raises(InputError, match="00001.jpg is empty"):
         Clip.load(tmp_path)
-
-
-def test_two_pictures_of_one_name(tmp_path):
-    save_frames(tmp_path, frames(2))
-    save_frames(tmp_path, frames(1), suffix=".jpg")
-    with pytest.raises(InputError, match="expected one picture of each name"):
-        pictures_in(tmp_path)
 
 
 @pytest.mark.parametrize("options", [{"stride": 0}, {"max_side": 0}, {"max_side": -3}])

@@ -1,4 +1,4 @@
-"""Films and output folders: .mp4 and .gif, whole or not at all."""
+"""Films with the labels drawn on their frames, whole or not there."""
 
 import av
 import numpy as np
@@ -6,7 +6,6 @@ import pytest
 
 from minivos.errors import InputError
 from minivos.video.clip import Clip
-from minivos.video.files import prepare_output
 from minivos.video.frames import OverlayWriter
 from minivos.video.masks import object_colour
 
@@ -57,21 +56,3 @@ def test_mp4_is_whole_or_not_there(tmp_path):
     with pytest.raises(InputError, match="0 frames per second"):
         OverlayWriter(path, (20, 30), fps=0)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_prepare_output(tmp_path):
-    folder = tmp_path / "new" / "results"
-    assert prepare_output(folder, overwrite=False) == folder and folder.is_dir()
-    assert prepare_output(folder, overwrite=False) == folder  # still empty
-    (folder / "a.mp4").touch()
-    assert prepare_output(tmp_path / "film.mp4", overwrite=False).is_dir()  # whatever its name
-    with pytest.raises(InputError, match="already holds results"):
-        prepare_output(folder, overwrite=False)
-    assert prepare_output(folder, overwrite=True) == folder and (folder / "a.mp4").is_file()
-    with pytest.raises(InputError, match="cannot write to"):
-        prepare_output(folder / "a.mp4" / "below", overwrite=True)
-    (folder / "notes").touch()
-    with pytest.raises(InputError, match="notes is a file; give a folder"):
-        prepare_output(folder / "notes", overwrite=True)
-    with pytest.raises(InputError, match="got None as path; expected a text"):
-        prepare_output(None, overwrite=True)

@@ -35,7 +35,7 @@ from einops import einsum, rearrange
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from minivos.errors import InputError, check_rules, check_settings
+from minivos.errors import InputError, check_choices, check_flags, check_numbers, check_rules
 from minivos.nn.attention import (
     attend,
     attend_window,
@@ -44,22 +44,19 @@ from minivos.nn.attention import (
     split_heads,
     window_index,
 )
+from minivos.nn.checks import check_frame, check_masks, check_memory
 from minivos.nn.decoders import FPNDecoder
 from minivos.nn.encoders import ENCODERS
 from minivos.nn.memory import Entry, Memory, Schedule
-from minivos.nn.network import Sizing, VOSNetwork
-from minivos.nn.recording import Place, record, wants_weights
-
-Grid = tuple[int, int]
+from minivos.nn.network import Seen, Sizing, VOSNetwork, size_of
+from minivos.nn.recording import at_frame, record, wants_weights
 
 
 @dataclass(frozen=True)
 class AOTConfig:
     """Sizes of an AOT network; the defaults are those of the published AOT-T."""
 
-    encoder: str = (
-        "mobilenet_v2"  # any of ENCODERS (paper: T, S, B, L MobileNet-V2, R50-L, SwinB-L)
-    )
+    encoder: str = "mobilenet_v2"  # any of ENCODERS (paper: MobileNet-V2, ResNet-50, Swin-B)
     layers: int = 1  # L, number of LSTT blocks (paper: T 1, S 2, B and L 3)
     width: int = 256  # C, channels of a token (paper: 256)
     heads: int = 8  # attention heads (paper: 8)
@@ -67,115 +64,82 @@ class AOTConfig:
     window: int = 15  # lambda, side of the short-term window in cells (paper: 15)
     identities: int = 10  # M, rows of the identity bank (paper: 10)
     decoder_width: int = 256  # channels inside the decoder (paper: 256)
-    align_corners: bool = (
-        True  # grids share the centres of their corner pixels (code: all but SwinB-L)
-    )
-    memory_every: int = 0  # keep a predicted frame this often, 0: never (paper: L 5, others never)
-    memory_every_in_training: int = 0  # the same while training (paper: L 2, others never)
+    align_corners: bool = True  # grids share their corner pixels' centres (code: all but SwinB-L)
+    every: int = 0  # keep every n-th frame, 0: none (paper: L 5, others none)
+    every_in_training: int = 0  # the same while training (paper: L 2, others none)
     memory_size: int = 10_000  # keep at most so many frames (paper: no bound)
-    short_side: int | None = (
-        None  # pixels, of the frames it works on; None: of the video (paper: as DAVIS, 480)
-    )
+    short_side: int | None = None  # pixels, of the frames it works on; None: of the video
     longest: int = 1040  # limit in pixels of their long side (code: 1040)
     antialias: bool = False  # average when frames shrink (code: no)
-    drop_path: float = (
-        0.1  # share of self-attention and feed-forward branches dropped in training (code: 0.1)
-    )
-    shuffle_identities: bool = True  # give objects random identities in training (paper: yes)
-    freeze_early: bool = (
-        True  # do not train the encoder up to stride 4 (paper: yes); tiny trains as a whole
-    )
+    drop_path: float = 0.1  # share of branches dropped in training (code: 0.1)
+    shuffle_identities: bool = True  # objects get random identities in training (paper: yes)
+    freeze_early: bool = True  # do not train the encoder up to stride 4 (paper: yes)
     copy_at_start: bool = False  # initialise so that the untrained network copies masks (ours)
-
-    def __post_init__(self) -> None:
-        check_settings(
-            self, layers=1, width=1, heads=1, feedforward=1, window=1, identities=1, decoder_width=1, memory_every=0,
-            memory_every_in_training=0, memory_size=1, short_side=1, longest=1,
-        )  # fmt: skip
-        multiple = self.width % self.heads == 0 == self.width % 4
-        wide = self.decoder_width % 16 == 0 and self.decoder_width >= 2 * (1 + self.identities)
-        check_rules({
-            f"window={self.window} must be odd": self.window % 2 == 1,
-            f"drop_path={self.drop_path} must be in [0, 1)": 0 <= self.drop_path < 1,
-            f"width={self.width} must be a multiple of 4 and of heads={self.heads}": multiple,
-            f"feedforward={self.feedforward} must be a multiple of 32": self.feedforward % 32 == 0,
-            f"decoder_width={self.decoder_width} must be a multiple of 16, and at least 2 (1 + identities)": wide,
-            f"encoder={self.encoder!r} must be one of {', '.join(ENCODERS)}": self.encoder in ENCODERS,
-        })  # fmt: skip
 
     @classmethod
     def published(cls, variant: str) -> AOTConfig:
-        """A published network: t, s, b, l, r50_l or swinb_l (Sec. 5, released code); InputError
-        for other names.
-        """
-        large = {"layers": 3, "memory_every": 5, "memory_every_in_training": 2}
-        changes = {
-            "t": {}, "s": {"layers": 2}, "b": {"layers": 3}, "l": large, "r50_l": large | {"encoder": "resnet50"},
-            "swinb_l": large | {"encoder": "swin_b", "align_corners": False},
-        }  # fmt: skip
-        if variant not in changes:
-            raise InputError(f"variant={variant!r} came; the paper has {', '.join(changes)}.")
-        return cls(**changes[variant])
+        """A published network: t, s, b, l, r50_l or swinb_l (Sec. 5, released code)."""
+        large = cls(layers=3, every=5, every_in_training=2)
+        variants = {
+            "t": cls(),
+            "s": cls(layers=2),
+            "b": cls(layers=3),
+            "l": large,
+            "r50_l": replace(large, encoder="resnet50"),
+            "swinb_l": replace(large, encoder="swin_b", align_corners=False),
+        }
+        if variant not in variants:
+            raise InputError(f"got variant={variant!r}; expected one of {', '.join(variants)}.")
+        return variants[variant]
 
     @classmethod
     def mini(cls) -> AOTConfig:
         """A network that learns in minutes on a laptop."""
-        return cls(
-            encoder="tiny", layers=2, width=96, heads=4, feedforward=384, window=9, decoder_width=64,
-            align_corners=False, memory_every=3, memory_every_in_training=2, memory_size=8, short_side=192,
-            antialias=True, drop_path=0.0, copy_at_start=True,
+        sizes = cls(encoder="tiny", layers=2, width=96, heads=4, feedforward=384, window=9)
+        return replace(
+            sizes, decoder_width=64, align_corners=False, every=3, every_in_training=2,
+            memory_size=8, short_side=192, antialias=True, drop_path=0.0, copy_at_start=True,
         )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        check_choices(self, encoder=ENCODERS)
+        check_numbers(self, "layers", "width", "heads", "feedforward", "window", "identities")
+        check_numbers(self, "decoder_width", "memory_size", "longest")
+        check_numbers(self, "every", "every_in_training", least=0)
+        check_numbers(self, "short_side", or_none=True)
+        check_numbers(self, "drop_path", least=0, kind=float)
+        check_flags(self, "align_corners", "antialias", "shuffle_identities", "freeze_early")
+        check_flags(self, "copy_at_start")
+        outputs = 1 + self.identities
+        check_rules({
+            f"window={self.window} must be odd": self.window % 2 == 1,
+            f"drop_path={self.drop_path} must be below 1": self.drop_path < 1,
+            f"width={self.width} must be a multiple of 4 and of heads={self.heads}": (
+                self.width % self.heads == 0 == self.width % 4
+            ),
+            f"feedforward={self.feedforward} must be a multiple of 32": self.feedforward % 32 == 0,
+            f"decoder_width={self.decoder_width} must be a multiple of 16": (
+                self.decoder_width % 16 == 0
+            ),
+            f"decoder_width={self.decoder_width} must be at least 2 (1 + identities)": (
+                self.decoder_width >= 2 * outputs
+            ),
+        })  # fmt: skip
 
 
 class IdentityBank(nn.Module):
     """The bank D of M identity vectors, and one for the background (Sec. 4.1).
 
-    A token is made of `patch` x `patch` pixels; with `overlap` of a row and a column more, shared
-    with its neighbours.
+    A token is made of `patch` x `patch` pixels; with `overlap` of a row and a column more, which
+    it shares with its neighbours.
     """
 
     def __init__(self, identities: int, width: int, patch: int, overlap: bool = False) -> None:
         super().__init__()
         self.identities = identities
         side, padding = (patch + 1, patch // 2) if overlap else (patch, 0)
-        self.embed = nn.Conv2d(
-            1 + identities, width, kernel_size=side, stride=patch, padding=padding
-        )
+        self.embed = nn.Conv2d(1 + identities, width, side, stride=patch, padding=padding)
         nn.init.orthogonal_(self.embed.weight.view(width, -1), gain=side**-2)
-
-    def start_by_copying(self) -> None:
-        """Initialise with orthogonal identities; a token covered half by object k gets half of
-        k's identity.
-        """
-        width, identities, side, _ = self.embed.weight.shape
-        vectors = nn.init.orthogonal_(torch.empty(identities, width)) * width**0.5
-        with torch.no_grad():
-            self.embed.weight.copy_(vectors.T[:, :, None, None] / side**2)
-            self.embed.bias.zero_()
-
-    def vectors(self) -> Tensor:
-        """The embedding of a patch that one identity covers whole: (1+M, C), background first,
-        without the bias.
-        """
-        return self.embed.weight.detach().sum(dim=(2, 3)).T
-
-    def assign(self, batch: int, objects: int, shuffle: bool, device: torch.device) -> Tensor:
-        """The selecting matrix P (B, 1+K, 1+M) of Eq. 3: which identity each object gets;
-        background keeps row 0.
-
-        Object k gets identity k, or a random one with `shuffle`. Raises InputError for more objects
-        than identities.
-        """
-        if objects > self.identities:
-            groups = f"track them in groups of {self.identities} (minivos.Tracker does)."
-            raise InputError(
-                f"{objects} objects for a bank of {self.identities} identities: {groups}"
-            )
-        order = torch.arange(self.identities, device=device).expand(batch, -1)
-        if shuffle:
-            order = torch.rand(batch, self.identities, device=device).argsort(dim=1)
-        rows = F.pad(order[:, :objects] + 1, (1, 0))  # (B, 1+K), background first
-        return F.one_hot(rows, 1 + self.identities).to(self.embed.weight)
 
     def forward(self, masks: Tensor, assignment: Tensor) -> Tensor:
         """Masks Y (B, 1+K, H, W) and P (B, 1+K, 1+M) -> identity embedding E (B, N, C)."""
@@ -183,94 +147,108 @@ class IdentityBank(nn.Module):
         embedding = self.embed(assigned)  # AOT Eq. 3: E = Y P D, one patch per token
         return rearrange(embedding, "b c h w -> b (h w) c")
 
+    def assign(self, batch: int, objects: int, shuffle: bool, device: torch.device) -> Tensor:
+        """The selecting matrix P (B, 1+K, 1+M) of Eq. 3: which identity each object gets.
+
+        Background keeps row 0. Object k gets identity k, or a random one with `shuffle`. Raises
+        InputError for more objects than identities.
+        """
+        if objects > self.identities:
+            raise InputError(
+                f"got {objects} objects for a bank of {self.identities} identities: track them in "
+                f"groups of {self.identities} (minivos.Tracker does)."
+            )
+        order = torch.arange(self.identities, device=device).expand(batch, -1)
+        if shuffle:
+            order = torch.rand(batch, self.identities, device=device).argsort(dim=1)
+        rows = F.pad(order[:, :objects] + 1, (1, 0))  # (B, 1+K), background first
+        return F.one_hot(rows, 1 + self.identities).to(self.embed.weight)
+
+    def vectors(self) -> Tensor:
+        """The embedding, less its bias, of a patch that one identity covers whole: (1+M, C).
+
+        Background comes first.
+        """
+        return self.embed.weight.detach().sum(dim=(2, 3)).T
+
+
+class KeysValues(NamedTuple):
+    """Keys and values (B, T*N, C) of T frames, and where they stand."""
+
+    keys: Tensor
+    values: Tensor
+    grid: tuple[int, int, int]  # T, H, W
+    frames: tuple[int, ...] | None = None  # numbers of the frames; None: the current one
+
 
 class SelfAttention(nn.Module):
-    """Association within the current frame: queries and keys know their position, values do not."""
+    """The current frame looks at itself: queries and keys know their position, values do not."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, name: str) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.name = heads, name
         self.query, self.key, self.value, self.project = (nn.Linear(width, width) for _ in range(4))
 
-    def forward(self, x: Tensor, position: Tensor, place: Place) -> Tensor:
-        """x (B, N, C), position (1, N, C) -> (B, N, C)."""
-        q, k = self.query(x + position), self.key(x + position)
-        q, k, v = (split_heads(t, self.heads) for t in (q, k, self.value(x)))
-        return self.project(join_heads(attend(q, k, v, place)))
+    def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+        """x (B, N, C) of one frame -> (B, N, C)."""
+        position = sine_position(grid, x.shape[-1], x.device)
+        q, k, v = self.query(x + position), self.key(x + position), self.value(x)
+        q, k, v = (split_heads(part, self.heads) for part in (q, k, v))
+        return self.project(join_heads(attend(q, k, v, self.name, (1, *grid))))
 
 
 class LongTermAttention(nn.Module):
-    """Every cell looks at every cell of all kept frames (Eq. 6).
+    """Every cell looks at every cell of all kept frames (Eq. 6). Keys and values are projected."""
 
-    Queries, keys and values come projected.
-    """
-
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, name: str) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.name = heads, name
         self.project = nn.Linear(width, width)
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, place: Place) -> Tensor:
-        """q (B, N, C), k and v (B, T*N, C) -> (B, N, C)."""
-        q, k, v = (split_heads(t, self.heads) for t in (q, k, v))
-        return self.project(join_heads(attend(q, k, v, place)))  # AOT Eq. 6
+    def forward(self, q: Tensor, past: KeysValues) -> Tensor:
+        """Projected queries q (B, N, C) -> (B, N, C)."""
+        q, k, v = (split_heads(part, self.heads) for part in (q, past.keys, past.values))
+        return self.project(
+            join_heads(attend(q, k, v, self.name, past.grid, past.frames))
+        )  # AOT Eq. 6
 
 
 class ShortTermAttention(nn.Module):
-    """Every cell looks at a window of `window` x `window` cells around it in the previous frame
-    (Eq. 7).
+    """Every cell looks at a window of `window` x `window` cells in the previous frame (Eq. 7).
 
     Each offset of the window has a learned term in the scores, which depends on the query, and one
     in the values.
     """
 
-    def __init__(self, width: int, heads: int, window: int) -> None:
+    def __init__(self, width: int, heads: int, window: int, name: str) -> None:
         super().__init__()
-        self.heads, self.window = heads, window
+        self.heads, self.window, self.name = heads, window, name
         self.relative_score = nn.Conv2d(width, heads * window**2, kernel_size=1, groups=heads)
         self.relative_value = nn.Parameter(torch.zeros(heads, width // heads, window**2))
         self.project = nn.Linear(width, width)
 
-    def start_near(self) -> None:
-        """Initialise the relative terms: weights fall off with the distance d in cells as (1 +
-        d^2)^-1.5.
-        """
-        offset = torch.arange(self.window) - self.window // 2
-        fall = -1.5 * torch.log1p(offset[:, None] ** 2 + offset**2)
-        with torch.no_grad():
-            self.relative_score.bias.copy_(fall.flatten().repeat(self.heads))
-            self.relative_value.zero_()
-
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, place: Place) -> Tensor:
-        """q, k, v (B, N, C) of one grid -> (B, N, C)."""
-        index = window_index(place.query_grid, self.window).to(q.device)  # (N, window^2)
-        relative = self.relative_score(rearrange(q, "b (y x) c -> b c y x", y=place.query_grid[0]))
+    def forward(self, q: Tensor, previous: KeysValues) -> Tensor:
+        """Projected queries q (B, N, C) on the grid of the previous frame -> (B, N, C)."""
+        grid = previous.grid[1:]
+        index = window_index(grid, self.window).to(q.device)  # (N, window^2)
+        relative = self.relative_score(rearrange(q, "b (y x) c -> b c y x", y=grid[0]))
         relative = rearrange(relative, "b (h o) y x -> b h (y x) o", h=self.heads)
         relative = relative.masked_fill(index < 0, float("-inf"))  # outside the frame
-        q, k, v = (split_heads(t, self.heads) for t in (q, k, v))
-        if wants_weights(place.name):
-            near = index.clamp(min=0)
-            scores = (
-                einsum(q * q.shape[-1] ** -0.5, k[:, :, near], "b h n d, b h n o d -> b h n o")
-                + relative
-            )
-            weights = scores.softmax(dim=-1)  # AOT Eq. 7, (B, h, N, window^2)
-            record(weights, replace(place, index=index))
-            out = (
-                einsum(weights, v[:, :, near], "b h n o, b h n o d -> b h n d")
-                + weights @ self.relative_value.mT
-            )
-        else:
-            out = attend_window(
-                q, k, v, relative, self.relative_value, place.query_grid
-            )  # AOT Eq. 7
-        return self.project(join_heads(out))
+        q, k, v = (split_heads(part, self.heads) for part in (q, previous.keys, previous.values))
+        if not wants_weights(self.name):
+            read = attend_window(q, k, v, relative, self.relative_value, grid)  # AOT Eq. 7
+            return self.project(join_heads(read))
+        near = index.clamp(min=0)
+        q = q * q.shape[-1] ** -0.5
+        scores = einsum(q, k[:, :, near], "b h n d, b h n o d -> b h n o") + relative
+        weights = scores.softmax(dim=-1)  # AOT Eq. 7, (B, h, N, window^2)
+        record(weights, self.name, previous.grid, previous.frames, index=index)
+        read = einsum(weights, v[:, :, near], "b h n o, b h n o d -> b h n d")
+        return self.project(join_heads(read + weights @ self.relative_value.mT))
 
 
 class FeedForward(nn.Module):
-    """Two linear layers around a group norm, GELU and a 5x5 depth-wise convolution over the
-    grid.
-    """
+    """Two linear layers around a group norm, GELU and a 5x5 depth-wise convolution."""
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
@@ -279,141 +257,108 @@ class FeedForward(nn.Module):
         self.mix = nn.Conv2d(inner, inner, kernel_size=5, padding=2, groups=inner, bias=False)
         self.shrink = nn.Linear(inner, width)
 
-    def forward(self, x: Tensor, grid: Grid) -> Tensor:
+    def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
         x = rearrange(self.expand(x), "b (y x) c -> b c y x", y=grid[0])
         x = self.mix(F.gelu(self.norm(x)))
         return self.shrink(rearrange(x, "b c y x -> b (y x) c"))
 
 
-class KeysValues(NamedTuple):
-    """What one LSTT block keeps of past frames: keys and values (B, T*N, C) of the frames with
-    these numbers.
-    """
+class Past(NamedTuple):
+    """What one LSTT block reads."""
 
-    keys: Tensor
-    values: Tensor
-    frames: tuple[int, ...] | None = None  # None: the current frame itself
-
-
-Past = tuple[KeysValues, KeysValues]  # what long-term and short-term attention of one block read
+    kept: KeysValues  # by long-term attention
+    previous: KeysValues  # by short-term attention
 
 
 class Trace(NamedTuple):
-    """What one LSTT block saw of a frame: its keys, and the content that becomes values once
-    masks are known.
-    """
+    """What one LSTT block saw of a frame: content becomes values once masks are known."""
 
     keys: Tensor  # (B, N, C)
     content: Tensor  # (B, N, C)
 
 
 class LSTTBlock(nn.Module):
-    """Long short-term transformer block: self-attention, long- plus short-term attention, feed-
-    forward (Fig. 2c).
-    """
+    """Self-attention, long- plus short-term attention, feed-forward (Fig. 2c)."""
 
     def __init__(self, config: AOTConfig, name: str) -> None:
         super().__init__()
-        c, self.name = config.width, name
+        c, heads = config.width, config.heads
         self.norm1, self.norm2, self.norm3 = nn.LayerNorm(c), nn.LayerNorm(c), nn.LayerNorm(c)
-        self.self_attention = SelfAttention(c, config.heads)
+        self.self_attention = SelfAttention(c, heads, f"{name}/self")
         self.match = nn.Linear(c, c)  # W^K, the one projection of queries and keys
         self.value = nn.Linear(c, c)  # W^V
-        self.long_term = LongTermAttention(c, config.heads)
-        self.short_term = ShortTermAttention(c, config.heads, config.window)
+        self.long_term = LongTermAttention(c, heads, f"{name}/long_term")
+        self.short_term = ShortTermAttention(c, heads, config.window, f"{name}/short_term")
         self.feed_forward = FeedForward(c, config.feedforward)
         self.drop_path = DropPath(config.drop_path)
 
-    def start_by_copying(self) -> None:
-        """Initialise so that identities pass unchanged, from near cells first: the untrained
-        block repeats masks.
-        """
-        for layer in (self.value, self.long_term.project, self.short_term.project):
-            nn.init.eye_(layer.weight)
-            nn.init.zeros_(layer.bias)
-        self.long_term.project.weight.data *= (
-            0.25  # found by trial: untrained, it blurs over the whole frame
-        )
-        self.match.weight.data *= 1.6  # found by trial: sharper scores, like finds like
-        self.short_term.start_near()
-
-    def values_of(self, content: Tensor, identity: Tensor) -> Tensor:
-        """Values that carry the identities E of their cells: (B, N, C)."""
-        return self.value(content + identity)  # AOT Eq. 4
-
     def forward(
-        self, x: Tensor, grid: Grid, past: Past | None, identity: Tensor | None
+        self, x: Tensor, grid: tuple[int, int], past: Past | None, identity: Tensor | None
     ) -> tuple[Tensor, Trace]:
         """x (B, N, C) -> the same shape, and the trace of the frame.
 
-        `past` is what long-term and short-term attention read. A reference frame has no past and
-        reads itself, with the `identity` embedding of its given masks (Sec. 4.2, last paragraph).
+        A reference frame has no past: it reads itself, with the `identity` embedding (B, N, C) of
+        its given masks (Sec. 4.2, last paragraph).
         """
-        position = sine_position(grid, x.shape[-1], x.device)
-        y = self.norm1(x)
-        x = x + self.drop_path(
-            self.self_attention(y, position, Place(f"{self.name}/self", grid, (1, *grid)))
-        )
+        x = x + self.drop_path(self.self_attention(self.norm1(x), grid))
 
-        y = self.norm2(x)
-        trace = Trace(self.match(y), y)
-        long, short = past or 2 * [
-            KeysValues(trace.keys, self.values_of(y, identity))
-        ]  # a reference reads itself
-        frames_kept = long.keys.shape[1] // x.shape[1]
-        x = x + self.long_term(
-            trace.keys,
-            long.keys,
-            long.values,
-            Place(f"{self.name}/long_term", grid, (frames_kept, *grid), long.frames),
-        )
-        x = x + self.short_term(
-            trace.keys,
-            short.keys,
-            short.values,
-            Place(f"{self.name}/short_term", grid, (1, *grid), short.frames),
-        )
-        return x + self.drop_path(self.feed_forward(self.norm3(x), grid)), trace
+        content = self.norm2(x)
+        q = self.match(content)
+        if past is None:
+            itself = KeysValues(q, self.values_of(content, identity), (1, *grid))
+            past = Past(itself, itself)
+        x = x + self.long_term(q, past.kept)
+        x = x + self.short_term(q, past.previous)
+
+        x = x + self.drop_path(self.feed_forward(self.norm3(x), grid))
+        return x, Trace(q, content)
+
+    def values_of(self, content: Tensor, identity: Tensor | None) -> Tensor:
+        """Values that carry the identities E of their cells: (B, N, C)."""
+        return self.value(content + identity)  # AOT Eq. 4
 
 
 class LSTT(nn.Module):
-    """A stack of LSTT blocks; the output of each is normalised for the decoder."""
+    """The long short-term transformer: a stack of blocks; a norm for each output."""
 
     def __init__(self, config: AOTConfig) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(
-            LSTTBlock(config, f"block{i + 1}") for i in range(config.layers)
-        )
-        self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(config.layers))
+        names = [f"block{i}" for i in range(1, config.layers + 1)]
+        self.blocks = nn.ModuleList(LSTTBlock(config, name) for name in names)
+        self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in names)
         for weight in self.blocks.parameters():
             if weight.dim() > 1:
                 nn.init.xavier_uniform_(weight)
 
     def forward(
-        self, x: Tensor, grid: Grid, past: list[Past] | None = None, identity: Tensor | None = None
+        self,
+        x: Tensor,
+        grid: tuple[int, int],
+        pasts: list[Past] | None = None,
+        identity: Tensor | None = None,
     ) -> tuple[list[Tensor], list[Trace]]:
-        """x (B, N, C), one (long, short) pair per block -> normalised outputs (B, N, C) and
-        traces, one per block.
+        """x (B, N, C) -> outputs (B, N, C) and traces, one per block; `pasts` as well.
+
+        Without pasts, each block reads the frame itself with its identity embedding.
         """
         outputs, traces = [], []
-        for i, (block, norm) in enumerate(zip(self.blocks, self.norms, strict=True)):
-            x, trace = block(x, grid, None if past is None else past[i], identity)
-            outputs.append(norm(x))
+        for i, block in enumerate(self.blocks):
+            x, trace = block(x, grid, pasts[i] if pasts else None, identity)
+            outputs.append(self.norms[i](x))
             traces.append(trace)
         return outputs, traces
 
 
 @dataclass(frozen=True)
-class Seen:
+class AOTSeen(Seen):
     """What AOT knows of one frame."""
 
     features: list[Tensor]  # of the encoder, finest scale first
     tokens: Tensor  # (B, N, C)
-    grid: Grid
-    size: tuple[int, int, int]  # B, H, W of the frames
+    grid: tuple[int, int]
     traces: list[Trace] | None = None  # one per block, once the frame has been read
-    assignment: Tensor | None = None  # P (B, 1+K, 1+M)
+    assignment: Tensor | None = None  # P (B, 1+K, 1+M), once it has been read
 
 
 @dataclass
@@ -422,13 +367,12 @@ class AOTEntry(Entry):
 
     blocks: list[KeysValues]
     assignment: Tensor  # P (B, 1+K, 1+M)
-    size: tuple[int, int, int]  # B, H, W of the frames
 
 
-class AOT(VOSNetwork):
+class AOT(VOSNetwork[AOTSeen, AOTEntry]):
     """The whole network: encoder, identity bank, LSTT, decoder."""
 
-    seen_type, entry_type = Seen, AOTEntry
+    seen_type, entry_type = AOTSeen, AOTEntry
     no_decay = ("*.relative_value", "*.relative_position_bias_table", "decoder.conv_out.weight")
     frozen_late = ("identity_bank.*",)
 
@@ -436,106 +380,134 @@ class AOT(VOSNetwork):
         super().__init__()
         self.config = config
         self.encoder = ENCODERS[config.encoder]()
-        shortcuts, deepest, stride = (
-            self.encoder.channels[:3],
-            self.encoder.channels[-1],
-            self.encoder.strides[-1],
-        )
-        self.sizing = Sizing(
-            stride, config.short_side, config.longest, config.align_corners, config.antialias
-        )
-        self.schedule = Schedule(every=config.memory_every, at_most=config.memory_size)
-        self.schedule_in_training = replace(self.schedule, every=config.memory_every_in_training)
-        self.max_objects = config.identities
+        *_, deepest = self.encoder.channels
+        *_, stride = self.encoder.strides
+        aligned, outputs = config.align_corners, 1 + config.identities
         self.project = nn.Conv2d(deepest, config.width, kernel_size=1)
         nn.init.xavier_uniform_(self.project.weight)
-        self.identity_bank = IdentityBank(
-            config.identities, config.width, stride, overlap=config.align_corners
-        )
+        self.identity_bank = IdentityBank(config.identities, config.width, stride, overlap=aligned)
         self.lstt = LSTT(config)
-        inputs, outputs = config.width * (config.layers + 1), 1 + config.identities
         self.decoder = FPNDecoder(
-            inputs, shortcuts, config.decoder_width, outputs, config.align_corners
-        )
+            config.width * (1 + config.layers), self.encoder.channels[:3], config.decoder_width,
+            outputs, aligned,
+        )  # fmt: skip
+
+        self.sizing = Sizing(stride, config.short_side, config.longest, aligned, config.antialias)
+        self.schedule = Schedule(every=config.every, at_most=config.memory_size)
+        self.schedule_in_training = replace(self.schedule, every=config.every_in_training)
+        self.max_objects = config.identities
         if config.copy_at_start:
-            self.identity_bank.start_by_copying()
-            for block in self.lstt.blocks:
-                block.start_by_copying()
-            self.decoder.start_by_copying(self.identity_bank.vectors())
+            start_by_copying(self)
         if config.freeze_early:
             for part in self.encoder.early():
                 part.requires_grad_(False)
 
-    def encode(self, frame: Tensor) -> Seen:
-        """RGB frames (B, 3, H, W) in [0, 1], H and W as `sizing` gives them -> seen.
-
-        Raises InputError for others.
-        """
-        self.check_frame(frame)
+    def encode(self, frame: Tensor) -> AOTSeen:
+        """RGB frames (B, 3, H, W) in [0, 1], H and W as `sizing` gives them -> seen."""
+        check_frame(self, frame)
         features = self.encoder(self.normalise(frame))
-        tokens, size = self.project(features[-1]), (len(frame), *frame.shape[-2:])
-        return Seen(
-            features, rearrange(tokens, "b c y x -> b (y x) c"), tuple(tokens.shape[-2:]), size
-        )
+        tokens = self.project(features[-1])  # (B, C, H/s, W/s)
+        _, _, height, width = tokens.shape
+        tokens = rearrange(tokens, "b c y x -> b (y x) c")
+        return AOTSeen(size_of(frame), features, tokens, (height, width))
 
-    def read(self, seen: Seen, memory: Memory) -> tuple[Tensor, Seen]:
-        """Logits (B, 1+K, h, w) of the K objects in memory, background first, and seen with its
-        traces.
+    def read(self, seen: AOTSeen, memory: Memory[AOTEntry]) -> tuple[Tensor, AOTSeen]:
+        """Logits (B, 1+K, h, w) of the K objects in memory, background first, and seen.
 
         h and w are those of the finest features: a quarter of the frame, for the tiny encoder half
-        of it. Raises InputError when the memory is empty, of other B, H or W, or lacks a kept or
-        the previous frame.
+        of it. Raises InputError also when the memory lacks a kept or the previous frame.
         """
-        entries = self.check_memory(seen, memory)
-        if not memory.kept or memory.previous is None:
-            raise InputError(
-                "AOT reads kept frames and the previous one: use a schedule that has both."
-            )
-        outputs, traces = self.lstt(seen.tokens, seen.grid, past=self._recall(memory))
+        entries = check_memory(self, seen, memory)
+        pasts = self.recall(memory)
+        with at_frame(memory.now):
+            outputs, traces = self.lstt(seen.tokens, seen.grid, pasts)
         maps = [
-            rearrange(t, "b (y x) c -> b c y x", y=seen.grid[0]) for t in (seen.tokens, *outputs)
+            rearrange(x, "b (y x) c -> b c y x", y=seen.grid[0]) for x in (seen.tokens, *outputs)
         ]
         logits = self.decoder(torch.cat(maps, dim=1), seen.features[:3])  # L^D (B, 1+M, h, w)
-        assignment = max((e.assignment for e in entries[::-1]), key=lambda each: each.shape[1])
-        chosen = einsum(
+        assignment = most_objects(entries)
+        logits = einsum(
             assignment, logits, "b k m, b m h w -> b k h w"
-        )  # AOT Eq. 5: P L^D, before the softmax
-        return chosen, replace(seen, traces=traces, assignment=assignment)
+        )  # AOT Eq. 5, no softmax yet
+        return logits, replace(seen, traces=traces, assignment=assignment)
 
-    def memorize(self, seen: Seen, masks: Tensor) -> AOTEntry:
-        """Keys and values of a frame whose masks (B, 1+K, H, W) are given or predicted; H, W as of
-        the frame.
+    def recall(self, memory: Memory[AOTEntry]) -> list[Past]:
+        """What each block reads: the kept frames side by side, and the previous one."""
+        kept, previous = memory.kept, memory.previous
+        if not kept or previous is None:
+            raise InputError(
+                "AOT reads kept frames and the previous one: use a schedule with both."
+            )
+        frames = tuple(entry.frame for entry in kept)
+        pasts = []
+        for i, last in enumerate(previous.blocks):
+            keys = torch.cat([entry.blocks[i].keys for entry in kept], dim=1)
+            values = torch.cat([entry.blocks[i].values for entry in kept], dim=1)
+            grid = (len(kept), *last.grid[1:])
+            long = KeysValues(keys, values, grid, frames)
+            pasts.append(Past(long, last._replace(frames=(previous.frame,))))
+        return pasts
 
-        Raises InputError without objects, and for masks of another type, number or size than the
-        frames.
-        """
-        self.check_masks(seen, masks)
+    def memorize(self, seen: AOTSeen, masks: Tensor) -> AOTEntry:
+        """Keys and values of a frame with its masks (B, 1+K, H, W), H and W as of the frame."""
+        check_masks(self, seen, masks)
         assignment, traces = seen.assignment, seen.traces
         if assignment is None:
             shuffle = self.training and self.config.shuffle_identities
-            assignment = self.identity_bank.assign(
-                len(masks), masks.shape[1] - 1, shuffle, masks.device
-            )
+            batch, channels = masks.shape[:2]
+            assignment = self.identity_bank.assign(batch, channels - 1, shuffle, masks.device)
         identity = self.identity_bank(masks, assignment)
         if traces is None:
             _, traces = self.lstt(seen.tokens, seen.grid, identity=identity)
-        blocks = [
-            KeysValues(trace.keys, block.values_of(trace.content, identity))
-            for block, trace in zip(self.lstt.blocks, traces, strict=True)
-        ]
-        return AOTEntry(blocks, assignment, seen.size)
+        blocks = []
+        for block, trace in zip(self.lstt.blocks, traces, strict=True):
+            values = block.values_of(trace.content, identity)
+            blocks.append(KeysValues(trace.keys, values, (1, *seen.grid)))
+        return AOTEntry(seen.size, blocks, assignment)
 
-    def _recall(self, memory: Memory) -> list[Past]:
-        """For each block, the (long-term, short-term) keys and values."""
-        frames = tuple(entry.frame for entry in memory.kept)
-        past = []
-        for i in range(len(self.lstt.blocks)):
-            kept = [entry.blocks[i] for entry in memory.kept]
-            long = KeysValues(
-                torch.cat([e.keys for e in kept], 1), torch.cat([e.values for e in kept], 1), frames
-            )
-            past.append((long, memory.previous.blocks[i]._replace(frames=(memory.previous.frame,))))
-        return past
+
+def most_objects(entries: list[AOTEntry]) -> Tensor:
+    """The assignment P of the entry with the most objects, the newest of them."""
+    return max((entry.assignment for entry in reversed(entries)), key=lambda p: p.shape[1])
+
+
+# Our own initialisation ---------------------------------------------------------------------------
+
+
+def start_by_copying(network: AOT) -> None:
+    """Initialise so that the untrained network repeats masks: identities pass it unchanged.
+
+    Numbers without a reason beside them were found by trial.
+    """
+    bank = network.identity_bank
+    start_with_orthogonal_identities(bank)
+    for part in network.lstt.modules():
+        if isinstance(part, LSTTBlock):
+            for layer in (part.value, part.long_term.project, part.short_term.project):
+                nn.init.eye_(layer.weight)
+                nn.init.zeros_(layer.bias)
+            part.long_term.project.weight.data *= 0.25  # untrained, it blurs over the whole frame
+            part.match.weight.data *= 1.6  # sharper scores: like finds like
+            start_near(part.short_term)
+    network.decoder.start_by_copying(bank.vectors())
+
+
+def start_with_orthogonal_identities(bank: IdentityBank) -> None:
+    """A token that object k covers by half gets half of k's identity."""
+    width, identities, side, _ = bank.embed.weight.shape
+    vectors = nn.init.orthogonal_(torch.empty(identities, width)) * width**0.5
+    with torch.no_grad():
+        bank.embed.weight.copy_(vectors.T[:, :, None, None] / side**2)
+        bank.embed.bias.zero_()
+
+
+def start_near(short_term: ShortTermAttention) -> None:
+    """Weights fall off with the distance d in cells as (1 + d^2)^-1.5."""
+    offset = torch.arange(short_term.window) - short_term.window // 2
+    fall = -1.5 * torch.log1p(offset[:, None] ** 2 + offset**2)
+    with torch.no_grad():
+        short_term.relative_score.bias.copy_(fall.flatten().repeat(short_term.heads))
+        short_term.relative_value.zero_()
 
 
 if __name__ == "__main__":

@@ -1,39 +1,46 @@
-"""The one exception that minivos raises for bad input, and what finds it in settings."""
+"""The one exception that minivos raises for bad input, and the checks that settings share."""
 
-from collections.abc import Mapping
-from typing import get_origin, get_type_hints
-
-KINDS = {
-    bool: "True or False",
-    int: "a whole number",
-    float: "a number",
-    str: "a name",
-    tuple: "a tuple",
-}
+from collections.abc import Collection, Mapping
 
 
 class InputError(ValueError):
-    """Bad input; the message names what came, what was expected and what to do."""
+    """Bad input; the message says what it got, what it expected and what to do."""
 
 
-def check_settings(settings: object, **least: int) -> None:
-    """Raise InputError unless the fields of a dataclass hold what their annotations say.
+def check_numbers(
+    settings: object,
+    *fields: str,
+    least: float = 1,
+    kind: type = int,
+    or_none: bool = False,
+) -> None:
+    """Raise InputError unless these fields are whole numbers (or floats), `least` or more."""
+    for field in fields:
+        value = getattr(settings, field)
+        if value is None and or_none:
+            continue
+        allowed = int if kind is int else (int, float)
+        if not isinstance(value, allowed) or isinstance(value, bool) or not value >= least:
+            number = "a whole number" if kind is int else "a number"
+            none = " or None" if or_none else ""
+            raise InputError(f"got {field}={value!r}; expected {number}, {least} or more{none}.")
 
-    Those named here must not be below the least given, where they are not None.
-    """
-    for field, kind in get_type_hints(type(settings)).items():
-        value, kind = getattr(settings, field), tuple if get_origin(kind) is tuple else kind
-        fits = isinstance(value, float | int if kind is float else kind) and isinstance(
-            value, bool
-        ) == (kind is bool)
-        bound = f", {least[field]} or more" if field in least else ""
-        if not fits or (bound and value is not None and not value >= least[field]):
-            names = [name for known, name in KINDS.items() if kind in (known, known | None)]
-            optional = " or None" if kind not in KINDS else ""
-            raise InputError(f"{field}={value!r} came; give {names[0]}{bound}{optional}.")
+
+def check_flags(settings: object, *fields: str) -> None:
+    """Raise InputError unless these fields are True or False."""
+    for field in fields:
+        if not isinstance(value := getattr(settings, field), bool):
+            raise InputError(f"got {field}={value!r}; expected True or False.")
+
+
+def check_choices(settings: object, **choices: Collection[str]) -> None:
+    """Raise InputError unless each field named here is one of its choices."""
+    for field, known in choices.items():
+        if (value := getattr(settings, field)) not in known:
+            raise InputError(f"got {field}={value!r}; expected one of {', '.join(known)}.")
 
 
 def check_rules(rules: Mapping[str, bool]) -> None:
     """Raise InputError with the rules that are broken, those with a False."""
     if broken := [rule for rule, kept in rules.items() if not kept]:
-        raise InputError(f"Settings that cannot be: {'; '.join(broken)}.")
+        raise InputError(f"These settings cannot be: {'; '.join(broken)}.")

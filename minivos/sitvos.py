@@ -11,11 +11,11 @@ before the query reads the memory.
 
     SITVOSConfig            sizes and presets
     Tokens                  the cells of some frames
-    Attention               one head                                                    Eq. 1
-    SelfAttention           memory looks at memory, query at query                      Fig. 2
-    FeatureInteraction      memory takes from query, query from memory                  Fig. 3, Eq. 3 and 4
-    InteractiveTransformer  both self-attentions, the interaction, the last read        Fig. 2, Eq. 2
-    SITVOS                  encode, read, decode, memorize                              Fig. 2
+    Attention               one head                                         Eq. 1
+    SelfAttention           memory looks at memory, query at query           Fig. 2
+    FeatureInteraction      memory reads query, query reads memory           Fig. 3, Eq. 3 and 4
+    InteractiveTransformer  self-attentions, interaction, last read          Fig. 2, Eq. 2
+    SITVOS                  encode, read, decode, memorize                   Fig. 2
 
 An object enters at one place only: the values M_x of Eq. 4 (`marked`), memory cells times M_E
 (`marks`), what the mask encoder says of them. All before that is the same for every object and is
@@ -35,6 +35,7 @@ frame, C channels.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,84 +43,69 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from minivos.errors import InputError, check_rules, check_settings
+from minivos.errors import InputError, check_choices, check_flags, check_numbers, check_rules
 from minivos.nn.attention import attend
+from minivos.nn.checks import check_frame, check_masks, check_memory
 from minivos.nn.decoders import RefineDecoder
 from minivos.nn.encoders import ENCODERS, MASK_ENCODERS
 from minivos.nn.memory import Entry, Memory, Schedule
-from minivos.nn.network import Sizing, VOSNetwork
+from minivos.nn.network import Seen, Sizing, VOSNetwork, size_of
 from minivos.nn.objects import crop, merge_answers, pad_objects, padding, who_is_there
-from minivos.nn.recording import Place, at_frame, current_frame
+from minivos.nn.recording import at_frame
 
 
 @dataclass(frozen=True)
 class SITVOSConfig:
     """Sizes of a SITVOS network; the defaults are those of the released code."""
 
-    encoder: str = "resnet50"  # without its last stage, and ResNet-18 for masks; or tiny, for both
+    encoder: str = "resnet50"  # without its last stage, ResNet-18 for masks; or tiny, for both
     width: int = 128  # C, channels of a cell (paper: 256)
     match: int = 64  # channels that are compared (paper and code: 64)
     kernel: int = 3  # side of the convolutions that embed features (paper: 1)
-    cross_values: bool = (
-        False  # the cross-attentions of Eq. 2 to 4 project their values, W^V (paper: yes)
-    )
-    share_norm: bool = True  # the cross-attentions share one layer norm (paper: not said)
-    skip_query: bool = (
-        True  # the decoder gets the embedded query beside what it has read (paper: not mentioned)
-    )
+    cross_values: bool = False  # the reads of Eq. 2 to 4 project their values, W^V (paper: yes)
+    share_norm: bool = True  # the reads of Eq. 2 to 4 share one layer norm (paper: not said)
+    skip_query: bool = True  # the decoder also gets the embedded query (paper: not mentioned)
     context: int = 512  # channels that the transformer gives to the decoder (paper: not given)
-    fim: bool = True  # feature interaction module, Eq. 3 and 4; without it the query reads M_x at once (paper: Table 3)
+    fim: bool = True  # feature interaction, Eq. 3 and 4; else the query reads M_x (paper: Table 3)
     dropout: float = 0.01  # of attention weights, in training (paper: not mentioned)
     decoder_width: int = 256  # channels inside the decoder (code: 256)
     every: int = 12  # keep every n-th frame (paper: one row of Table 4); 0: none
     spread: int = 0  # instead, read so many frames spread evenly over the past (paper: 7)
     short_side: int | None = None  # pixels, of the frames it works on; None: of the video
-    copy_at_start: bool = False  # initialise so that the network leans towards copying masks (ours)
-
-    def __post_init__(self) -> None:
-        check_settings(
-            self,
-            width=2,
-            match=2,
-            context=2,
-            decoder_width=2,
-            kernel=1,
-            every=0,
-            spread=0,
-            short_side=1,
-        )
-        check_rules({
-            f"kernel={self.kernel} must be odd": self.kernel % 2 == 1,
-            f"every={self.every} beside spread={self.spread}: one of them must be 0": 0 in (self.every, self.spread),
-            f"spread={self.spread} must be {Schedule.at_most} or fewer": self.spread <= Schedule.at_most,
-            f"dropout={self.dropout} must be in [0, 1)": 0 <= self.dropout < 1,
-            f"encoder={self.encoder!r} must be one of {', '.join(MASK_ENCODERS)}": self.encoder in MASK_ENCODERS,
-            f"encoder={self.encoder!r} cannot start by copying, only tiny can": (
-                not self.copy_at_start or self.encoder == "tiny"
-            ),
-        })  # fmt: skip
+    copy_at_start: bool = False  # initialise so that it leans towards copying masks (ours)
 
     @classmethod
     def paper(cls) -> SITVOSConfig:
         """To the letter of the paper."""
-        return cls(
-            width=256,
-            kernel=1,
-            cross_values=True,
-            share_norm=False,
-            skip_query=False,
-            dropout=0.0,
-            every=0,
-            spread=7,
-        )
+        letter = cls(width=256, kernel=1, cross_values=True, share_norm=False, skip_query=False)
+        return replace(letter, dropout=0.0, every=0, spread=7)
 
     @classmethod
     def mini(cls) -> SITVOSConfig:
         """A network that learns on a laptop."""
-        return cls(
-            encoder="tiny", width=64, match=32, context=64, decoder_width=32, every=0, spread=5, dropout=0.0,
-            short_side=192, copy_at_start=True,
-        )  # fmt: skip
+        sizes = cls(
+            encoder="tiny", width=64, match=32, context=64, decoder_width=32, short_side=192
+        )
+        return replace(sizes, every=0, spread=5, dropout=0.0, copy_at_start=True)
+
+    def __post_init__(self) -> None:
+        check_choices(self, encoder=MASK_ENCODERS)
+        check_numbers(self, "width", "match", "context", "decoder_width", least=2)
+        check_numbers(self, "kernel")
+        check_numbers(self, "every", "spread", least=0)
+        check_numbers(self, "short_side", or_none=True)
+        check_numbers(self, "dropout", least=0, kind=float)
+        check_flags(self, "cross_values", "share_norm", "skip_query", "fim", "copy_at_start")
+        one_of_them = f"every={self.every} beside spread={self.spread}: one of them must be 0"
+        check_rules({
+            f"kernel={self.kernel} must be odd": self.kernel % 2 == 1,
+            f"dropout={self.dropout} must be below 1": self.dropout < 1,
+            f"spread={self.spread} must be 32 or fewer": self.spread <= Schedule.at_most,
+            f"encoder={self.encoder!r} cannot start by copying, only tiny can": (
+                not self.copy_at_start or self.encoder == "tiny"
+            ),
+            one_of_them: 0 in (self.every, self.spread),
+        })  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -132,38 +118,35 @@ class Tokens:
 
 
 class Attention(nn.Module):
-    """Attention of one head, softmax((a W^Q)(b W^K)^T / sqrt(d)) v, with W^V for the values if
-    asked for (Eq. 1).
-    """
+    """softmax((a W^Q)(b W^K)^T / sqrt(d)) v, one head; W^V for the values if asked for (Eq. 1)."""
 
     def __init__(self, config: SITVOSConfig, name: str, project_values: bool) -> None:
         super().__init__()
+        width, match = config.width, config.match
         self.name, self.dropout = name, config.dropout
-        self.query, self.key = (nn.Linear(config.width, config.match, bias=False) for _ in range(2))
-        self.value = (
-            nn.Linear(config.width, config.width, bias=False) if project_values else nn.Identity()
-        )
+        self.query, self.key = (nn.Linear(width, match, bias=False) for _ in range(2))
+        self.value = nn.Linear(width, width, bias=False) if project_values else nn.Identity()
 
     def forward(self, asking: Tokens, answering: Tokens, values: Tensor) -> Tensor:
-        """What each asking cell finds: (B, K, T, N, C), from values (B, K, T', N, C) of the
-        answering cells.
+        """What each asking cell reads: (B, K, T, N, C), of values (B, K, T', N, C).
 
         Either the asking cells or the values may differ between objects; where only the values do,
-        all objects share the weights. Frames ask in turn, so that no map is larger than that of one
-        frame.
+        all objects share the weights. Frames ask in turn, which keeps the maps small.
         """
         q, k, v = self.query(asking.cells), self.key(answering.cells), self.value(values)
-        objects = q.shape[1]
-        k = rearrange(k, "b k t n c -> b k (t n) c").expand(-1, objects, -1, -1)
-        v = rearrange(v, "b k t n c -> b 1 (t n) (k c)").expand(-1, objects, -1, -1)
-        place = Place(
-            self.name, asking.grid, (answering.cells.shape[2], *answering.grid), answering.frames
-        )
-        dropout, found = self.dropout if self.training else 0.0, []
-        for t in range(q.shape[2]):
-            with at_frame(asking.frames[t]):
-                found.append(attend(q[:, :, t], k, v, place, dropout))  # SITVOS Eq. 1
-        return rearrange(torch.stack(found), "t b h n (k c) -> b (h k) t n c", k=values.shape[1])
+        askers, objects = q.shape[1], v.shape[1]
+        k = rearrange(k, "b k t n c -> b k (t n) c").expand(-1, askers, -1, -1)
+        v = rearrange(v, "b k t n c -> b 1 (t n) (k c)").expand(-1, askers, -1, -1)
+        key_grid = (len(answering.frames), *answering.grid)
+        dropout = self.dropout if self.training else 0.0
+        reads = []
+        for t, frame in enumerate(asking.frames):
+            with at_frame(frame):
+                read = attend(
+                    q[:, :, t], k, v, self.name, key_grid, answering.frames, dropout=dropout
+                )
+            reads.append(read)  # SITVOS Eq. 1
+        return rearrange(torch.stack(reads), "t b h n (k c) -> b (h k) t n c", k=objects)
 
 
 class SelfAttention(nn.Module):
@@ -180,21 +163,19 @@ class SelfAttention(nn.Module):
 
 
 class FeatureInteraction(nn.Module):
-    """Memory and query take from each other; each reads what the other was before (Fig. 3, Eq. 3
-    and 4).
-    """
+    """Memory and query read each other, each as the other was before (Fig. 3, Eq. 3 and 4)."""
 
     def __init__(self, config: SITVOSConfig) -> None:
         super().__init__()
         self.to_memory = Attention(config, "memory_asks_query", config.cross_values)
         self.to_query = Attention(config, "query_asks_memory", config.cross_values)
-        self.norms = nn.ModuleList(
-            nn.LayerNorm(config.width) for _ in range(1 if config.share_norm else 2)
-        )
+        norms = 1 if config.share_norm else 2
+        self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(norms))
 
     def forward(self, memory: Tokens, query: Tokens, marked: Tensor) -> tuple[Tokens, Tokens]:
-        """M_SA and Q_SA, shared by all objects, and M_x (B, K, T, N, C) -> M_out, shared, and
-        Q_out, of each.
+        """M_SA and Q_SA, shared by all objects, and M_x (B, K, T, N, C) -> M_out and Q_out.
+
+        M_out is shared, Q_out (B, K, 1, N, C) is that of each object.
         """
         from_query = self.to_memory(memory, query, query.cells)
         from_memory = self.to_query(query, memory, marked)  # here the objects part
@@ -204,9 +185,7 @@ class FeatureInteraction(nn.Module):
 
 
 class InteractiveTransformer(nn.Module):
-    """Self-attention on either side, interaction, and the query's last read of the memory (Fig.
-    2).
-    """
+    """Self-attention on either side, interaction, the query's last read of the memory (Fig. 2)."""
 
     def __init__(self, config: SITVOSConfig) -> None:
         super().__init__()
@@ -214,36 +193,32 @@ class InteractiveTransformer(nn.Module):
         self.query_self = SelfAttention(config, "query_self")
         self.interaction = FeatureInteraction(config) if config.fim else None
         self.last_read = Attention(config, "last_read", config.cross_values)
-        shares = config.fim and config.share_norm
-        self.norm = None if shares else nn.LayerNorm(config.width)
+        shared = config.fim and config.share_norm
+        self.norm = None if shared else nn.LayerNorm(config.width)
         self.skip_query = config.skip_query
-        self.project = nn.Linear((2 if config.skip_query else 1) * config.width, config.context)
+        self.project = nn.Linear((1 + config.skip_query) * config.width, config.context)
 
     def forward(self, memory: Tokens, query: Tokens, marked: Tensor) -> Tensor:
-        """M_ori, Q_ori and M_x (B, K, T, N, C) -> what the decoder gets for each object: (B, K,
-        N, C').
-        """
-        past, now = self.memory_self(memory), self.query_self(query)
-        if self.interaction:
+        """M_ori, Q_ori and M_x (B, K, T, N, C) -> what the decoder gets: (B, K, N, C')."""
+        past, now, values = self.memory_self(memory), self.query_self(query), marked
+        if self.interaction is not None:
             past, now = self.interaction(past, now, marked)
-        values = past.cells if self.interaction else marked
-        found = self.last_read(now, past, values) + now.cells
-        found = (self.norm or self.interaction.norms[0])(found)  # SITVOS Eq. 2
+            values = past.cells
+        norm = self.interaction.norms[0] if self.norm is None else self.norm
+        context = norm(self.last_read(now, past, values) + now.cells)  # SITVOS Eq. 2
         if self.skip_query:
-            found = torch.cat([found, query.cells.expand(-1, found.shape[1], -1, -1, -1)], dim=-1)
-        return self.project(found)[:, :, 0]
+            own = query.cells.expand(-1, context.shape[1], -1, -1, -1)
+            context = torch.cat([context, own], dim=-1)
+        return self.project(context)[:, :, 0]
 
 
 @dataclass(frozen=True)
-class Seen:
+class SITVOSSeen(Seen):
     """What SITVOS knows of one frame."""
 
     features: list[Tensor]  # of the backbone, finest scale first
     border: tuple[int, int, int, int]  # pixels of padding: left, right, top, bottom
-    size: tuple[int, int, int]  # B, H, W of the frames as they came
-    present: Tensor | None = (
-        None  # (B, K) bool, the objects that each clip has, once the frame has been read
-    )
+    present: Tensor | None = None  # (B, K) bool, the objects of each clip, once it has been read
 
 
 @dataclass
@@ -252,149 +227,100 @@ class SITVOSEntry(Entry):
 
     cells: Tensor  # M_ori (B, C, H, W), the same for all objects
     marks: Tensor  # M_E (B, K, C, H, W), what the mask encoder says of each object
-    size: tuple[int, int, int]  # B, H, W of the frames as they came
-    present: (
-        Tensor  # (B, K) bool, the objects that each clip has: those of a shorter list are made up
-    )
+    present: Tensor  # (B, K) bool, the objects of each clip: shorter lists are filled up
 
 
-class SITVOS(VOSNetwork):
+class SITVOS(VOSNetwork[SITVOSSeen, SITVOSEntry]):
     """The whole network: backbone, mask encoder, interactive transformer, decoder."""
 
-    seen_type, entry_type = Seen, SITVOSEntry
+    seen_type, entry_type = SITVOSSeen, SITVOSEntry
+    mask_encoder: Any
     soft_masks = True
 
     def __init__(self, config: SITVOSConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder, self.mask_encoder = (
-            ENCODERS[config.encoder](),
-            MASK_ENCODERS[config.encoder](),
-        )
+        self.encoder = ENCODERS[config.encoder]()
+        self.mask_encoder = MASK_ENCODERS[config.encoder]()
+        fine, middle, deep = self.encoder.channels
+
+        def embed(channels: int) -> nn.Conv2d:
+            kernel = config.kernel
+            return nn.Conv2d(channels, config.width, kernel, padding=kernel // 2)
+
+        self.embed_memory, self.embed_query = embed(deep), embed(deep)
+        self.embed_mask = embed(self.mask_encoder.channels[-1])
+        self.transformer = InteractiveTransformer(config)
+        self.decoder = RefineDecoder(config.context, (fine, middle), config.decoder_width)
+
+        self.stride = self.encoder.strides[-1]
         self.sizing = Sizing(1, config.short_side)  # any size: `encode` pads
         self.schedule = Schedule(
             previous=not config.spread, every=config.every, spread=config.spread
         )
         self.schedule_in_training = Schedule(previous=False, every=1)
-        self.stride = self.encoder.strides[-1]
-
-        def embed(channels: int) -> nn.Conv2d:
-            return nn.Conv2d(channels, config.width, config.kernel, padding=config.kernel // 2)
-
-        fine, middle, deep = self.encoder.channels
-        self.embed_memory, self.embed_query = embed(deep), embed(deep)
-        self.embed_mask = embed(self.mask_encoder.channels[-1])
-        self.transformer = InteractiveTransformer(config)
-        self.decoder = RefineDecoder(config.context, (fine, middle), config.decoder_width)
         if config.copy_at_start:
-            self.start_by_copying()
-
-    def start_by_copying(self) -> None:
-        """Initialise so that a cell takes over the mask from memory cells that look like it.
-
-        The first channels carry the mask past all norms to the decoder, half of them as it is, half
-        of them negated. What memory and query are compared by is embedded alike. The numbers were
-        found by trial.
-        """
-        carry, middle = max(1, self.config.width // 16), self.config.kernel // 2
-        sign = torch.tensor([4.0] * carry + [-4.0] * carry)
-        own = slice(2 * carry)  # the channels that carry the mask
-        self.mask_encoder.start_by_copying()
-        self.decoder.start_by_copying()
-        with torch.no_grad():
-            weight = self.embed_memory.weight
-            weight -= weight.mean(
-                dim=1, keepdim=True
-            )  # features share a mean, which tells no cells apart
-            weight[own], self.embed_mask.weight[own] = 0, 0
-            for layer in (self.embed_memory, self.embed_mask):
-                layer.bias.zero_()
-            self.embed_query.load_state_dict(self.embed_memory.state_dict())
-            self.embed_memory.bias[own] = 1
-            self.embed_mask.weight[own, 0, middle, middle] = sign
-            self.embed_mask.bias[own] = (
-                -0.35 * sign
-            )  # a cell counts as the object's if so much of what it finds is
-            project = self.transformer.project
-            project.weight[:2], project.bias[:2] = 0, 0
-            project.weight[0, own], project.weight[1, own] = -sign / 8, sign / 8
-            for part in self.transformer.modules():
-                if isinstance(part, Attention):
-                    nn.init.orthogonal_(part.query.weight, gain=2.5)  # like finds like
-                    part.key.load_state_dict(part.query.state_dict())
-                    if isinstance(part.value, nn.Linear):
-                        part.value.weight *= 0.1
+            start_by_copying(self)
 
     def load_imagenet(self) -> None:
-        """Load timm's weights into the backbone and the mask encoder; InputError when they
-        cannot be downloaded.
-        """
+        """Load timm's weights into backbone and mask encoder; InputError without a download."""
         super().load_imagenet()
         self.mask_encoder.load_imagenet()
 
-    def encode(self, frame: Tensor) -> Seen:
-        """RGB frames (B, 3, H, W) in [0, 1], of any size -> seen. Raises InputError for others."""
-        self.check_frame(frame)
-        border = padding(frame.shape[-2:], self.stride)
-        return Seen(
-            self.encoder(self.normalise(F.pad(frame, border))),
-            border,
-            (len(frame), *frame.shape[-2:]),
-        )
+    def encode(self, frame: Tensor) -> SITVOSSeen:
+        """RGB frames (B, 3, H, W) in [0, 1], of any size -> seen."""
+        check_frame(self, frame)
+        size = size_of(frame)
+        border = padding(size[1:], self.stride)
+        features = self.encoder(self.normalise(F.pad(frame, border)))
+        return SITVOSSeen(size, features, border)
 
-    def read(self, seen: Seen, memory: Memory) -> tuple[Tensor, Seen]:
-        """Log odds (B, 1+K, H, W) of background and objects, of softly aggregated probabilities;
-        and seen.
+    def read(self, seen: SITVOSSeen, memory: Memory[SITVOSEntry]) -> tuple[Tensor, SITVOSSeen]:
+        """Log odds (B, 1+K, H, W) of background and objects, softly aggregated, and seen.
 
-        H and W are those of the frame. Raises InputError when the memory is empty or of other B, H
-        or W.
+        H and W are those of the frame.
         """
-        entries = self.check_memory(seen, memory)
+        entries = check_memory(self, seen, memory)
+        objects = max(entry.marks.shape[1] for entry in entries)
         cells = torch.stack([entry.cells for entry in entries], dim=1)  # (B, T, C, H, W)
-        grid, objects = cells.shape[-2:], max(entry.marks.shape[1] for entry in entries)
-        marks = torch.stack(
-            [self.marks_of(entry, objects) for entry in entries], dim=2
-        )  # (B, K, T, C, H, W)
+        marks = torch.stack([self.marks_of(entry, objects) for entry in entries], dim=2)
         marked = rearrange(marks * cells[:, None], "b k t c y x -> b k t (y x) c")  # M_x
+        query = self.embed_query(seen.features[-1])  # (B, C, H, W)
+        grid = query.shape[2], query.shape[3]
         frames = tuple(entry.frame for entry in entries)
-        past = Tokens(rearrange(cells, "b t c y x -> b 1 t (y x) c"), tuple(grid), frames)
-        query = self.embed_query(seen.features[-1])
-        now = Tokens(rearrange(query, "b c y x -> b 1 1 (y x) c"), tuple(grid), (current_frame(),))
-        present = torch.stack([pad_objects(entry.present, objects) for entry in entries]).any(dim=0)
-        seen = replace(seen, present=present)
-        return self.decode(seen, self.transformer(past, now, marked)), seen
+        past = Tokens(rearrange(cells, "b t c y x -> b 1 t (y x) c"), grid, frames)
+        now = Tokens(rearrange(query, "b c y x -> b 1 1 (y x) c"), grid, (memory.now,))
 
-    def decode(self, seen: Seen, context: Tensor) -> Tensor:
+        present = torch.stack([pad_objects(entry.present, objects) for entry in entries])
+        present = present.any(dim=0)
+        context = self.transformer(past, now, marked)
+        return self.decode(seen, context, present), replace(seen, present=present)
+
+    def decode(self, seen: SITVOSSeen, context: Tensor, present: Tensor) -> Tensor:
         """Log odds (B, 1+K, H, W) from context (B, K, N, C'), object by object, then merged."""
-        height, width = seen.features[-1].shape[-2:]
+        *finer, deepest = seen.features
+        height, width = deepest.shape[-2:]
         maps = rearrange(context, "b k (y x) c -> (b k) c y x", y=height)
-        answers = self.decoder(maps, seen.features[:2])[seen.present.flatten()]
-        odds = merge_answers(answers, (height * self.stride, width * self.stride), seen.present)
+        answers = self.decoder(maps, finer)[present.flatten()]
+        odds = merge_answers(answers, (height * self.stride, width * self.stride), present)
         return crop(odds, seen.border)
 
-    def memorize(self, seen: Seen, masks: Tensor) -> SITVOSEntry:
-        """What the frame becomes as memory; masks (B, 1+K, H, W) in [0, 1], background first, may
-        be soft.
-
-        `who_is_there` says which objects it knows. Raises InputError without objects, and for masks
-        of another type, number or size than the frames.
-        """
-        self.check_masks(seen, masks)
+    def memorize(self, seen: SITVOSSeen, masks: Tensor) -> SITVOSEntry:
+        """What the frame becomes as memory; masks (B, 1+K, H, W) in [0, 1] may be soft."""
+        check_masks(self, seen, masks)
         masks = masks[:, 1:]
-        marks, there = self.mark(F.pad(masks, seen.border)), who_is_there(masks, seen.present)
-        return SITVOSEntry(self.embed_memory(seen.features[-1]), marks, seen.size, there)
+        cells = self.embed_memory(seen.features[-1])
+        marks = self.mark(F.pad(masks, seen.border))
+        return SITVOSEntry(seen.size, cells, marks, who_is_there(masks, seen.present))
 
     def mark(self, masks: Tensor) -> Tensor:
-        """M_E, what the mask encoder says of each object: (B, K, H, W) in pixels -> (B, K, C, H,
-        W) in cells.
-        """
-        marks = self.embed_mask(self.mask_encoder(rearrange(masks, "b k y x -> (b k) 1 y x"))[-1])
+        """M_E, what the mask encoder says of each object: (B, K, H, W) -> (B, K, C, H/s, W/s)."""
+        each = rearrange(masks, "b k y x -> (b k) 1 y x")
+        marks = self.embed_mask(self.mask_encoder(each)[-1])
         return rearrange(marks, "(b k) c y x -> b k c y x", k=masks.shape[1])
 
     def marks_of(self, entry: SITVOSEntry, objects: int) -> Tensor:
-        """The marks of an entry for so many objects; those that came later have an empty mask
-        there.
-        """
+        """The marks of an entry for so many objects: those that came later had an empty mask."""
         missing = objects - entry.marks.shape[1]
         if not missing:
             return entry.marks
@@ -404,17 +330,54 @@ class SITVOS(VOSNetwork):
 
 
 def released_schedule(length: int, n: int = 7) -> Schedule:
-    """The frames that the released code stores of a video of `length` frames when it fixes their
-    number to n.
+    """The frames that the released code stores of a video when it fixes their number to n.
 
-    It must know the length, and stores up to n+1 frames; InputError for a length or n below 1.
+    It must know the `length` in frames, and stores up to n+1. InputError for either below 1.
     """
     if not isinstance(length, int) or not isinstance(n, int) or min(length, n) < 1:
-        raise InputError(
-            f"a video of length={length!r} and n={n!r} came; give whole numbers, 1 or more"
-        )
+        raise InputError(f"got length={length!r} and n={n!r}; expected whole numbers, 1 or more")
     these = np.unique(np.linspace(0, length, n + 2).round().astype(int)[:-1]).tolist()
     return Schedule(these=tuple(these), at_most=max(Schedule.at_most, n + 1))
+
+
+# Our own initialisation ---------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def start_by_copying(network: SITVOS) -> None:
+    """Initialise so that a cell takes over the mask from memory cells that look like it.
+
+    The first channels carry the mask past all norms to the decoder, half of them as it is, half of
+    them negated. What memory and query are compared by is embedded alike. The numbers were found by
+    trial.
+    """
+    carry, middle = max(1, network.config.width // 16), network.config.kernel // 2
+    sign = torch.tensor([4.0] * carry + [-4.0] * carry)
+    own = slice(2 * carry)  # the channels that carry the mask
+    network.mask_encoder.start_by_copying()
+    network.decoder.start_by_copying()
+
+    memory, query, mask = network.embed_memory, network.embed_query, network.embed_mask
+    memory.weight -= memory.weight.mean(
+        dim=1, keepdim=True
+    )  # what all cells share tells none apart
+    for layer in (memory, mask):
+        layer.weight[own] = 0
+        layer.bias.zero_()
+    query.load_state_dict(memory.state_dict())
+    memory.bias[own] = 1
+    mask.weight[own, 0, middle, middle] = sign
+    mask.bias[own] = -0.35 * sign  # a cell is the object's if so much of what it reads is
+
+    project = network.transformer.project
+    project.weight[:2], project.bias[:2] = 0, 0
+    project.weight[0, own], project.weight[1, own] = -sign / 8, sign / 8
+    for part in network.transformer.modules():
+        if isinstance(part, Attention):
+            nn.init.orthogonal_(part.query.weight, gain=2.5)  # like finds like
+            part.key.load_state_dict(part.query.state_dict())
+            if isinstance(part.value, nn.Linear):
+                part.value.weight *= 0.1
 
 
 if __name__ == "__main__":

@@ -6,16 +6,18 @@ stand.
 
 A video is a block of cells, and every cell could look at every other; but a map of all pairs soon
 fits into no memory. SST lets each cell look at a small set of others that depends on its place
-only, and stacks layers, so that what is far away arrives over several steps. What the decoder hears
-about an object is the *object affinity*: how strongly a cell looks at the most similar earlier cell
-of that object.
+only, and stacks layers, so that what is far away arrives over several steps. What the decoder is
+told about an object is the *object affinity*: how strongly a cell looks at the most similar earlier
+cell of that object.
 
-    nn/patterns.py                      who looks at whom; attention; object affinity       Sec. 3.2, Eq. 4 to 6
-    nn/sparse.py                        the same as plain functions; routes                 Eq. 5 to 10
+    nn/patterns.py                      the sets I_p, as index arithmetic          Sec. 3.2
     SSTConfig                           sizes and presets
-    sine_position_3d, LearnedPosition   positions                                           Eq. 2
-    SSTLayer                            attention and feed-forward                          Fig. 2, Eq. 3
-    SST                                 encode, read, memorize                              Fig. 2, Eq. 1
+    sparse_attention, grid_attention    softmax over the set of each cell          Eq. 5, 6
+    grid_routes                         the same without softmax, several times    Eq. 7 to 10
+    object_affinity                     the strongest link to each object          Eq. 4
+    sine_position_3d, LearnedPosition   positions                                  Eq. 2
+    SSTLayer                            attention and feed-forward                 Fig. 2, Eq. 3
+    SST                                 encode, read, memorize                     Fig. 2, Eq. 1
 
 The authors never released the network. What the paper leaves open is chosen here: for each object
 the decoder sees its affinity and the largest of the other objects' (a channel per layer and head),
@@ -30,30 +32,35 @@ objects, background included. A cell is p = (t, y, x). Heads are folded into the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, repeat
+from einops import einsum, rearrange, repeat
 from torch import Tensor, nn
 
-from minivos.errors import InputError, check_rules, check_settings
+from minivos.errors import InputError, check_choices, check_flags, check_numbers, check_rules
+from minivos.nn.checks import check_frame, check_masks, check_memory
 from minivos.nn.decoders import FPNDecoder
 from minivos.nn.encoders import ENCODERS
 from minivos.nn.memory import Entry, Memory, Schedule
-from minivos.nn.network import Sizing, VOSNetwork
+from minivos.nn.network import Seen, Sizing, VOSNetwork, size_of
 from minivos.nn.patterns import (
-    AFFINITIES,
     PATTERNS,
+    Boxes,
     Cell,
     Grid,
     Pattern,
     cells_of,
     check_fit,
     check_together,
+    slices_of,
 )
-from minivos.nn.recording import Place, current_frame, record, wants_weights
+from minivos.nn.recording import at_frame, record, wants_weights
 
+AFFINITIES = ("softmax", "score", "distance")
 POSITIONS = ("sine", "learned", "none")
 
 
@@ -62,302 +69,52 @@ class SSTConfig:
     """Sizes of an SST network; the defaults are those of the paper, as far as it gives them."""
 
     encoder: str = "resnet101"  # any of ENCODERS (paper: ResNet-101)
-    pattern: str = (
-        "local"  # dense, grid, local, strided, or local_strided in turn (paper: local is best)
-    )
+    pattern: str = "local"  # dense, grid, local, strided, or local_strided (paper: local is best)
     layers: int = 2  # L (paper: 1 to 3; local and strided 2)
     width: int = 96  # C, channels of a cell (paper: not given; its config file embeds in 100)
     heads: int = 8  # attention heads (its config file: 8)
     feedforward: int = 192  # channels inside the feed-forward part (paper: not given)
-    h: int = 7  # local: cells less than h away are seen; strided: in steps of h (paper: root of the grid's width)
-    temporal: str = (
-        "dense"  # local and strided layers see all frames; "same": h counts along t as well
-    )
+    h: int = 7  # local: reach; strided: stride, in cells (paper: root of the grid's width)
+    temporal: str = "dense"  # local and strided layers see all frames; "same": h counts along t
     local_window: str = "open"  # side 2 h - 1; "cube": side h
     scale: bool = False  # divide scores by the root of their channels (paper: no)
-    affinity: str = (
-        "softmax"  # object affinity is the largest softmax weight, score or distance (paper: open)
-    )
+    affinity: str = "softmax"  # the largest softmax weight, score or distance (paper: open)
     position: str = "sine"  # sine, learned or none (paper: sine is best)
     history: int = 2  # tau, earlier frames in the buffer (paper: 1 to 3)
-    keep_first: bool = (
-        False  # the frames whose masks were given stay in the buffer (paper: not said)
-    )
+    keep_first: bool = False  # frames with given masks stay in the buffer (paper: not said)
     decoder_width: int = 128  # channels inside the decoder (paper: not given)
     short_side: int | None = None  # pixels, of the frames it works on; None: of the video
-
-    def __post_init__(self) -> None:
-        check_settings(
-            self,
-            layers=1,
-            width=1,
-            heads=1,
-            feedforward=1,
-            history=1,
-            decoder_width=1,
-            short_side=1,
-        )
-        multiple = self.width % self.heads == 0 == self.width % 6
-        check_rules({
-            f"width={self.width} must be a multiple of 6 and of heads={self.heads}": multiple,
-            f"decoder_width={self.decoder_width} must be a multiple of 16": self.decoder_width % 16 == 0,
-            f"encoder={self.encoder!r} must be one of {', '.join(ENCODERS)}": self.encoder in ENCODERS,
-            f"pattern={self.pattern!r} must be local_strided or one of {', '.join(PATTERNS)}": (
-                self.pattern in ("local_strided", *PATTERNS)
-            ),
-            f"affinity={self.affinity!r} must be one of {', '.join(AFFINITIES)}": self.affinity in AFFINITIES,
-            f"position={self.position!r} must be one of {', '.join(POSITIONS)}": self.position in POSITIONS,
-        })  # fmt: skip
-        self.patterns()  # which raise for settings that no pattern can have
 
     @classmethod
     def mini(cls) -> SSTConfig:
         """A network that learns on a laptop."""
-        return cls(
-            encoder="tiny", heads=4, h=5, affinity="distance", history=3, keep_first=True, decoder_width=48,
-            short_side=192,
-        )  # fmt: skip
+        sizes = cls(encoder="tiny", heads=4, h=5, history=3, decoder_width=48, short_side=192)
+        return replace(sizes, affinity="distance", keep_first=True)
 
     def patterns(self) -> list[Pattern]:
-        """The pattern of each layer."""
+        """The pattern of each layer; local_strided takes turns."""
         names = ["local", "strided"] if self.pattern == "local_strided" else [self.pattern]
-        names = [names[i % len(names)] for i in range(self.layers)]
-        return [
-            find_pattern(name, self.h, self.scale, self.temporal, self.local_window)
-            for name in names
-        ]
+        settings = self.h, self.scale, self.temporal, self.local_window
+        return [find_pattern(names[i % len(names)], *settings) for i in range(self.layers)]
+
+    def __post_init__(self) -> None:
+        check_choices(self, encoder=ENCODERS, pattern=("local_strided", *PATTERNS))
+        check_choices(self, affinity=AFFINITIES, position=POSITIONS)
+        check_numbers(self, "layers", "width", "heads", "feedforward", "history", "decoder_width")
+        check_numbers(self, "short_side", or_none=True)
+        check_flags(self, "scale", "keep_first")
+        check_rules({
+            f"width={self.width} must be a multiple of 6 and of heads={self.heads}": (
+                self.width % self.heads == 0 == self.width % 6
+            ),
+            f"decoder_width={self.decoder_width} must be a multiple of 16": (
+                self.decoder_width % 16 == 0
+            ),
+        })  # fmt: skip
+        self.patterns()  # which raise for settings that no pattern can have
 
 
-def sine_position_3d(
-    times: Tensor, height: int, width: int, channels: int, base: float = 100.0
-) -> Tensor:
-    """Sine position encoding P of Eq. 2: (C, T, H, W), a third of the channels for each of t, y and
-    x.
-
-    Channels j and j+1 of a third are sine and cosine of place / base^(3 j / C); `times` (T,) are
-    frame numbers. A base of 100 suits short axes (10,000 is usual for text). Raises InputError
-    unless `channels` is a multiple of 6.
-    """
-    if channels % 6:
-        raise InputError(
-            f"{channels} channels came; sine and cosine for each of t, y and x need a multiple of 6"
-        )
-    third = channels // 3
-    wave = base ** (torch.arange(0, third, 2, device=times.device) / third)
-
-    def waves(places: Tensor) -> Tensor:
-        angle = places[:, None] / wave
-        return rearrange(torch.stack([angle.sin(), angle.cos()], dim=-1), "n j two -> (j two) n")
-
-    t, y, x = (
-        waves(p) for p in (times, *(torch.arange(n, device=times.device) for n in (height, width)))
-    )
-    shape = (third, len(times), height, width)
-    parts = (
-        t[:, :, None, None].expand(shape),
-        y[:, None, :, None].expand(shape),
-        x[:, None, None, :].expand(shape),
-    )
-    return torch.cat(parts)
-
-
-class LearnedPosition(nn.Module):
-    """Position encoding P of Eq. 2 as a sum of three learned vectors, one for each of t, y and x.
-
-    Each axis has `most` of them; the last serves for all places beyond.
-    """
-
-    def __init__(self, channels: int, most: int = 300) -> None:
-        super().__init__()
-        self.tables = nn.ParameterList(
-            nn.Parameter(0.02 * torch.randn(most, channels)) for _ in range(3)
-        )
-
-    def forward(self, times: Tensor, height: int, width: int) -> Tensor:
-        """(C, T, H, W)."""
-        places = times, *(torch.arange(n, device=times.device) for n in (height, width))
-        t, y, x = (
-            table[p.clamp(max=len(table) - 1)].T
-            for table, p in zip(self.tables, places, strict=True)
-        )
-        return t[:, :, None, None] + y[:, None, :, None] + x[:, None, None, :]
-
-
-class SSTLayer(nn.Module):
-    """One layer g of the encoder: attention and feed-forward, each with a shortcut and then a
-    norm (Fig. 2).
-    """
-
-    def __init__(self, config: SSTConfig, pattern: Pattern, name: str) -> None:
-        super().__init__()
-        self.pattern, self.name, self.heads, self.kind = (
-            pattern,
-            name,
-            config.heads,
-            config.affinity,
-        )
-        c = config.width
-        self.query, self.key, self.value, self.project = (nn.Linear(c, c) for _ in range(4))
-        self.norm1, self.norm2 = nn.LayerNorm(c), nn.LayerNorm(c)
-        nn.init.orthogonal_(
-            self.query.weight, gain=0.25
-        )  # at the start like looks at like, neither sure nor lost
-        self.key.load_state_dict(self.query.state_dict())
-        self.feed_forward = nn.Sequential(
-            nn.Linear(c, config.feedforward), nn.ReLU(), nn.Linear(config.feedforward, c)
-        )
-
-    def forward(
-        self, x: Tensor, labels: Tensor, objects: int, frames: tuple[int, ...], asked: int
-    ) -> tuple[Tensor, Tensor]:
-        """x (B, T, H, W, C) -> the last `asked` frames of it, a layer on; affinity (B, h, O, H, W)
-        of the last frame.
-
-        Labels (B, T, H, W), -1 in the last frame; `frames` are the numbers of the T frames.
-        """
-        now = x[:, -asked:]
-        q, k, v = (
-            rearrange(part, "b t y x (h c) -> (b h) c t y x", h=self.heads)
-            for part in (self.query(now), self.key(x), self.value(x))
-        )
-        self.look(q[:, :, -1:], k, frames)
-        found = rearrange(
-            self.pattern.attend(q, k, v), "(b h) c t y x -> b t y x (h c)", h=self.heads
-        )
-        now = self.norm1(now + self.project(found))
-        now = self.norm2(now + self.feed_forward(now))
-        labels = repeat(labels, "b t y x -> (b h) t y x", h=self.heads)
-        affinity = self.pattern.affinity(q[:, :, -1:], k, labels, objects, self.kind)
-        return now, rearrange(affinity, "(b h) o 1 y x -> b h o y x", h=self.heads)
-
-    def look(self, q: Tensor, k: Tensor, frames: tuple[int, ...]) -> None:
-        """Record where the last frame looks."""
-        if wants_weights(self.name):
-            weights, index = self.pattern.weights(q, k)
-            weights = rearrange(weights, "(b h) n i -> b h n i", h=self.heads)
-            record(weights, Place(self.name, tuple(k.shape[3:]), tuple(k.shape[2:]), frames, index))
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What SST knows of one frame."""
-
-    features: list[Tensor]  # of the encoder, finest scale first
-    cells: Tensor  # (B, H, W, C)
-    size: tuple[int, int, int]  # B, H, W of the frames
-
-
-@dataclass
-class SSTEntry(Entry):
-    """What SST keeps of one frame."""
-
-    cells: Tensor  # (B, H, W, C)
-    labels: Tensor  # (B, H, W), the object that most of each cell belongs to
-    objects: int  # O = 1 + K, background included
-    size: tuple[int, int, int]  # B, H, W of the frames
-
-
-class SST(VOSNetwork):
-    """The whole network: encoder, sparse transformer over a buffer of frames, decoder."""
-
-    seen_type, entry_type = Seen, SSTEntry
-    independent_maps = True
-
-    def __init__(self, config: SSTConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.encoder = ENCODERS[config.encoder]()
-        self.sizing = Sizing(self.encoder.strides[-1], config.short_side)
-        self.schedule = Schedule(
-            first=config.keep_first, previous=False, last=config.history, at_most=config.history + 4
-        )
-        self.schedule_in_training = self.schedule
-        self.project = nn.Conv2d(self.encoder.channels[-1], config.width, kernel_size=1)
-        self.norm = nn.LayerNorm(config.width)  # so that cells and positions are of one size
-        self.position = LearnedPosition(config.width) if config.position == "learned" else None
-        self.layers = nn.ModuleList(
-            SSTLayer(config, pattern, f"layer{i}")
-            for i, pattern in enumerate(config.patterns(), start=1)
-        )
-        told = 2 * config.width + 2 * config.layers * config.heads
-        self.decoder = FPNDecoder(
-            told, self.encoder.channels[:3], config.decoder_width, 1, align_corners=False
-        )
-
-    def encode(self, frame: Tensor) -> Seen:
-        """RGB frames (B, 3, H, W) in [0, 1], H and W as `sizing` gives them -> seen.
-
-        Raises InputError for others.
-        """
-        self.check_frame(frame)
-        features = self.encoder(self.normalise(frame))  # SST Eq. 1
-        cells = self.norm(rearrange(self.project(features[-1]), "b c y x -> b y x c"))
-        return Seen(features, cells, (len(frame), *frame.shape[-2:]))
-
-    def read(self, seen: Seen, memory: Memory) -> tuple[Tensor, Seen]:
-        """Logits (B, O, h, w) of the objects in memory, background first, each to go through a
-        sigmoid; and seen.
-
-        h and w are those of the finest features. Raises InputError when the memory is empty or of
-        other B, H or W, and when a window or stride is larger than the grid.
-        """
-        entries = self.check_memory(seen, memory)
-        objects = max(entry.objects for entry in entries)
-        frames = (*(entry.frame for entry in entries), max(current_frame(), entries[-1].frame + 1))
-        cells = torch.stack(
-            [*(entry.cells for entry in entries), seen.cells], dim=1
-        )  # (B, T, H, W, C)
-        unknown = torch.full_like(entries[-1].labels, -1)
-        labels = torch.stack([*(entry.labels for entry in entries), unknown], dim=1)  # (B, T, H, W)
-
-        for layer in self.layers:
-            check_fit(layer.pattern, tuple(cells.shape[1:4]))
-        x, affinities = (
-            cells + self.place(torch.tensor(frames, device=cells.device), cells),
-            [],
-        )  # SST Eq. 2
-        for layer in self.layers:  # SST Eq. 3
-            last = layer is self.layers[-1]  # nobody reads the earlier frames of its output
-            x, affinity = layer(x, labels, objects, frames, asked=1 if last else len(frames))
-            affinities.append(affinity)
-        return self.decode(seen, x[:, -1], torch.cat(affinities, dim=1)), seen
-
-    def place(self, times: Tensor, cells: Tensor) -> Tensor:
-        """The encoding P of Eq. 2 for frames with these numbers: (T, H, W, C), or 0."""
-        height, width, channels = cells.shape[2:]
-        if self.config.position == "none":
-            return torch.zeros((), device=cells.device)
-        learned = self.position is not None
-        encoding = (
-            self.position(times, height, width)
-            if learned
-            else sine_position_3d(times, height, width, channels)
-        )
-        return rearrange(encoding, "c t y x -> t y x c")
-
-    def decode(self, seen: Seen, context: Tensor, affinity: Tensor) -> Tensor:
-        """Logits (B, O, h, w) from context (B, H, W, C) and affinity (B, L*h, O, H, W), every
-        object alike.
-        """
-        objects = affinity.shape[2]
-        own = torch.eye(objects, dtype=torch.bool, device=affinity.device)[:, :, None, None]
-        others = (
-            affinity[:, :, None].masked_fill(own, 0).amax(dim=3)
-        )  # (B, L*h, O, H, W); 0 is the least affinity
-        shared = repeat(torch.cat([seen.cells, context], dim=-1), "b y x c -> b c o y x", o=objects)
-        told = rearrange(torch.cat([shared, affinity, others], dim=1), "b c o y x -> (b o) c y x")
-        return rearrange(self.decoder(told, seen.features[:3]), "(b o) 1 y x -> b o y x", o=objects)
-
-    def memorize(self, seen: Seen, masks: Tensor) -> SSTEntry:
-        """Cells and their labels, of a frame whose masks (B, O, H, W) are given or predicted; H, W
-        as of the frame.
-
-        Raises InputError without objects, and for masks of another type, number or size than the
-        frames.
-        """
-        self.check_masks(seen, masks)
-        labels = F.adaptive_avg_pool2d(masks, seen.cells.shape[1:3]).argmax(dim=1)
-        return SSTEntry(seen.cells, labels, masks.shape[1], seen.size)
+# Sparse attention ---------------------------------------------------------------------------------
 
 
 def find_pattern(
@@ -367,104 +124,171 @@ def find_pattern(
     temporal: str = "same",
     local_window: str = "open",
 ) -> Pattern:
-    """A pattern by name; InputError for an unknown name or setting, and for a local or strided
-    one without h.
+    """A pattern by name, with settings as in `Pattern`.
+
+    Raises InputError for an unknown name or setting, and for local or strided without h.
     """
     if name not in PATTERNS:
-        raise InputError(f"there is no pattern {name!r}; choose one of {', '.join(PATTERNS)}")
+        raise InputError(f"got pattern={name!r}; expected one of {', '.join(PATTERNS)}")
     if h is None and name in ("local", "strided"):
         raise InputError(f"{name} attention needs h, its window or stride in cells")
     return PATTERNS[name](1 if h is None else h, scale, temporal, local_window)
 
 
 def connectivity(
-    pattern: str,
-    shape: Cell,
-    cell: Cell,
-    h: int | None = None,
-    temporal: str = "same",
-    local_window: str = "open",
+    pattern: str, shape: Cell, cell: Cell, h: int | None = None, **settings: Any
 ) -> list[Cell]:
-    """I_p (Sec. 3.2): the cells (t, y, x), in order, that `cell` looks at in a video of shape (T,
-    H, W), itself once.
+    """I_p (Sec. 3.2): the cells (t, y, x), in order, that `cell` looks at, itself once.
 
-    Raises InputError unless shape and cell are three whole numbers, for a cell outside, and as
-    `sparse_attention`.
+    The video has the shape (T, H, W); `settings` as in `find_pattern`. Raises InputError unless
+    shape and cell are three whole numbers, for a cell outside, and as `sparse_attention`.
     """
-    found = find_pattern(pattern, h, temporal=temporal, local_window=local_window)
+    chosen = find_pattern(pattern, h, **settings)
     for name, numbers in (("shape (T, H, W)", shape), ("cell (t, y, x)", cell)):
         if len(numbers) != 3 or not all(isinstance(number, int) for number in numbers):
-            raise InputError(f"the {name} came as {numbers}; give three whole numbers")
-    check_fit(found, shape)
+            raise InputError(f"got {numbers} as {name}; expected three whole numbers")
+    check_fit(chosen, shape)
     if not all(0 <= place < size for place, size in zip(cell, shape, strict=True)):
-        raise InputError(f"the cell {cell} is outside a video of {shape} cells, which count from 0")
-    cells = cells_of(tuple(map(range, shape)), torch.device("cpu"))
-    return [tuple(r) for r in cells[found.connected(cells - torch.tensor(cell))].tolist()]
+        raise InputError(f"got cell {cell} of a video of {shape} cells, which count from 0")
+    frames, height, width = shape
+    cells = cells_of((range(frames), range(height), range(width)), torch.device("cpu"))
+    return [tuple(r) for r in cells[chosen.connected(cells - torch.tensor(cell))].tolist()]
 
 
 def sparse_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    pattern: str,
-    h: int | None = None,
-    scale: bool = False,
-    temporal: str = "same",
-    local_window: str = "open",
+    q: Tensor, k: Tensor, v: Tensor, pattern: str, h: int | None = None, **settings: Any
 ) -> Tensor:
-    """softmax(Q_p K_I^T) V_I over the cells I_p that each cell is connected to (Eq. 6), one head.
+    """softmax(Q_p K_I^T) V_I over the cells I_p that each cell looks at (Eq. 6), one head.
 
-    q and k (B, C, T, H, W), v (B, Cv, T, H, W) -> (B, Cv, T, H, W). `scale` divides scores by
-    sqrt(C). Raises InputError for an unknown pattern, for h below 1 or larger than the grid, and
-    when q, k and v do not fit together.
+    q and k (B, C, T, H, W), v (B, Cv, T, H, W) -> (B, Cv, T, H, W); `settings` as in
+    `find_pattern`. Raises InputError for an unknown pattern, for h below 1 or larger than the grid,
+    and when q, k and v do not fit together.
     """
-    found = find_pattern(pattern, h, scale, temporal, local_window)
+    chosen = find_pattern(pattern, h, **settings)
     check_together(q=q, k=k, v=v)
-    check_fit(found, tuple(q.shape[2:]))
-    return found.attend(q, k, v)
+    check_fit(chosen, (q.shape[2], q.shape[3], q.shape[4]))
+    return attend_sparsely(q, k, v, chosen)
 
 
-def grid_attention(q: Tensor, k: Tensor, v: Tensor, scale: bool = False) -> Tensor:
+def grid_attention(q: Tensor, k: Tensor, v: Tensor, **settings: Any) -> Tensor:
     """`sparse_attention` along the three axes through each cell."""
-    return sparse_attention(q, k, v, "grid", scale=scale)
+    return sparse_attention(q, k, v, "grid", **settings)
 
 
-def local_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    h: int,
-    scale: bool = False,
-    temporal: str = "same",
-    local_window: str = "open",
-) -> Tensor:
+def local_attention(q: Tensor, k: Tensor, v: Tensor, h: int, **settings: Any) -> Tensor:
     """`sparse_attention` within fewer than h cells."""
-    return sparse_attention(q, k, v, "local", h, scale, temporal, local_window)
+    return sparse_attention(q, k, v, "local", h, **settings)
 
 
-def strided_attention(
-    q: Tensor, k: Tensor, v: Tensor, h: int, scale: bool = False, temporal: str = "same"
-) -> Tensor:
+def strided_attention(q: Tensor, k: Tensor, v: Tensor, h: int, **settings: Any) -> Tensor:
     """`sparse_attention` in steps of h cells."""
-    return sparse_attention(q, k, v, "strided", h, scale, temporal)
+    return sparse_attention(q, k, v, "strided", h, **settings)
+
+
+def attend_sparsely(q: Tensor, k: Tensor, v: Tensor, pattern: Pattern) -> Tensor:
+    """`sparse_attention` for a pattern, without checks; queries may be of the last frames only."""
+    if isinstance(pattern, Grid):
+        lines = grid_scores(q, k, pattern)
+        weights = torch.cat(lines, dim=-1).softmax(dim=-1)  # the three lines share one softmax
+        return carry_along(weights.split([line.shape[-1] for line in lines], dim=-1), v)
+    out = q.new_zeros(q.shape[0], v.shape[1], *q.shape[2:])
+    for here, there, mask in boxes_of(q, k, pattern):
+        cells = (rearrange(x, "b c t y x -> b 1 (t y x) c") for x in (q[here], k[there], v[there]))
+        queries, keys, values = (x.contiguous() for x in cells)  # for the kernel without a map
+        factor = pattern.factor(q.shape[1])
+        read = F.scaled_dot_product_attention(
+            queries, keys, values, mask, scale=factor
+        )  # SST Eq. 5, 6
+        out[here] = rearrange(read, "b 1 n c -> b c n").view_as(out[here])
+    return out
+
+
+def boxes_of(q: Tensor, k: Tensor, pattern: Pattern) -> list[tuple[tuple, tuple, Tensor | None]]:
+    """For each box of a pattern: the index of its queries, of its keys, and who looks at whom."""
+    assert isinstance(pattern, Boxes)
+    shape, last = (k.shape[2], k.shape[3], k.shape[4]), q.shape[2]
+    return [
+        (
+            slices_of(queries, last - shape[0]),
+            slices_of(keys),
+            pattern.mask(queries, keys, q.device),
+        )
+        for queries, keys in pattern.boxes(shape, last)
+    ]
+
+
+def grid_scores(q: Tensor, k: Tensor, pattern: Pattern) -> tuple[Tensor, Tensor, Tensor]:
+    """Dot products along x, y and t: (B, Tq, H, W, W), (B, Tq, H, W, H) and (B, Tq, H, W, T).
+
+    A cell stands on all three lines; it counts along x, and is -inf along y and t.
+    """
+    last, frames, height = q.shape[2], k.shape[2], k.shape[3]
+    q, k = channels_last(q * pattern.factor(q.shape[1])), channels_last(k)
+    now = k[:, -last:]
+    along_x = einsum(q, now, "b t y x c, b t y i c -> b t y x i")
+    along_y = einsum(q, now, "b t y x c, b t j x c -> b t y x j")
+    along_t = einsum(q, k, "b t y x c, b k y x c -> b t y x k")
+    same_y = torch.eye(height, dtype=torch.bool, device=q.device)[:, None]  # (H, 1, H)
+    same_t = torch.eye(frames, dtype=torch.bool, device=q.device)[-last:, None, None]
+    return (
+        along_x,
+        along_y.masked_fill(same_y, -torch.inf),
+        along_t.masked_fill(same_t, -torch.inf),
+    )
+
+
+def carry_along(weights: Sequence[Tensor], v: Tensor) -> Tensor:
+    """Sums of values (B, C, T, H, W), weighted along x, y and t as in `grid_scores`."""
+    along_x, along_y, along_t = weights
+    v = channels_last(v)
+    now = v[:, -along_x.shape[1] :]
+    carried = einsum(along_x, now, "b t y x i, b t y i c -> b t y x c")
+    carried = carried + einsum(along_y, now, "b t y x j, b t j x c -> b t y x c")
+    carried = carried + einsum(along_t, v, "b t y x k, b k y x c -> b t y x c")
+    return rearrange(carried, "b t y x c -> b c t y x")
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """(B, C, T, H, W) -> (B, T, H, W, C), in memory too: products along t are faster so."""
+    return rearrange(x, "b c t y x -> b t y x c").contiguous()
 
 
 def grid_routes(features: Tensor, values: Tensor, steps: int = 3) -> Tensor:
-    """Grid attention without softmax, `steps` times, with the features as queries and keys each
-    time (Eq. 7 to 10).
+    """Grid attention without softmax, `steps` times, features being queries and keys (Eq. 7 to 10).
 
     Features (B, C, T, H, W), values (B, Cv, T, H, W), as returned: each value is carried along
     every route of so many steps, one axis a step, and multiplied by the dot products of the
-    features that meet on the way. Raises InputError when the two do not fit together, and for steps
-    below 0.
+    features that meet on the way. Raises InputError when the two do not fit together, and for
+    steps below 0.
     """
     check_together(q=features, k=features, v=values)
     if not isinstance(steps, int) or steps < 0:
-        raise InputError(f"steps={steps!r} came; give a whole number, 0 or more")
-    lines = [line.masked_fill(line == -torch.inf, 0) for line in Grid().scores(features, features)]
+        raise InputError(f"got steps={steps!r}; expected a whole number, 0 or more")
+    scores = grid_scores(features, features, Grid())
+    lines = [line.masked_fill(line == -torch.inf, 0) for line in scores]
     for _ in range(steps):  # three make SST Eq. 7, 10
-        values = Grid().carry(lines, values)  # SST Eq. 8, 9
+        values = carry_along(lines, values)  # SST Eq. 8, 9
     return values
+
+
+def explicit_weights(q: Tensor, k: Tensor, pattern: Pattern) -> tuple[Tensor, Tensor]:
+    """The definition written out: weights (B, N, I) of N queries, and the cell (N, I) of each.
+
+    Cells that are no cells are -1. Slow, and large: to record one frame, and for tests.
+    """
+    frames, height, width = k.shape[2:]
+    cells = cells_of((range(frames), range(height), range(width)), q.device)
+    queries, keys = (rearrange(x, "b c t y x -> b (t y x) c") for x in (q, k))
+    connected = pattern.connected(cells - cells[-queries.shape[1] :, None])  # (N, S)
+    scores = queries @ keys.mT * pattern.factor(q.shape[1])
+    weights = scores.masked_fill(~connected, -torch.inf).softmax(dim=-1)
+    most = connected.sum(dim=1).max()
+    index = connected.int().argsort(dim=1, descending=True, stable=True)[:, :most]
+    weights = weights.gather(2, index.expand(len(q), -1, -1))
+    return weights, index.where(connected.gather(1, index), -1)
+
+
+# Object affinity ----------------------------------------------------------------------------------
 
 
 def object_affinity(
@@ -474,41 +298,298 @@ def object_affinity(
     objects: int,
     pattern: str,
     h: int | None = None,
-    scale: bool = False,
     kind: str = "softmax",
-    temporal: str = "same",
-    local_window: str = "open",
+    **settings: Any,
 ) -> Tensor:
-    """The strongest link of each cell to the strictly earlier cells of each object (Eq. 4), one
-    head: (B, O, T, H, W).
+    """The strongest link of each cell to earlier cells of each object (Eq. 4): (B, O, T, H, W).
 
-    q and k (B, C, T, H, W), labels (B, T, H, W) in 0..O-1, or -1 where nobody knows; `objects` is
-    O, background included. `kind`: of the attention weights ("softmax"), the scores ("score"), or 2
-    / (1 + exp(|q - k|^2)) ("distance"). 0 where an object has no earlier cell within reach. Raises
-    InputError as `sparse_attention`, for an unknown kind, and for labels of another size or type,
-    or beyond O-1.
+    q and k (B, C, T, H, W) of one head, labels (B, T, H, W) in 0..O-1, or -1 where unknown;
+    `objects` is O, background included. `kind`: of the attention weights ("softmax"), the scores
+    ("score"), or 2 / (1 + exp(|q - k|^2)) ("distance"). 0 where an object has no earlier cell
+    within reach. Raises InputError as `sparse_attention`, for an unknown kind, and for labels of
+    another size or type, or beyond O-1.
     """
-    found = find_pattern(pattern, h, scale, temporal, local_window)
+    chosen = find_pattern(pattern, h, **settings)
     check_together(q=q, k=k)
-    check_fit(found, tuple(q.shape[2:]))
+    check_fit(chosen, (q.shape[2], q.shape[3], q.shape[4]))
     if kind not in AFFINITIES:
-        raise InputError(f"there is no affinity {kind!r}; choose one of {', '.join(AFFINITIES)}")
+        raise InputError(f"got kind={kind!r}; expected one of {', '.join(AFFINITIES)}")
     if not isinstance(objects, int) or objects < 1:
-        raise InputError(f"objects={objects!r} came; give a whole number, 1 or more")
+        raise InputError(f"got objects={objects!r}; expected a whole number, 1 or more")
+    check_labels(labels, (len(q), *q.shape[2:]), objects)
+    return strongest_links(q, k, labels, objects, chosen, kind)
+
+
+def check_labels(labels: Tensor, shape: tuple[int, ...], objects: int) -> None:
+    """InputError unless labels are integers from -1 to objects - 1, one per cell."""
     if not isinstance(labels, Tensor) or labels.is_floating_point():
-        raise InputError(
-            f"labels of type {getattr(labels, 'dtype', type(labels))} came; expected a tensor of integers"
+        kind = getattr(labels, "dtype", type(labels))
+        raise InputError(f"got labels of type {kind}; expected a tensor of integers")
+    if labels.shape != shape:
+        raise InputError(f"got labels of shape {tuple(labels.shape)}; expected {shape}")
+    low, high = labels.min().item(), labels.max().item()
+    if low < -1 or high >= objects:
+        raise InputError(f"got labels {low} to {high}; expected -1 (unknown) to {objects - 1}")
+
+
+def strongest_links(
+    q: Tensor, k: Tensor, labels: Tensor, objects: int, pattern: Pattern, kind: str
+) -> Tensor:
+    """`object_affinity` for a pattern, without checks; queries may be of the last frames only."""
+    last, times = q.shape[2], torch.arange(k.shape[2], device=q.device)
+    square_q, square_k = q.square().sum(dim=1), k.square().sum(dim=1)  # (B, T, H, W)
+    factor = pattern.factor(q.shape[1])
+    if isinstance(pattern, Grid):  # the only earlier cells are those at the same place
+        lines = grid_scores(q, k, pattern)
+        links = lines[2]  # (B, Tq, H, W, T)
+        at_place = "b t y x -> b 1 y x t"
+        if kind == "softmax":
+            links = torch.cat(lines, dim=-1).softmax(dim=-1)[..., -len(times) :]
+        elif kind == "distance":
+            links = nearness(links / factor, square_q[..., None], rearrange(square_k, at_place))
+        earlier = times < times[-last:, None, None, None]  # (Tq, 1, 1, T)
+        return strongest(links, earlier, rearrange(labels, at_place), objects)
+
+    out = q.new_zeros(len(q), objects, *q.shape[2:])
+    time_of_key = times[:, None, None].expand(k.shape[2:])
+    for here, there, mask in boxes_of(q, k, pattern):
+        queries, keys = (rearrange(x, "b c t y x -> b (t y x) c") for x in (q[here], k[there]))
+        links = queries @ keys.mT  # (B, queries, keys)
+        earlier = time_of_key[there].flatten() < time_of_key[-last:][here].flatten()[:, None]
+        if mask is not None:
+            earlier, links = earlier & mask, links.masked_fill(~mask, -torch.inf)
+        if kind == "distance":
+            squares = square_q[here].flatten(1)[..., None], square_k[there].flatten(1)[:, None]
+            links = nearness(links, *squares)
+        elif kind == "softmax":
+            links = (links * factor).softmax(dim=-1)
+        else:
+            links = links * factor
+        link = strongest(links, earlier, labels[there].flatten(1)[:, None], objects)
+        out[here] = link.view_as(out[here])
+    return out
+
+
+def nearness(dots: Tensor, square_q: Tensor, square_k: Tensor) -> Tensor:
+    """2 / (1 + exp(|q - k|^2)), from 1 for equal vectors to 0, by products and squared lengths."""
+    distance = (square_q + square_k - 2 * dots).clamp(min=0)
+    return 2 * torch.sigmoid(-distance)
+
+
+def strongest(links: Tensor, allowed: Tensor, labels: Tensor, objects: int) -> Tensor:
+    """The largest link to a cell of each object, among those allowed; at least 0: (B, O, ...).
+
+    Links (B, ..., keys) in which `allowed` and `labels` can be broadcast.
+    """
+    per_object = []
+    for number in range(objects):  # SST Eq. 4
+        other = ~(allowed & (labels == number))
+        largest, place = links.detach().masked_fill(other, 0).max(dim=-1, keepdim=True)
+        link = links.gather(-1, place).where(largest > 0, 0)  # gradients flow to this link only
+        per_object.append(link.squeeze(-1))
+    return torch.stack(per_object, dim=1)
+
+
+# Positions ----------------------------------------------------------------------------------------
+
+
+def sine_position_3d(
+    times: Tensor, height: int, width: int, channels: int, base: float = 100.0
+) -> Tensor:
+    """Sine position encoding P of Eq. 2: (C, T, H, W), a third of the channels each for t, y, x.
+
+    Channels j and j+1 of a third are sine and cosine of place / base^(3 j / C); `times` (T,) are
+    frame numbers. A base of 100 suits short axes (10,000 is usual for text). Raises InputError
+    unless `channels` is a multiple of 6.
+    """
+    if channels % 6:
+        raise InputError(f"got {channels} channels; expected a multiple of 6: two for each axis")
+    third = channels // 3
+    wave = base ** (torch.arange(0, third, 2, device=times.device) / third)
+
+    def waves(places: Tensor) -> Tensor:
+        angle = places[:, None] / wave
+        return rearrange(torch.stack([angle.sin(), angle.cos()], dim=-1), "n j two -> (j two) n")
+
+    t, y, x = (waves(places) for places in axes(times, height, width))
+    shape = (third, len(times), height, width)
+    parts = t[:, :, None, None], y[:, None, :, None], x[:, None, None, :]
+    return torch.cat([part.expand(shape) for part in parts])
+
+
+class LearnedPosition(nn.Module):
+    """Position encoding P of Eq. 2 as a sum of three learned vectors, one each for t, y and x.
+
+    Each axis has `most` of them; the last serves for all places beyond.
+    """
+
+    def __init__(self, channels: int, most: int = 300) -> None:
+        super().__init__()
+        tables = (nn.Parameter(0.02 * torch.randn(most, channels)) for _ in range(3))
+        self.tables = nn.ParameterList(tables)
+
+    def forward(self, times: Tensor, height: int, width: int) -> Tensor:
+        """(C, T, H, W)."""
+        pairs = zip(self.tables, axes(times, height, width), strict=True)
+        t, y, x = (table[places.clamp(max=len(table) - 1)].T for table, places in pairs)
+        return t[:, :, None, None] + y[:, None, :, None] + x[:, None, None, :]
+
+
+def axes(times: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The places along t, y and x."""
+    device = times.device
+    return times, torch.arange(height, device=device), torch.arange(width, device=device)
+
+
+# The network --------------------------------------------------------------------------------------
+
+
+class SSTLayer(nn.Module):
+    """One layer g of the encoder: attention and feed-forward, each x -> norm(x + f(x)) (Fig. 2)."""
+
+    def __init__(self, config: SSTConfig, pattern: Pattern, name: str) -> None:
+        super().__init__()
+        self.pattern, self.name = pattern, name
+        self.heads, self.kind = config.heads, config.affinity
+        c, inner = config.width, config.feedforward
+        self.query, self.key, self.value, self.project = (nn.Linear(c, c) for _ in range(4))
+        self.norm1, self.norm2 = nn.LayerNorm(c), nn.LayerNorm(c)
+        nn.init.orthogonal_(self.query.weight, gain=0.25)  # at the start like looks at like, softly
+        self.key.load_state_dict(self.query.state_dict())
+        self.feed_forward = nn.Sequential(nn.Linear(c, inner), nn.ReLU(), nn.Linear(inner, c))
+
+    def forward(
+        self, x: Tensor, labels: Tensor, objects: int, frames: tuple[int, ...], last: int
+    ) -> tuple[Tensor, Tensor]:
+        """The `last` frames of x (B, T, H, W, C), a layer on, and affinity (B, h, O, H, W).
+
+        The affinity is that of the last frame, whose labels are -1 in labels (B, T, H, W);
+        `frames` are the numbers of the T frames.
+        """
+        now = x[:, -last:]
+        fold = "b t y x (h c) -> (b h) c t y x"
+        q, k, v = self.query(now), self.key(x), self.value(x)
+        q, k, v = (rearrange(part, fold, h=self.heads) for part in (q, k, v))
+        self.record(q[:, :, -1:], k, frames)
+        read = attend_sparsely(q, k, v, self.pattern)
+        read = rearrange(read, "(b h) c t y x -> b t y x (h c)", h=self.heads)
+        now = self.norm1(now + self.project(read))
+        now = self.norm2(now + self.feed_forward(now))
+
+        labels = repeat(labels, "b t y x -> (b h) t y x", h=self.heads)
+        affinity = strongest_links(q[:, :, -1:], k, labels, objects, self.pattern, self.kind)
+        return now, rearrange(affinity, "(b h) o 1 y x -> b h o y x", h=self.heads)
+
+    def record(self, q: Tensor, k: Tensor, frames: tuple[int, ...]) -> None:
+        """Record where the last frame looks."""
+        if wants_weights(self.name):
+            weights, index = explicit_weights(q, k, self.pattern)
+            weights = rearrange(weights, "(b h) n i -> b h n i", h=self.heads)
+            record(weights, self.name, (k.shape[2], k.shape[3], k.shape[4]), frames, index=index)
+
+
+@dataclass(frozen=True)
+class SSTSeen(Seen):
+    """What SST knows of one frame."""
+
+    features: list[Tensor]  # of the encoder, finest scale first
+    cells: Tensor  # (B, H, W, C)
+
+
+@dataclass
+class SSTEntry(Entry):
+    """What SST keeps of one frame."""
+
+    cells: Tensor  # (B, H, W, C)
+    labels: Tensor  # (B, H, W), the object that most of each cell belongs to
+    objects: int  # O = 1 + K, background included
+
+
+class SST(VOSNetwork[SSTSeen, SSTEntry]):
+    """The whole network: encoder, sparse transformer over a buffer of frames, decoder."""
+
+    seen_type, entry_type = SSTSeen, SSTEntry
+    independent_maps = True
+
+    def __init__(self, config: SSTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = ENCODERS[config.encoder]()
+        width, shortcuts = config.width, self.encoder.channels[:3]
+        self.project = nn.Conv2d(self.encoder.channels[-1], width, kernel_size=1)
+        self.norm = nn.LayerNorm(width)  # so that cells and positions are of one size
+        self.position = LearnedPosition(width) if config.position == "learned" else None
+        self.layers = nn.ModuleList(
+            SSTLayer(config, pattern, f"layer{i}")
+            for i, pattern in enumerate(config.patterns(), start=1)
         )
-    if labels.shape != (len(q), *q.shape[2:]):
-        raise InputError(
-            f"labels of shape {tuple(labels.shape)} came; expected {(len(q), *q.shape[2:])}, one per cell"
-        )
-    if labels.max() >= objects or labels.min() < -1:
-        low, high = labels.min().item(), labels.max().item()
-        raise InputError(
-            f"labels {low} to {high} came for {objects} objects; expected -1 (unknown) to {objects - 1}"
-        )
-    return found.affinity(q, k, labels, objects, kind)
+        told = 2 * width + 2 * config.layers * config.heads
+        self.decoder = FPNDecoder(told, shortcuts, config.decoder_width, 1, align_corners=False)
+
+        self.sizing = Sizing(self.encoder.strides[-1], config.short_side)
+        history, first = config.history, config.keep_first
+        self.schedule = Schedule(first, previous=False, last=history, at_most=history + 4)
+        self.schedule_in_training = self.schedule
+
+    def encode(self, frame: Tensor) -> SSTSeen:
+        """RGB frames (B, 3, H, W) in [0, 1], H and W as `sizing` gives them -> seen."""
+        check_frame(self, frame)
+        features = self.encoder(self.normalise(frame))  # SST Eq. 1
+        cells = self.norm(rearrange(self.project(features[-1]), "b c y x -> b y x c"))
+        return SSTSeen(size_of(frame), features, cells)
+
+    def read(self, seen: SSTSeen, memory: Memory[SSTEntry]) -> tuple[Tensor, SSTSeen]:
+        """Logits (B, O, h, w), background first, each to go through a sigmoid; and seen.
+
+        h and w are those of the finest features. Raises InputError also when a window or stride is
+        larger than the grid.
+        """
+        entries = check_memory(self, seen, memory)
+        objects = max(entry.objects for entry in entries)
+        frames = (*(entry.frame for entry in entries), memory.now)
+        cells = torch.stack([*(entry.cells for entry in entries), seen.cells], dim=1)
+        unknown = torch.full_like(entries[-1].labels, -1)
+        labels = torch.stack([*(entry.labels for entry in entries), unknown], dim=1)  # (B, T, H, W)
+
+        for pattern in self.config.patterns():
+            check_fit(pattern, (len(frames), *seen.cells.shape[1:3]))
+        x = cells + self.place(torch.tensor(frames, device=cells.device), cells)  # SST Eq. 2
+        affinities = []
+        with at_frame(memory.now):
+            for layer in self.layers:  # SST Eq. 3
+                last = 1 if layer is self.layers[-1] else len(frames)  # no layer reads the others
+                x, affinity = layer(x, labels, objects, frames, last)
+                affinities.append(affinity)
+        return self.decode(seen, x[:, -1], torch.cat(affinities, dim=1)), seen
+
+    def place(self, times: Tensor, cells: Tensor) -> Tensor:
+        """The encoding P of Eq. 2 for frames with these numbers: (T, H, W, C), or 0."""
+        height, width, channels = cells.shape[2:]
+        if self.config.position == "none":
+            return torch.zeros((), device=cells.device)
+        if self.position is None:
+            encoding = sine_position_3d(times, height, width, channels)
+        else:
+            encoding = self.position(times, height, width)
+        return rearrange(encoding, "c t y x -> t y x c")
+
+    def decode(self, seen: SSTSeen, context: Tensor, affinity: Tensor) -> Tensor:
+        """Logits (B, O, h, w) from context (B, H, W, C) and affinity (B, L*h, O, H, W)."""
+        objects = affinity.shape[2]
+        own = torch.eye(objects, dtype=torch.bool, device=affinity.device)[:, :, None, None]
+        others = affinity[:, :, None].masked_fill(own, 0).amax(dim=3)  # (B, L*h, O, H, W)
+        shared = torch.cat([seen.cells, context], dim=-1)
+        shared = repeat(shared, "b y x c -> b c o y x", o=objects)
+        told = torch.cat([shared, affinity, others], dim=1)
+        logits = self.decoder(rearrange(told, "b c o y x -> (b o) c y x"), seen.features[:3])
+        return rearrange(logits, "(b o) 1 y x -> b o y x", o=objects)
+
+    def memorize(self, seen: SSTSeen, masks: Tensor) -> SSTEntry:
+        """Cells and labels of a frame with its masks (B, O, H, W), H and W as of the frame."""
+        check_masks(self, seen, masks)
+        _, height, width, _ = seen.cells.shape
+        labels = F.adaptive_avg_pool2d(masks, (height, width)).argmax(dim=1)
+        return SSTEntry(seen.size, seen.cells, labels, masks.shape[1])
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,33 +27,25 @@ log = logging.getLogger(__name__)
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """Choose a device: "auto" takes CUDA, then MPS, then the CPU; any other name is taken at its
-    word.
+    """A device: "auto" takes CUDA, then MPS, then the CPU; any other name is taken at its word.
 
     Raises InputError for a device that this machine does not have.
     """
-    have = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    here = ["cuda"] * cuda + ["mps"] * mps + ["cpu"]
     if name == "auto":
-        name = next(kind for kind, there in have.items() if there)
-    elif not have.get(name.split(":")[0], False):
-        here = ", ".join(kind for kind, there in have.items() if there)
-        raise InputError(
-            f"The device {name!r} was asked for, but this machine has: {here}. Use one of them or 'auto'."
-        )
+        name = here[0]
     try:
         device = torch.device(name)
     except RuntimeError as error:
+        raise InputError(f"got device {name!r}; expected cuda, cuda:1, mps or cpu.") from error
+    if device.type not in here:
         raise InputError(
-            f"{name!r} is no device ({error}): write cuda, cuda:1, mps or cpu."
-        ) from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"The device {name!r} was asked for, but GPUs here end at cuda:{torch.cuda.device_count() - 1}."
+            f"got device {name!r}, but this machine has {', '.join(here)}: use one of them or 'auto'."
         )
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        last = torch.cuda.device_count() - 1
+        raise InputError(f"got device {name!r}, but GPUs here end at cuda:{last}.")
     return device
 
 
@@ -84,32 +77,13 @@ class Tracker:
     def __init__(
         self, model: VOSNetwork, schedule: Schedule | None = None, side: int | None = None
     ) -> None:
-        if not isinstance(model, VOSNetwork):
-            raise InputError(
-                f"{model!r} came as network; make one: create_model('aot_mini', 'mini')."
-            )
-        if not isinstance(schedule, Schedule | None):
-            raise InputError(
-                f"schedule={schedule!r} came; give a Schedule, such as Schedule(every=5), or None."
-            )
-        if not isinstance(side, Integral | None) or isinstance(side, bool):
-            raise InputError(f"side={side!r} came; give a whole number of pixels, or None.")
-        if side is not None and side < model.sizing.stride:
-            least = model.sizing.stride
-            raise InputError(
-                f"side={side} is smaller than one patch of the network; give {least} or more."
-            )
-        if (dtype := next(model.parameters()).dtype) != torch.float32:
-            raise InputError(
-                f"The network is in {dtype}, Tracker works in float32: call model.float(), and for half precision "
-                "put the loop inside `with torch.autocast('cuda'):` on a GPU."
-            )
+        _check_settings(model, schedule, side)
         self.model = model.eval()
-        self.schedule = schedule or model.schedule
+        self.schedule = schedule
         self.side = side
         self.device = next(model.parameters()).device
         self.groups: list[Group] = []
-        self.size: tuple[int, int] | None = None  # of the frames
+        self.size = (0, 0)  # H, W of the frames, once there is one
         self.time = 0  # number of the next frame
 
     @property
@@ -132,126 +106,143 @@ class Tracker:
             seen = self.model.encode(self._to_network(frame))
             labels, reads = self._predict(seen)
             if mask is not None:
-                labels = self._merge(labels, mask)
+                labels = _redraw(labels, mask)
                 self._admit([int(i) for i in np.unique(mask) if i not in (0, VOID)])
             self._memorize(seen, reads, labels, given=mask is not None)
         self.time += 1
         return labels
 
-    def _predict(self, seen: object) -> tuple[np.ndarray, list[tuple[Tensor, object]]]:
+    def _predict(self, seen: Any) -> tuple[np.ndarray, list[tuple[Tensor, Any]]]:
         """Labels (H, W) from all groups, and what each group read: logits and seen."""
         if not self.groups:
             return np.zeros(self.size, np.uint8), []
+        for group in self.groups:
+            group.memory.now = self.time
         reads = [self.model.read(seen, group.memory) for group in self.groups]
         aligned = self.model.sizing.align_corners
-        scores = [
-            resize(logits.float(), self.size, aligned) for logits, _ in reads
-        ]  # each (1, 1+K, H, W)
+        scores = [resize(logits.float(), self.size, aligned) for logits, _ in reads]
         if len(scores) > 1:  # AOT Eq. 1, a pass per group where the equation has one per object
-            scores = [merge_groups([part.softmax(dim=1) for part in scores])]
-        best = (
-            scores[0].max(dim=1).indices[0].cpu().numpy()
-        )  # on a CPU max is many times faster than argmax
+            scores = [merge_groups([part.softmax(dim=1) for part in scores])]  # (1, 1+K, H, W)
+        best = scores[0].max(dim=1).indices[0].cpu().numpy()  # on a CPU faster than argmax
         return np.array([0, *self.ids], np.uint8)[best], reads
-
-    def _merge(self, labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """The prediction, with every object of the mask redrawn as given."""
-        given = (mask != 0) & (mask != VOID)
-        redrawn = np.isin(labels, np.unique(mask[given])) & (mask != VOID)
-        return np.where(given, mask, np.where(redrawn, 0, labels)).astype(np.uint8)
 
     def _admit(self, ids: list[int]) -> None:
         """Give new objects a place in a group."""
         room = self.model.max_objects or 255
-        for new in (i for i in ids if i not in self.ids):
+        for new in ids:
+            if new in self.ids:
+                continue
             if not self.groups or len(self.groups[-1].ids) == room:
-                self.groups.append(Group([], Memory(self.schedule)))
+                self.groups.append(Group([], self.model.new_memory(self.schedule)))
             self.groups[-1].ids.append(new)
 
     def _memorize(
-        self, seen: object, reads: list[tuple[Tensor, object]], labels: np.ndarray, given: bool
+        self, seen: Any, reads: list[tuple[Tensor, Any]], labels: np.ndarray, given: bool
     ) -> None:
-        """Let every group remember this frame; where masks were given it is a reference and
-        nothing counts as read.
-        """
+        """Let every group remember this frame, as a reference where masks were given."""
         working = self.model.sizing(self.size, self.side)
         for i, group in enumerate(self.groups):
             if self.model.soft_masks and not given:
                 masks = resize(reads[i][0].float().softmax(dim=1), working)
             else:
-                renumber = np.zeros(256, np.int64)
-                renumber[group.ids] = np.arange(1, len(group.ids) + 1)
-                own = torch.from_numpy(renumber[labels])[None].to(self.device)
-                own = resize(own, working)
-                masks = one_hot(own, len(group.ids))
-                if given:
-                    self._warn_of_lost(group.ids, labels, own)
+                masks = self._masks_of(group, labels, working, given)
             entry = self.model.memorize(seen if given else reads[i][1], masks)
             group.memory.add(entry, self.time, reference=given)
 
+    def _masks_of(
+        self, group: Group, labels: np.ndarray, working: tuple[int, int], given: bool
+    ) -> Tensor:
+        """The labels of a group's objects as masks (1, 1+K, h, w), at the network's size."""
+        renumber = np.zeros(256, np.int64)
+        renumber[group.ids] = np.arange(1, len(group.ids) + 1)
+        own = torch.from_numpy(renumber[labels])[None].to(self.device)
+        own = resize(own, working)
+        if given:
+            self._warn_of_lost(group.ids, labels, own)
+        return one_hot(own, len(group.ids))
+
     def _warn_of_lost(self, ids: list[int], labels: np.ndarray, small: Tensor) -> None:
-        """Say which objects of the labels have no pixel left at the network's size, where they
-        are numbered anew.
-        """
+        """Say which objects of the labels have no pixel left at the network's size."""
         left = {ids[number - 1] for number in small.unique().tolist() if number}
         if lost := sorted(set(ids) & set(np.unique(labels).tolist()) - left):
-            size = " x ".join(map(str, small.shape[-2:]))
+            names, size = ", ".join(map(str, lost)), " x ".join(map(str, small.shape[-2:]))
             log.warning(
-                f"Frame {self.time}: object {', '.join(map(str, lost))} is too small to be seen at {size} pixels, the "
+                f"Frame {self.time}: object {names} is too small to be seen at {size} pixels, the "
                 "size at which the network works; give a larger side."
             )
 
     def _to_network(self, frame: np.ndarray) -> Tensor:
-        """uint8 (H, W, 3) -> float (1, 3, h, w) in [0, 1] at the network's size; resizing may
-        overshoot a little.
-        """
-        image = rearrange(
-            torch.from_numpy(np.ascontiguousarray(frame)).to(self.device), "h w c -> 1 c h w"
-        ).float()
+        """uint8 (H, W, 3) -> float (1, 3, h, w) in [0, 1]; resizing may overshoot a little."""
+        image = torch.tensor(np.ascontiguousarray(frame), device=self.device)
+        image = rearrange(image, "h w c -> 1 c h w").float()
         sizing = self.model.sizing
         size = sizing(self.size, self.side)
         if size != self.size:
-            image = F.interpolate(
-                image, size, mode="bicubic", antialias=sizing.antialias, align_corners=False
-            )
+            image = F.interpolate(image, size, mode="bicubic", antialias=sizing.antialias)
         return image / 255
 
     def _check(self, frame: np.ndarray, mask: np.ndarray | None) -> None:
         check_picture(frame)
-        if self.size not in (None, frame.shape[:2]):
+        height, width = size = frame.shape[:2]
+        if self.time > 0 and size != self.size:
             raise InputError(
-                f"Frame {self.time} is {frame.shape[:2]}, the frames before are {self.size}: resize it."
+                f"got frame {self.time} of {size}; expected {self.size} as before: resize it."
             )
         if mask is None and not self.groups:
             raise InputError(
                 "The first frame needs a mask that says which objects to follow: step(frame, mask)."
             )
         if not isinstance(mask, np.ndarray | None):
-            raise InputError(
-                f"the mask came as {type(mask).__name__}; give a NumPy array, uint8 (H, W)"
-            )
+            kind = type(mask).__name__
+            raise InputError(f"got the mask as {kind}; expected a NumPy array, uint8 (H, W)")
         if mask is not None:
-            check_mask(mask, frame.shape[:2])
-        self.size = frame.shape[:2]
+            check_mask(mask, size)
+        self.size = (height, width)
+
+
+def _redraw(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The predicted labels, with every object of the mask redrawn as given."""
+    given = (mask != 0) & (mask != VOID)
+    redrawn = np.isin(labels, np.unique(mask[given])) & (mask != VOID)
+    return np.where(given, mask, np.where(redrawn, 0, labels)).astype(np.uint8)
+
+
+def _check_settings(model: VOSNetwork, schedule: Schedule | None, side: int | None) -> None:
+    if not isinstance(model, VOSNetwork):
+        raise InputError(
+            f"got {model!r} as network; make one: create_model('aot_mini', 'shipped')."
+        )
+    if not isinstance(schedule, Schedule | None):
+        raise InputError(
+            f"got schedule={schedule!r}; expected a Schedule, such as Schedule(every=5), or None."
+        )
+    if not isinstance(side, Integral | None) or isinstance(side, bool):
+        raise InputError(f"got side={side!r}; expected a whole number of pixels, or None.")
+    least = model.sizing.stride
+    if side is not None and side < least:
+        raise InputError(f"got side={side}; expected {least}, one patch of the network, or more.")
+    if (dtype := next(model.parameters()).dtype) != torch.float32:
+        raise InputError(
+            f"got a network in {dtype}; expected float32: call model.float(), and for half "
+            "precision put the loop inside `with torch.autocast('cuda'):` on a GPU."
+        )
 
 
 def track(
     model: VOSNetwork,
     frames: Iterable[np.ndarray],
     masks: dict[int, np.ndarray],
-    **settings: object,
+    **settings: Any,
 ) -> Iterator[np.ndarray]:
-    """Labels, uint8 (H, W), of each frame in turn; `masks` {frame number: labels} holds those that
-    are given.
+    """Labels, uint8 (H, W), of each frame in turn; `masks` {frame number: labels} are given.
 
     `settings` go to `Tracker`. Frames before the first mask are all background. Raises InputError
     without masks, when the first frame is asked for, and for masks of frames that the video has
     not, when it ends.
     """
     if not isinstance(masks, dict):
-        raise InputError(
-            f"masks came as {type(masks).__name__}; give {{frame number: mask}}, such as {{0: mask}}."
-        )
+        kind = type(masks).__name__
+        raise InputError(f"got masks as {kind}; expected {{frame number: mask}}: {{0: mask}}.")
     if not masks:
         raise InputError("No mask was given: nothing says which objects to follow.")
     tracker, missed = Tracker(model, **settings), set(masks)
@@ -263,11 +254,11 @@ def track(
             yield tracker.step(frame, masks.get(t))
     if missed:
         raise InputError(
-            f"Masks came for frames {sorted(missed)}, which the video has not: numbers count from 0."
+            f"got masks of frames {sorted(missed)}, which the video has not: numbers count from 0."
         )
 
 
-def propagate(model: VOSNetwork, clip: Clip, **settings: object) -> np.ndarray:
+def propagate(model: VOSNetwork, clip: Clip, **settings: Any) -> np.ndarray:
     """Follow the objects of a clip's first mask through the clip: uint8 (T, H, W).
 
     Later masks of the clip are not looked at; `track` takes them. `settings` go to `Tracker`.
@@ -275,10 +266,10 @@ def propagate(model: VOSNetwork, clip: Clip, **settings: object) -> np.ndarray:
     """
     if not isinstance(clip, Clip):
         raise InputError(
-            f"A {type(clip).__name__} came; give a Clip. If it has frames and a mask for each, wrap it: "
-            "Clip(video.frames, {0: video.masks[0]})."
+            f"got a {type(clip).__name__}; expected a Clip. If it has frames and a mask for each, "
+            "wrap it: Clip(video.frames, {0: video.masks[0]})."
         )
     if not clip.masks:
-        raise InputError(f"The clip {clip.name} has no mask: nothing says which objects to follow.")
+        raise InputError(f"The clip {clip.name} has no mask that says which objects to follow.")
     first = min(clip.masks)
     return np.stack(list(track(model, clip.frames, {first: clip.masks[first]}, **settings)))

@@ -1,9 +1,7 @@
-"""Softmax attention, and the recorder that shows where it looks.
+"""Attention: every query takes a weighted mean of the values.
 
-Every read of a memory, and the self-attentions of AOT and SITVOS, say where they happen (`Place`)
-and hand their weights to `record`; the windows of a Swin do not. Outside `with record_attention()
-as maps:` that call returns at once and `attend` uses PyTorch's fused kernel, which never builds the
-weights; inside, the explicit form runs and each map is kept with its geometry.
+`attend` uses PyTorch's fused kernel, which never builds the weights, unless somebody records them
+(`recording.py`); then the explicit form runs. A test holds both equal.
 """
 
 from __future__ import annotations
@@ -15,46 +13,58 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from minivos.nn.recording import (
-    Place,
-    record,
-    wants_weights,
-)
+from minivos.nn.recording import record, wants_weights
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, place: Place, dropout: float = 0.0) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v: every query takes a weighted mean of the values (AOT, Sec. 4.1).
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    name: str = "attention",
+    key_grid: tuple[int, int, int] | None = None,
+    frames: tuple[int, ...] | None = None,
+    *,
+    query_grid: tuple[int, int] | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """softmax(q k^T / sqrt(d)) v (AOT, Sec. 4.1).
 
     q (B, heads, Nq, d), k (B, heads, Nk, d), v (B, heads, Nk, dv) -> (B, heads, Nq, dv). `dropout`
-    is the share of the weights that are left out by chance.
+    is the share of the weights that are left out by chance. The other arguments say what a recorded
+    map shows, see `record`; without `key_grid`, queries and keys stand in one row each.
     """
-    d, wider = q.shape[-1], v.shape[-1] - q.shape[-1]
-    if not wants_weights(place.name):
-        if 0 < wider <= d:  # the fused kernel wants keys as wide as values; zeros change no score
-            q, k = F.pad(q, (0, wider)), F.pad(k, (0, wider))
-        return F.scaled_dot_product_attention(
-            q, k, v, dropout_p=dropout, scale=d**-0.5
-        )  # AOT Eq. 2
-    scores = q @ k.mT * d**-0.5  # (B, heads, Nq, Nk)
+    if not wants_weights(name):
+        return _fused(q, k, v, dropout)  # AOT Eq. 2
+    scores = q @ k.mT * q.shape[-1] ** -0.5  # (B, heads, Nq, Nk)
     weights = scores.softmax(dim=-1)
-    record(weights, place)
+    if key_grid is None:
+        key_grid, query_grid = (1, 1, k.shape[2]), (1, q.shape[2])
+    record(weights, name, key_grid, frames, query_grid=query_grid)
     return F.dropout(weights, dropout) @ v  # AOT Eq. 2
+
+
+def _fused(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
+    d, wider = q.shape[-1], v.shape[-1] - q.shape[-1]
+    if 0 < wider <= d:  # the kernel wants keys as wide as values; zeros change no score
+        q, k = F.pad(q, (0, wider)), F.pad(k, (0, wider))
+    return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=d**-0.5)
 
 
 def attend_window(
     q: Tensor, k: Tensor, v: Tensor, bias: Tensor, value_bias: Tensor, grid: tuple[int, int]
 ) -> Tensor:
-    """softmax(q k^T / sqrt(d) + bias) (v + value_bias) over a window around each query, without a
-    window per query.
+    """softmax(q k^T / sqrt(d) + bias) (v + value_bias) over a window around each query.
 
     q, k, v (B, heads, H*W, d) on one grid; bias (B, heads, H*W, window^2), -inf outside the grid;
-    value_bias (heads, d, window^2) -> (B, heads, H*W, d). The queries of an image row share the
-    rows of keys around it: one small dense attention per row, out of which each query takes its
-    window. i, j count the window's rows and columns.
+    value_bias (heads, d, window^2) -> (B, heads, H*W, d).
+
+    The queries of an image row share the rows of keys around it: one small dense attention per
+    row, out of which each query takes its window. i, j count the window's rows and columns.
     """
     height, width = grid
     window = math.isqrt(bias.shape[-1])
     r = window // 2
+    wide = width + 2 * r
     k, v = (F.pad(rearrange(x, "b h (y x) d -> b h y x d", y=height), (0, 0, r, r)) for x in (k, v))
     q = rearrange(q * q.shape[-1] ** -0.5, "b h (y x) d -> b h y x d", y=height)
     bias = rearrange(bias, "b h (y x) (i j) -> b h y x i j", y=height, i=window)
@@ -65,53 +75,44 @@ def attend_window(
         top, bottom = max(0, y - r), min(height, y + r + 1)
         inside = slice(top - y + r, bottom - y + r)  # the window's rows that lie in the grid
         keys, values = (rearrange(x[:, :, top:bottom], "b h i w d -> b h (i w) d") for x in (k, v))
-        scores = shift_left(
-            q[:, :, y] @ keys.mT
-        )  # (B, h, W, i * w): the window of each query begins in column 0
-        scores = (
-            rearrange(scores, "b h x (i w) -> b h x i w", w=width + 2 * r)[..., :window]
-            + bias[:, :, y, :, inside]
-        )
+
+        scores = shift_left(q[:, :, y] @ keys.mT)  # (B, h, W, i*w), each window from column 0 on
+        scores = rearrange(scores, "b h x (i w) -> b h x i w", w=wide)[..., :window]
+        scores = scores + bias[:, :, y, :, inside]
         weights = rearrange(scores, "b h x i j -> b h x (i j)").softmax(dim=-1)
         learned = weights @ rearrange(value_bias[:, inside], "h i j d -> h (i j) d")
-        weights = F.pad(
-            rearrange(weights, "b h x (i j) -> b h x i j", j=window), (0, width + 2 * r - window)
-        )
-        rows.append(shift_right(rearrange(weights, "b h x i w -> b h x (i w)")) @ values + learned)
+
+        weights = rearrange(weights, "b h x (i j) -> b h x i j", j=window)
+        weights = F.pad(weights, (0, wide - window))
+        weights = shift_right(rearrange(weights, "b h x i w -> b h x (i w)"))
+        rows.append(weights @ values + learned)
     return torch.cat(rows, dim=2)
 
 
 def shift_left(x: Tensor) -> Tensor:
-    """Row n of the last two dimensions, moved n places to the left; the next row fills up its
-    end.
-    """
+    """Row n of the last two dimensions, n places to the left; the next row fills up its end."""
     rows, length = x.shape[-2:]
     return F.pad(x.flatten(-2), (0, rows)).unflatten(-1, (rows, length + 1))[..., :-1]
 
 
 def shift_right(x: Tensor) -> Tensor:
-    """Row n of the last two dimensions, moved n places to the right; its end overwrites the next
-    row's beginning.
-    """
+    """Row n of the last two dimensions, n places to the right; its end covers the next row."""
     rows, length = x.shape[-2:]
     return F.pad(x, (0, 1)).flatten(-2)[..., : rows * length].unflatten(-1, (rows, length))
 
 
 def window_index(grid: tuple[int, int], window: int) -> Tensor:
-    """The cell of the grid that each window offset of each query falls on, -1 outside: (N,
-    window^2).
+    """The cell on which each offset of each query's window falls, -1 outside: (N, window^2).
 
     Offsets run row by row from (-r, -r) to (r, r) with r = window // 2.
     """
     height, width = grid
     offset = torch.arange(window) - window // 2
-    y = torch.arange(height)[:, None] + offset  # (H, window)
-    x = torch.arange(width)[:, None] + offset  # (W, window)
-    cell = y[:, None, :, None] * width + x[None, :, None, :]
-    inside = ((y >= 0) & (y < height))[:, None, :, None] & ((x >= 0) & (x < width))[
-        None, :, None, :
-    ]
-    return rearrange(torch.where(inside, cell, -1), "y x i j -> (y x) (i j)")
+    y = (torch.arange(height)[:, None] + offset)[:, None, :, None]  # (H, 1, window, 1)
+    x = (torch.arange(width)[:, None] + offset)[None, :, None, :]  # (1, W, 1, window)
+    inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+    cell = torch.where(inside, y * width + x, -1)
+    return rearrange(cell, "y x i j -> (y x) (i j)")
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -127,22 +128,20 @@ def join_heads(x: Tensor) -> Tensor:
 def sine_position(
     grid: tuple[int, int], channels: int, device: torch.device | None = None
 ) -> Tensor:
-    """Sine position embedding of a grid (H, W): (1, H*W, C), the first half of the channels for y,
-    the second for x.
+    """Sine position embedding of a grid (H, W): (1, H*W, C), half of the channels for y, then x.
 
-    Coordinates run from 0 to 2 pi over the grid; channel j of a half has wave length 2 pi 10000^(2
-    floor(j/2) / (C/2)), sine on even j, cosine on odd j (DETR, Carion et al. 2020, with coordinates
-    starting at 0).
+    Coordinates run from 0 to 2 pi over the grid. Channel j of a half has the wave length
+    2 pi 10000^(2 floor(j/2) / (C/2)), sine on even j, cosine on odd j (DETR, Carion et al. 2020,
+    with coordinates that start at 0).
     """
     half = channels // 2
-    wave = 10000 ** (
-        2 * torch.arange(half, device=device).div(2, rounding_mode="floor") / half
-    )  # (C/2,)
+    channel = torch.arange(half, device=device)
+    wave = 10000 ** (2 * channel.div(2, rounding_mode="floor") / half)  # (C/2,)
 
     def waves(length: int) -> Tensor:
         angle = torch.arange(length, device=device) / (length - 1 + 1e-6) * 2 * torch.pi
         angle = angle[:, None] / wave  # (length, C/2)
-        return torch.where(torch.arange(half, device=device) % 2 == 0, angle.sin(), angle.cos())
+        return torch.where(channel % 2 == 0, angle.sin(), angle.cos())
 
     height, width = grid
     y = waves(height)[:, None].expand(height, width, half)

@@ -1,4 +1,4 @@
-"""Many objects: one answer per object merged into one, and what goes with it."""
+"""Many objects: who is there, and one answer per object merged into one answer for all."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 
-def soft_aggregate(object_probabilities: torch.Tensor) -> torch.Tensor:
-    """Merge one foreground probability per object, (B,K,H,W) in [0,1], into (B,1+K,H,W) that sum to
-    one.
+def soft_aggregate(object_probabilities: Tensor) -> Tensor:
+    """One foreground probability per object (B,K,H,W) -> (B,1+K,H,W) that sum to one.
 
     Soft aggregation of STM, Oh et al. 2019, Sec. 3.4: background is "none of the objects", and the
     odds are normalised.
@@ -19,80 +19,68 @@ def soft_aggregate(object_probabilities: torch.Tensor) -> torch.Tensor:
     return _normalised_odds((1 - objects).prod(dim=1, keepdim=True), objects)
 
 
-def object_log_odds(object_probabilities: torch.Tensor) -> torch.Tensor:
-    """The log odds (B,1+K,H,W) of background and objects, given (B,K,H,W) in [0,1], as logits.
+def merge_groups(groups: Sequence[Tensor]) -> Tensor:
+    """Probabilities of groups of objects, each (B,1+K,H,W), -> one (B,1+sum of K,H,W).
 
-    Probabilities are kept in 1e-7..1-1e-7, as in STM's released code. The softmax is
-    `soft_aggregate`, but for objects of which the network is surer than 1-1e-5, where that keeps
-    probabilities, as AOT's code does.
+    Soft aggregation again, but each group has its own probability of background, as in AOT's
+    released code. Background comes first, and all sum to one.
+    """
+    background = torch.stack([group[:, :1].float() for group in groups]).prod(dim=0)
+    objects = torch.cat([group[:, 1:].float() for group in groups], dim=1)
+    return _normalised_odds(background, objects)
+
+
+def _normalised_odds(background: Tensor, objects: Tensor) -> Tensor:
+    probabilities = torch.cat([background, objects], dim=1).clamp(1e-5, 1 - 1e-5)  # (B,1+K,H,W)
+    odds = probabilities / (1 - probabilities)
+    return odds / odds.sum(dim=1, keepdim=True)
+
+
+def object_log_odds(object_probabilities: Tensor) -> Tensor:
+    """Log odds (B,1+K,H,W) of background and objects, given (B,K,H,W) in [0,1], as logits.
+
+    Probabilities are kept in 1e-7..1-1e-7, as in STM's released code. The softmax of these is
+    `soft_aggregate`, which limits them to 1e-5..1-1e-5, as AOT's code does.
     """
     objects = object_probabilities.float()
     both = torch.cat([(1 - objects).prod(dim=1, keepdim=True), objects], dim=1)
     return both.clamp(1e-7, 1 - 1e-7).logit()
 
 
-def merge_answers(
-    logits: torch.Tensor, size: tuple[int, int], present: torch.Tensor
-) -> torch.Tensor:
-    """The log odds (B,1+K,H,W) of background and objects, from an answer for each object that there
-    is.
+def merge_answers(logits: Tensor, size: tuple[int, int], present: Tensor) -> Tensor:
+    """Log odds (B,1+K,H,W) of background and objects, from one answer per present object.
 
     `present`, bool (B,K), says which objects each clip has; logits (R,2,h,w) of "not this object"
-    and "this" are those of its R true entries, in order; (H,W) is the size of the frame. The others
-    get probability 0.
+    and "this" are those of its R true entries, in order. The others get probability 0.
     """
-    answers = F.interpolate(logits.float(), size, mode="bilinear", align_corners=False).softmax(
-        dim=1
-    )[:, 1]
+    answers = F.interpolate(logits.float(), size, mode="bilinear", align_corners=False)
     objects = answers.new_zeros(*present.shape, *size)
-    objects[present] = answers
+    objects[present] = answers.softmax(dim=1)[:, 1]
     return object_log_odds(objects)
 
 
-def padding(size: tuple[int, int], stride: int) -> tuple[int, int, int, int]:
-    """Pixels to add left, right, above and below, as `F.pad` takes them, so that (H,W) become
-    multiples of stride.
-    """
-    down, beside = (-side % stride for side in size)
-    return beside // 2, beside - beside // 2, down // 2, down - down // 2
+def who_is_there(masks: Tensor, before: Tensor | None = None) -> Tensor:
+    """Which objects each clip has, bool (B,K), by masks (B,K,H,W) and by who was there `before`.
 
-
-def crop(x: torch.Tensor, border: tuple[int, int, int, int]) -> torch.Tensor:
-    """Take off what `F.pad` has added."""
-    return F.pad(x, [-side for side in border])
-
-
-def who_is_there(masks: torch.Tensor, before: torch.Tensor | None = None) -> torch.Tensor:
-    """Which objects each clip has, bool (B,K), by masks (B,K,H,W), and by what was there `before`,
-    if it was read.
-
-    Predicted masks give absent objects a little, so once a frame was read, a new object needs more
-    than 0.5 somewhere.
+    `before` is None for a frame that was not read. Predicted masks give absent objects a little,
+    so once a frame was read, a new object needs more than 0.5 somewhere.
     """
     there = masks.amax(dim=(2, 3)) > (0 if before is None else 0.5)
     return there if before is None else there | pad_objects(before, there.shape[1])
 
 
-def pad_objects(x: torch.Tensor, objects: int) -> torch.Tensor:
+def pad_objects(x: Tensor, objects: int) -> Tensor:
     """(B, K, ...) -> (B, objects, ...): nothing for those that are not there yet."""
     more = x.new_zeros(len(x), objects - x.shape[1], *x.shape[2:])
     return torch.cat([x, more], dim=1)
 
 
-def merge_groups(groups: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Merge groups of objects, each (B,1+K,H,W) with background first, into one (B,1+sum of K,H,W)
-    that sums to one.
-
-    Soft aggregation again, but what a group calls background is its own say, as in AOT's released
-    code.
-    """
-    background = torch.stack([group[:, :1].float() for group in groups]).prod(dim=0)
-    return _normalised_odds(
-        background, torch.cat([group[:, 1:].float() for group in groups], dim=1)
-    )
+def padding(size: tuple[int, int], stride: int) -> tuple[int, int, int, int]:
+    """Pixels left, right, above and below, as `F.pad` takes them, that make multiples of stride."""
+    down, beside = (-side % stride for side in size)
+    return beside // 2, beside - beside // 2, down // 2, down - down // 2
 
 
-def _normalised_odds(background: torch.Tensor, objects: torch.Tensor) -> torch.Tensor:
-    probabilities = torch.cat([background, objects], dim=1).clamp(1e-5, 1 - 1e-5)  # (B,1+K,H,W)
-    odds = probabilities / (1 - probabilities)
-    return odds / odds.sum(dim=1, keepdim=True)
+def crop(x: Tensor, border: tuple[int, int, int, int]) -> Tensor:
+    """Take off what `F.pad` has added."""
+    return F.pad(x, [-side for side in border])

@@ -1,6 +1,4 @@
-"""What a network is made of, and what goes into its three verbs and comes out: `python -m
-minivos.aot` prints it.
-"""
+"""What a network is made of, and what its verbs take and give: `python -m minivos.aot`."""
 
 from __future__ import annotations
 
@@ -11,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minivos.nn.memory import Memory
 from minivos.nn.network import VOSNetwork
 
 OBJECTS, VIDEO = 2, (128, 192)
@@ -19,30 +16,24 @@ OBJECTS, VIDEO = 2, (128, 192)
 
 @torch.inference_mode()
 def show_network(network: VOSNetwork) -> None:
-    """Print the parameters of each part, and the shapes that the three verbs take and give for
-    two random frames.
-    """
+    """Print the parameters of each part, and the shapes of what the verbs take and give."""
     print(f"{type(network).__name__} with {count_parameters(network):,} parameters")
     for name, part in network.named_children():
         print(f"  {name:24} {count_parameters(part):12,}")
     network.eval()
     frame = torch.rand(1, 3, *network.sizing(VIDEO))
     masks = torch.rand(1, 1 + OBJECTS, *frame.shape[2:]).softmax(dim=1)
-    memory = Memory(network.schedule)
+    memory = network.new_memory()
 
     seen = network.encode(frame)
     show_call("encode(frame) -> seen", {"frame": frame}, {"seen": seen})
     entry = network.memorize(seen, masks)
-    show_call(
-        f"memorize(seen, masks) -> entry, of {OBJECTS} objects and background",
-        {"masks": masks},
-        {"entry": entry},
-    )
+    call = f"memorize(seen, masks) -> entry, of {OBJECTS} objects and background"
+    show_call(call, {"masks": masks}, {"entry": entry})
     memory.add(entry, 0, reference=True)
     logits, _ = network.read(network.encode(frame), memory)
-    show_call(
-        "read(seen, memory) -> logits, seen; the memory holds one entry", {}, {"logits": logits}
-    )
+    call = "read(seen, memory) -> logits, seen; the memory holds one entry"
+    show_call(call, {}, {"logits": logits})
 
 
 def show_call(call: str, taken: Mapping[str, Any], given: Mapping[str, Any]) -> None:

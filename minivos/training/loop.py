@@ -10,7 +10,9 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from fnmatch import fnmatch
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -20,7 +22,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from minivos.errors import InputError
-from minivos.nn.memory import Memory
 from minivos.nn.network import VOSNetwork
 from minivos.training.losses import ABSENT, segmentation_loss
 from minivos.training.pool import Footage
@@ -34,9 +35,7 @@ LOG_EVERY = 20  # steps
 
 
 class Unroll(nn.Module):
-    """Run a network over a few frames, feeding it true masks, later its own, and add up the
-    losses.
-    """
+    """Run a network over a few frames, fed true masks and later its own, and add up the losses."""
 
     def __init__(self, network: VOSNetwork) -> None:
         super().__init__()
@@ -45,9 +44,13 @@ class Unroll(nn.Module):
     def forward(
         self, frames: Tensor, labels: Tensor, recipe: Recipe, progress: float
     ) -> tuple[Tensor, Tensor]:
-        """frames (B, T, 3, H, W), labels (B, T, H, W) -> loss (mean over the predicted frames, plus
-        the auxiliary loss on the given one), and mean J of the objects without gradient."""
-        network, memory = self.network, Memory(self.network.schedule_in_training)
+        """frames (B, T, 3, H, W), labels (B, T, H, W) -> loss, and mean J without gradient.
+
+        The loss is the mean over the predicted frames, plus the auxiliary one on the given frame.
+        """
+        network = self.network
+        memory = network.new_memory(network.schedule_in_training)
+        times, height, width = labels.shape[1:]
         objects = max(1, int(labels.where(labels != VOID, 0).max()))
         given = one_hot(labels[:, 0], objects)
         present = given.any(dim=(2, 3))
@@ -55,35 +58,39 @@ class Unroll(nn.Module):
         first = network.encode(frames[:, 0])
         memory.add(network.memorize(first, given), frame=0, reference=True)
 
-        def predict(seen: object) -> tuple[Tensor, object]:
+        def predict(seen: Any) -> tuple[Tensor, Any]:
             logits, seen = network.read(seen, memory)
-            return resize(logits.float(), labels.shape[-2:], network.sizing.align_corners), seen
+            return resize(logits.float(), (height, width), network.sizing.align_corners), seen
 
         def loss_at(t: int, logits: Tensor) -> Tensor:
             hardest = hardest_share(recipe, progress)
+            independent = network.independent_maps
             return segmentation_loss(
-                logits, labels[:, t], present, hardest, network.independent_maps, recipe.jaccard
+                logits, labels[:, t], present, hardest, independent, recipe.jaccard
             ).mean()
 
-        auxiliary = max(0.0, 1 - progress / recipe.auxiliary) if recipe.auxiliary else 0.0
-        loss = auxiliary * loss_at(0, predict(first)[0]) if auxiliary else 0.0
-        scores = []
-        for t in range(1, frames.shape[1]):
+        loss, scores = torch.zeros((), device=frames.device), []
+        if recipe.auxiliary and progress < recipe.auxiliary:
+            loss = (1 - progress / recipe.auxiliary) * loss_at(0, predict(first)[0])
+        for t in range(1, times):
+            memory.now = t
             logits, seen = predict(network.encode(frames[:, t]))
-            loss = loss + loss_at(t, logits) / (frames.shape[1] - 1)
+            loss = loss + loss_at(t, logits) / (times - 1)
             logits = logits.masked_fill(~present[:, :, None, None], ABSENT)
-            found = one_hot(logits.argmax(dim=1), objects)
+            answer = one_hot(logits.argmax(dim=1), objects)
             truth = one_hot(labels[:, t], objects)
-            predicted = logits.detach().softmax(dim=1) if network.soft_masks else found
-            fed = predicted if progress >= recipe.feed_predictions_from else truth
-            memory.add(network.memorize(seen, fed), frame=t)
-            scores.append(mean_j(found, truth, present))
+            masks = logits.detach().softmax(dim=1) if network.soft_masks else answer
+            if progress < recipe.feed_predictions_from:
+                masks = truth
+            memory.add(network.memorize(seen, masks), frame=t)
+            scores.append(mean_j(answer, truth, present))
         return loss, torch.stack(scores).mean()
 
 
-def mean_j(found: Tensor, truth: Tensor, present: Tensor) -> Tensor:
+def mean_j(answer: Tensor, truth: Tensor, present: Tensor) -> Tensor:
     """Mean intersection over union of the present objects: (B, 1+K, H, W) twice, (B, 1+K) -> ()."""
-    both, either = (found * truth).sum((2, 3)), ((found + truth) > 0).sum((2, 3))
+    both = (answer * truth).sum((2, 3))
+    either = ((answer + truth) > 0).sum((2, 3))
     j = torch.where(either > 0, both / either.clamp(min=1), 1)
     return (j * present)[:, 1:].sum() / present[:, 1:].sum().clamp(min=1)
 
@@ -113,13 +120,73 @@ def train(
     damaged or of another recipe or network; also for `workers` below 0, and for a recipe for video
     without `make_clip`.
     """
-    device, rank, world = (
-        torch.device(device),
-        int(os.environ.get("RANK", 0)),
-        int(os.environ.get("WORLD_SIZE", 1)),
-    )
+    device = torch.device(device)
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    check_run(network, recipe, world, workers)
+    rows = range(rank * recipe.batch // world, (rank + 1) * recipe.batch // world)  # of each batch
+    unroll: nn.Module = Unroll(network.to(device).train())
+    if world > 1:
+        unroll = DistributedDataParallel(unroll)
+    decay = 1 - 1 / max(2, 0.1 * recipe.steps)
+    averaged = AveragedModel(network, multi_avg_fn=moving_average(decay))
+    optimiser = torch.optim.AdamW(weight_groups(network, recipe.weight_decay))
+    state = {"network": network, "averaged": averaged, "optimiser": optimiser}
+    history = load_checkpoint(out, recipe, state) if out else []
+    if how_far(recipe, history, device) >= 1:
+        log.warning(
+            "the training in %s is whole (%d steps): nothing is left to do; to train on, start "
+            "from its weights in a new folder", out, len(history),
+        )  # fmt: skip
+    batches = draw_batches(make_clip or clips_for(recipe), recipe, len(history), rows, workers)
+
+    quiet = rank > 0 or None  # None: unless somebody looks at a terminal
+    with tqdm(total=recipe.steps, initial=len(history), unit="step", disable=quiet) as bar:
+        while (progress := how_far(recipe, history, device)) < 1:
+            began, step = time.perf_counter(), len(history)
+            batch = next(batches)
+            data_ready = time.perf_counter()
+
+            torch.manual_seed(
+                1_000_003 * recipe.seed + step
+            )  # chance depends on (seed, step) alone
+            for group in optimiser.param_groups:
+                group["lr"] = group_rate(recipe, progress, group)
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                loss, j = unroll(batch.frames.to(device), batch.labels.to(device), recipe, progress)
+            if not loss.isfinite():
+                raise InputError(
+                    f"got a loss of {loss.item()} at step {step}: lower the learning rate."
+                )
+            optimiser.zero_grad()
+            loss.backward()
+            learning = [group["params"] for group in optimiser.param_groups if group["lr"] > 0]
+            nn.utils.clip_grad_norm_(list(chain(*learning)), recipe.clip_norm)
+            optimiser.step()
+            averaged.update_parameters(network)
+
+            row = {"step": step, "loss": loss.item(), "J": j.item()}
+            row["learning_rate"] = learning_rate(recipe, progress)
+            row["seconds"] = time.perf_counter() - began
+            row["data_seconds"] = data_ready - began
+            history.append(row)
+            said = f"loss {row['loss']:.3f}, J {row['J']:.2f}"
+            bar.update()
+            bar.set_postfix_str(said, refresh=False)
+            if rank == 0 and step % LOG_EVERY == 0:
+                log.info("step %d, %.0f %%: %s", step + 1, 100 * progress, said)
+            if out and rank == 0 and len(history) % save_every == 0:
+                save_checkpoint(out, recipe, state, history)
+    if out and rank == 0:
+        save_checkpoint(out, recipe, state, history)
+    network.load_state_dict(averaged.module.state_dict())
+    network.eval()
+    return history
+
+
+def check_run(network: VOSNetwork, recipe: Recipe, world: int, workers: int) -> None:
+    """InputError unless the recipe suits the network, the processes and the workers."""
     if workers < 0:
-        raise InputError(f"workers={workers} came; give 0 or more")
+        raise InputError(f"got workers={workers}; expected 0 or more")
     if recipe.batch % world:
         raise InputError(
             f"A batch of {recipe.batch} does not divide among {world} processes: choose a multiple."
@@ -128,83 +195,6 @@ def train(
         raise InputError(
             f"Frames of {recipe.side} pixels do not suit this network: use side={side}."
         )
-    my_share = range(
-        rank * recipe.batch // world, (rank + 1) * recipe.batch // world
-    )  # of each batch
-    unroll: nn.Module = Unroll(network.to(device).train())
-    if world > 1:
-        unroll = DistributedDataParallel(unroll)
-    averaged = AveragedModel(
-        network, multi_avg_fn=moving_average(decay=1 - 1 / max(2, 0.1 * recipe.steps))
-    )
-    optimiser = torch.optim.AdamW(weight_groups(network, recipe.weight_decay))
-    state = {"network": network, "averaged": averaged, "optimiser": optimiser}
-    history = load_checkpoint(out, recipe, state) if out else []
-    if how_far(recipe, history, device) >= 1:
-        log.warning(
-            "the training in %s is whole (%d steps): nothing is left to do; to train on, start from its weights in a "
-            "new folder",
-            out,
-            len(history),
-        )
-    batches = draw_batches(make_clip or clips_for(recipe), recipe, len(history), my_share, workers)
-
-    with tqdm(
-        total=recipe.steps, initial=len(history), unit="step", disable=rank > 0 or None
-    ) as bar:
-        while (progress := how_far(recipe, history, device)) < 1:
-            began, step = time.perf_counter(), len(history)
-            batch = next(batches)
-            data_ready = time.perf_counter()
-
-            torch.manual_seed(
-                1_000_003 * recipe.seed + step
-            )  # all chance is a function of (seed, step)
-            for group in optimiser.param_groups:
-                group["lr"] = group_rate(recipe, progress, group)
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                loss, j = unroll(batch.frames.to(device), batch.labels.to(device), recipe, progress)
-            if not loss.isfinite():
-                raise InputError(
-                    f"The loss is {loss.item()} at step {step}: lower the learning rate."
-                )
-            optimiser.zero_grad()
-            loss.backward()
-            learning = [
-                weight
-                for group in optimiser.param_groups
-                if group["lr"] > 0
-                for weight in group["params"]
-            ]
-            nn.utils.clip_grad_norm_(learning, recipe.clip_norm)
-            optimiser.step()
-            averaged.update_parameters(network)
-
-            row = {
-                "step": step,
-                "loss": loss.item(),
-                "J": j.item(),
-                "learning_rate": learning_rate(recipe, progress),
-            }
-            seconds = time.perf_counter() - began
-            history.append(row | {"seconds": seconds, "data_seconds": data_ready - began})
-            bar.update()
-            bar.set_postfix_str(f"loss {row['loss']:.3f}, J {row['J']:.2f}", refresh=False)
-            if rank == 0 and step % LOG_EVERY == 0:
-                log.info(
-                    "step %d, %.0f %%: loss %.3f, J %.2f",
-                    step + 1,
-                    100 * progress,
-                    row["loss"],
-                    row["J"],
-                )
-            if out and rank == 0 and len(history) % save_every == 0:
-                save_checkpoint(out, recipe, state, history)
-    if out and rank == 0:
-        save_checkpoint(out, recipe, state, history)
-    network.load_state_dict(averaged.module.state_dict())
-    network.eval()
-    return history
 
 
 def how_far(recipe: Recipe, history: list[dict[str, float]], device: torch.device) -> float:
@@ -223,19 +213,16 @@ def fit_side(network: VOSNetwork, recipe: Recipe) -> Recipe:
 
 
 def weight_groups(network: VOSNetwork, weight_decay: float) -> list[dict]:
-    """The weights that train, for the optimiser, in groups that share their decay and their
-    learning rate.
+    """The weights that train, for the optimiser, in groups of one decay and one learning rate.
 
-    Matrices and kernels decay; biases, norms and what the network says does not (`no_decay`) do
-    not.
+    Matrices and kernels decay; biases, norms and what the network names in `no_decay` do not.
     """
     groups: dict[tuple[bool, bool, bool], list[nn.Parameter]] = defaultdict(list)
     for name, weight in network.named_parameters():
         if weight.requires_grad:
-            decays = weight.dim() > 1 and not any(
-                fnmatch(name, spared) for spared in network.no_decay
-            )
+            spared = any(fnmatch(name, pattern) for pattern in network.no_decay)
             late = any(fnmatch(name, pattern) for pattern in network.frozen_late)
+            decays = weight.dim() > 1 and not spared
             groups[decays, name.startswith("encoder."), late].append(weight)
     return [
         {
@@ -249,14 +236,11 @@ def weight_groups(network: VOSNetwork, weight_decay: float) -> list[dict]:
 
 
 def moving_average(decay: float) -> Callable:
-    """Exponential moving average of weights that starts fast: decay min(`decay`, (1+n)/(10+n))
-    after n steps.
-    """
+    """Exponential moving average that starts fast: decay min(`decay`, (1+n)/(10+n)) at step n."""
 
     def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
-        get_ema_multi_avg_fn(min(decay, float((1 + count) / (10 + count))))(
-            averaged, current, count
-        )
+        now = min(decay, float((1 + count) / (10 + count)))
+        get_ema_multi_avg_fn(now)(averaged, current, count)
 
     return update
 
@@ -286,12 +270,11 @@ def load_checkpoint(out: Path, recipe: Recipe, state: dict) -> list[dict[str, fl
         raise InputError(f"{path} is damaged ({error}): remove it to start anew.") from error
     if saved["recipe"] != asdict(recipe):
         old, new = saved["recipe"], asdict(recipe)
-        differs = ", ".join(
-            f"{k}={old.get(k)} (now {new[k]})" for k in sorted(new) if old.get(k) != new[k]
-        )
+        differs = [key for key in sorted(new) if old.get(key) != new[key]]
+        changes = ", ".join(f"{key}={old.get(key)} (now {new[key]})" for key in differs)
         raise InputError(
-            f"{path} was made with other settings of its recipe: {differs}. Repeat them, or start a new run from its "
-            "weights in another output folder."
+            f"{path} was made with other settings of its recipe: {changes}. Repeat them, or start "
+            "a new run from its weights in another output folder."
         )
     try:
         for name, thing in state.items():

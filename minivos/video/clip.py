@@ -51,31 +51,6 @@ class Clip:
         self.frame_names = list(self.frame_names) or [f"{t:05d}" for t in range(len(self))]
         self._check_frame_names()
 
-    def _check_masks(self) -> None:
-        for t, labels in self.masks.items():
-            known = isinstance(t, Integral) and 0 <= t < len(self)
-            if not known or labels.dtype != np.uint8:
-                raise InputError(
-                    f"got mask {t!r} of {labels.dtype}; "
-                    f"expected uint8 at the number of a frame, 0..{len(self) - 1}"
-                )
-            check_size(labels, self.frames.shape[1:3], f"mask {t}")
-
-    def _check_frame_names(self) -> None:
-        for name in self.frame_names:
-            if not isinstance(name, str):
-                raise InputError(
-                    f"got {name!r} as frame name; "
-                    "expected the stems of frame files, such as '00000'"
-                )
-        in_order = sorted(set(self.frame_names), key=natural_key)
-        if self.frame_names != in_order or len(in_order) != len(self):
-            raise InputError(
-                f"got {len(self.frame_names)} frame names from {self.frame_names[0]!r} on "
-                f"for {len(self)} frames; "
-                "expected one for each, all different and in natural order"
-            )
-
     def __len__(self) -> int:
         return len(self.frames)
 
@@ -118,6 +93,31 @@ class Clip:
                 clear_folder(folder / part)
             for part in ("frames", "masks", "clip.json"):
                 os.replace(new / part, folder / part)
+
+    def _check_masks(self) -> None:
+        for t, labels in self.masks.items():
+            known = isinstance(t, Integral) and 0 <= t < len(self)
+            if not known or labels.dtype != np.uint8:
+                raise InputError(
+                    f"got mask {t!r} of {labels.dtype}; "
+                    f"expected uint8 at the number of a frame, 0..{len(self) - 1}"
+                )
+            check_size(labels, self.frames.shape[1:3], f"mask {t}")
+
+    def _check_frame_names(self) -> None:
+        for name in self.frame_names:
+            if not isinstance(name, str):
+                raise InputError(
+                    f"got {name!r} as frame name; "
+                    "expected the stems of frame files, such as '00000'"
+                )
+        in_order = sorted(set(self.frame_names), key=natural_key)
+        if self.frame_names != in_order or len(in_order) != len(self):
+            raise InputError(
+                f"got {len(self.frame_names)} frame names from {self.frame_names[0]!r} on "
+                f"for {len(self)} frames; "
+                "expected one for each, all different and in natural order"
+            )
 
 
 def find_masks(path: str | Path) -> dict[str, Path]:

@@ -22,7 +22,7 @@ from minivos.video.files import whole_file
 from minivos.video.mask_files import encode_mask
 from minivos.video.masks import VOID
 
-LAYOUTS = {"davis": "", "youtube_vos": "Annotations/"}  # the folder in the zip, of each server
+LAYOUTS = {"davis": "", "youtube_vos": "Annotations/"}  # where the zip has the folders of clips
 SHOWN = 5  # so many mistakes are spelled out
 
 # 1. Clips of a data set ---------------------------------------------------------------------------
@@ -36,7 +36,7 @@ class ClipFolders:
         if missing:
             raise InputError(
                 f"{folder} lacks {len(missing)} listed clips, such as {missing[0]}; "
-                "expected all: unpack them again"
+                "expected every one: unpack the data set again"
             )
         self.folder = folder
         self.names = names

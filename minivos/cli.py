@@ -27,12 +27,21 @@ from minivos.evaluation import shootout
 from minivos.evaluation.evaluate import evaluate_folders, score_samples
 from minivos.evaluation.report import build_cards, write_report
 from minivos.evaluation.tables import Table, write_csv
-from minivos.models import PRESETS, create_model, has_weights, list_models, read_facts, save_weights
+from minivos.models import (
+    PRESETS,
+    SHIPPED,
+    create_model,
+    has_weights,
+    list_models,
+    read_facts,
+    save_weights,
+)
+from minivos.nn.network import VOSNetwork
 from minivos.nn.summary import count_parameters
 from minivos.official import load_official
 from minivos.tracker import Tracker, pick_device
 from minivos.training.loop import fit_side, train
-from minivos.training.recipe import Recipe
+from minivos.training.recipe import RECIPES, Recipe, find_recipe
 from minivos.training.samples import clips_for
 from minivos.video.clip import shrink_labels
 from minivos.video.datasets import DavisDataset, samples_root
@@ -65,31 +74,30 @@ def plain_errors(command: Callable) -> Callable:
 
 Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu")]
 Model = Annotated[str, typer.Option(help="model name, see `minivos models`")]
-Weights = Annotated[
-    str, typer.Option(help="'mini' (shipped with the package) or a .safetensors / .pt file")
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--model", help="model name, repeatable; all that come with weights if not given"),
 ]
-RECIPES = {
-    "small": Recipe, "stills": Recipe.aot_stills, "video": Recipe.aot_video,
-    "sitvos_stills": Recipe.sitvos_stills, "sitvos_video": Recipe.sitvos_video,
-    "hst_stills": Recipe.hst_stills, "hst_video": Recipe.hst_video,
-}  # fmt: skip
-FIELDS = [
-    field.name
-    for field in dataclasses.fields(Recipe)
-    if field.name not in ("steps", "minutes", "seed")
+Weights = Annotated[
+    str, typer.Option(help="'shipped' (with the package) or a .safetensors / .pt file")
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="write into a folder that holds results already")
 ]
+STAGES = ", ".join(name for name in RECIPES if name != "small")
+FIELDS = ", ".join(
+    field.name
+    for field in dataclasses.fields(Recipe)
+    if field.name not in ("steps", "minutes", "seed")
+)
+FILMS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 
 
 @app.callback()
 def main(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="say more")] = False,
 ) -> None:
-    """Video object segmentation with transformers: the masks of the first frame in, the masks of
-    every frame out.
-    """
+    """Video object segmentation: the masks of the first frame in, the masks of every frame out."""
     ours = logging.StreamHandler()
     ours.addFilter(logging.Filter("minivos"))  # other packages print their own
     level = logging.INFO if verbose else logging.WARNING
@@ -105,10 +113,8 @@ def segment(
         typer.Option(help="mask of the first frame: a PNG, or a folder with one PNG per object"),
     ],
     model: Model = "aot_mini",
-    out: Annotated[Path, typer.Option(help="folder for masks and overlay.mp4")] = Path(
-        "out/segment"
-    ),
-    weights: Weights = "mini",
+    out: Annotated[Path, typer.Option(help="folder for masks, overlay.mp4")] = Path("out/segment"),
+    weights: Weights = "shipped",
     released: Annotated[
         Path | None,
         typer.Option(help="checkpoint as the network's authors released it, instead of --weights"),
@@ -124,19 +130,18 @@ def segment(
     overwrite: Overwrite = False,
 ) -> None:
     """Follow the objects of the first frame's mask through a video."""
-    if out.suffix.lower() in (".mp4", ".mov", ".avi", ".mkv", ".webm"):
+    if out.suffix.lower() in FILMS:
         raise InputError(
             f"--out {out} looks like a film; give a folder, which gets masks/ and overlay.mp4."
         )
     source = open_frames(video, max_side=max_side, stride=stride)
-    first_mask = (
-        read_binary_masks(mask, report=print) if mask.is_dir() else read_mask(mask, report=print)
-    )
+    read = read_binary_masks if mask.is_dir() else read_mask
+    first_mask = read(mask, report=print)
     check_mask(first_mask, source.full_size, str(mask))
     first_mask = shrink_labels(first_mask, source.size)
-    network = (
-        load_official(create_model(model), released) if released else create_model(model, weights)
-    )
+    network = create_model(model, None if released else weights)
+    if released:
+        load_official(network, released)
     tracker = Tracker(network.to(pick_device(device)), side=side or None)
     print(f"{video}: {source.size[1]}x{source.size[0]} pixels, {describe_mask(first_mask)}")
     height, width = network.sizing(source.size, tracker.side)
@@ -169,24 +174,23 @@ def train_command(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="folder for weights, log and checkpoint, from which it goes on; runs/MODEL[-RECIPE]"
+            help="folder for weights, log and checkpoint, from which it goes on; "
+            "runs/MODEL[-RECIPE]"
         ),
     ] = None,
     recipe_name: Annotated[
         str,
-        typer.Option(
-            "--recipe",
-            help="small (for a laptop), or a stage of a paper: " + ", ".join([*RECIPES][1:]),
-        ),
+        typer.Option("--recipe", help=f"small (for a laptop), or a stage of a paper: {STAGES}"),
     ] = "small",
     data: Annotated[
         list[Path] | None,
         typer.Option(
-            help="folder of DAVIS, YouTube-VOS, or (stills) of JPEGImages/ and Annotations/; repeatable"
+            help="folder of DAVIS, YouTube-VOS, or (stills) of JPEGImages/ and Annotations/; "
+            "repeatable"
         ),
     ] = None,
     start: Annotated[
-        str | None, typer.Option(help="weights to begin with: 'mini', 'imagenet' or a file")
+        str | None, typer.Option(help="weights to begin with: 'shipped', 'imagenet' or a file")
     ] = None,
     minutes: Annotated[float, typer.Option(help="train this long; 0: for --steps")] = 0,
     steps: Annotated[
@@ -195,7 +199,7 @@ def train_command(
     seed: Annotated[int, typer.Option(help="of weights and clips")] = 0,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help=f"field=value of the recipe, repeatable: {', '.join(FIELDS)}"),
+        typer.Option("--set", help=f"field=value of the recipe, repeatable: {FIELDS}"),
     ] = None,
     photos: Annotated[
         Path | None, typer.Option(help="folder of photographs to use as textures")
@@ -205,23 +209,10 @@ def train_command(
     ] = 0,
     device: Device = "auto",
 ) -> None:
-    """Train a network, by default a small one on synthetic clips; score it on the validation
-    split of data_samples.
-    """
-    if recipe_name not in RECIPES:
-        raise InputError(
-            f"There is no recipe {recipe_name!r}. Known recipes: {', '.join(RECIPES)}."
-        )
-    recipe = RECIPES[recipe_name]()
-    recipe = dataclasses.replace(
-        recipe, minutes=minutes, steps=recipe.steps if steps is None else steps, seed=seed
-    )
-    recipe = change(recipe, settings or [])
-    where, main_process = pick_device(device), int(os.environ.get("RANK", 0)) == 0
-    if "RANK" in os.environ:
-        torch.distributed.init_process_group("nccl" if where.type == "cuda" else "gloo")
-        if where.type == "cuda":
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    """Train a network, by default a small one on synthetic clips, and score it on data_samples."""
+    recipe = find_recipe(recipe_name, settings or (), minutes=minutes, steps=steps, seed=seed)
+    where = pick_device(device)
+    join_processes(where)
     torch.manual_seed(recipe.seed)
     network = create_model(model, start)
     recipe = fit_side(network, recipe)
@@ -229,71 +220,62 @@ def train_command(
     make_clip = clips_for(recipe, data or (), photos)
     if not sys.stderr.isatty():  # lines in a file instead of a bar on the screen
         logging.getLogger("minivos").setLevel(logging.INFO)
-    began_with = {"start": origin(model, start)} if start else {}
+    facts = {"model": model, "recipe": dataclasses.asdict(recipe), "device": str(where)}
+    facts |= {"start": origin(model, start)} if start else {}
     samples_root()  # which may be missing: before the work, not after it
     prepare_output(out, overwrite=True)
     history = train(network, recipe, out, where, make_clip, workers=workers)
-    if main_process:
-        save_weights(network, out / f"{model}.safetensors")
-        facts = {
-            "model": model,
-            "recipe": dataclasses.asdict(recipe),
-            "steps": len(history),
-            "device": str(where),
-        }
-        facts |= began_with
-        facts["minutes"] = round(sum(row["seconds"] for row in history) / 60, 1)
-        facts["share of time spent on data"] = round(
-            sum(row["data_seconds"] for row in history) / sum(row["seconds"] for row in history), 3
-        )
-        print(f"{len(history)} steps done; scoring on data_samples, which takes a minute on a CPU")
-        facts["scores"] = score_samples(network)
-        facts["log"] = every_so_often(history)
-        with whole_file(out / f"{model}.json") as part:
-            part.write_text(json.dumps(facts, indent=1) + "\n")
-        print(
-            f"{out / model}.safetensors and .json: J&F {facts['scores']['val']['J&F']:.3f} on the validation split"
-        )
+    if int(os.environ.get("RANK", 0)) == 0:
+        keep(out / model, network, facts, history)
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
-def origin(model: str, start: str) -> dict:
-    """The weights that a training began with, and how they were trained where a JSON beside them
-    says so.
-    """
+def join_processes(device: torch.device) -> None:
+    """Under torchrun, join the processes that train together, each with a GPU of its own."""
+    if "RANK" not in os.environ:
+        return
+    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if device.type == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+
+
+def keep(
+    path: Path, network: VOSNetwork, facts: dict[str, Any], history: list[dict[str, float]]
+) -> None:
+    """Write trained weights as `path`.safetensors, and `facts`, log and scores as `path`.json."""
+    save_weights(network, path.with_suffix(".safetensors"))
+    seconds, data_seconds = (
+        sum(row[name] for row in history) for name in ("seconds", "data_seconds")
+    )
+    print(f"{len(history)} steps done; scoring on data_samples, which takes a minute on a CPU")
+    scores = score_samples(network)
+    facts = facts | {
+        "steps": len(history),
+        "minutes": round(seconds / 60, 1),
+        "share of time spent on data": round(data_seconds / seconds, 3),
+        "scores": scores,
+        "log": every_so_often(history),
+    }
+    with whole_file(path.with_suffix(".json")) as part:
+        part.write_text(json.dumps(facts, indent=1) + "\n")
+    print(f"{path}.safetensors and .json: J&F {scores['val']['J&F']:.3f} on the validation split")
+
+
+def origin(model: str, start: str) -> dict[str, Any]:
+    """The weights that a training began with, and what a JSON beside them says of theirs."""
     about = Path(start).with_suffix(".json")
+    facts: dict[str, Any] = {}
     try:
-        facts = (
-            read_facts(model)
-            if start == "mini"
-            else json.loads(about.read_text())
-            if about.is_file()
-            else {}
-        )
+        if start in SHIPPED:
+            start, facts = SHIPPED[0], read_facts(model)
+        elif about.is_file():
+            facts = json.loads(about.read_text())
     except ValueError as error:
         raise InputError(
             f"{about} should say how {start} was trained, and is no JSON ({error}): remove it."
         ) from error
     return {"weights": start} | {name: fact for name, fact in facts.items() if name != "log"}
-
-
-def change(recipe: Recipe, settings: list[str]) -> Recipe:
-    """The recipe with `field=value` settings applied; InputError for an unknown field or a value
-    of another kind.
-    """
-    kinds = {field.name: type(getattr(recipe, field.name)) for field in dataclasses.fields(recipe)}
-    changes = {}
-    for setting in settings:
-        name, _, value = setting.partition("=")
-        if name not in kinds:
-            raise InputError(f"The recipe has no field {name!r}. Known fields: {', '.join(kinds)}.")
-        try:
-            changes[name] = kinds[name](value)
-        except ValueError as error:
-            kind = "a whole number" if kinds[name] is int else "a number"
-            raise InputError(f"--set {setting} came; give {kind}: --set {name}=...") from error
-    return dataclasses.replace(recipe, **changes)
 
 
 def every_so_often(history: list[dict[str, float]], rows: int = 50) -> list[dict[str, float]]:
@@ -318,7 +300,7 @@ def eval_command(
 ) -> None:
     """Score masks as DAVIS does: J, F, J&F, with recall and decay, per object and overall."""
     evaluation = evaluate_folders(gt, pred)
-    print(evaluation.table())
+    print(evaluation.table().text())
     evaluation.write_csv(csv := csv or pred / "scores.csv")
     print(f"written to {csv}")
 
@@ -327,11 +309,8 @@ def eval_command(
 @plain_errors
 def demo(
     out: Annotated[Path, typer.Option(help="the page to write")] = Path("out/report.html"),
-    model: Annotated[
-        list[str] | None,
-        typer.Option(help="model name, repeatable; all that come with weights if not given"),
-    ] = None,
-    weights: Weights = "mini",
+    model: Models = None,
+    weights: Weights = "shipped",
     device: Device = "auto",
 ) -> None:
     """Segment the sample clips with the shipped weights and write a page to look at."""
@@ -359,49 +338,40 @@ def demo(
 @app.command("shootout")
 @plain_errors
 def shootout_command(
-    out: Annotated[Path, typer.Option(help="folder for shootout.csv and shootout.html")] = Path(
+    out: Annotated[Path, typer.Option(help="folder for shootout.csv, shootout.html")] = Path(
         "out/shootout"
     ),
-    model: Annotated[
-        list[str] | None,
-        typer.Option(help="model name, repeatable; all that come with weights if not given"),
-    ] = None,
+    model: Models = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="two settings of each kind instead of three")
     ] = False,
 ) -> None:
-    """Compare the small networks on the same clips: accuracy, speed, memory, growth and
-    attention.
-    """
+    """Compare the small networks on the same clips: accuracy, cost, and where they look."""
     names = model or [name for name in list_models() if has_weights(name)]
     shootout.check_names(names)
     prepare_output(out, overwrite=True)
-    networks = {name: create_model(name, "mini") for name in names}
+    networks = {name: create_model(name, "shipped") for name in names}
     most = 2 if quick else 3
+    settings = (shootout.SIDES[:most], shootout.OBJECTS[:most], shootout.LENGTHS[:most])
     tables = [
         *shootout.accuracy_tables(names),
-        *shootout.cost_tables(
-            names, shootout.SIDES[:most], shootout.OBJECTS[:most], shootout.LENGTHS[:most]
-        ),
-        *(
-            shootout.attention_table(networks, scenario)
-            for scenario in ("plain", "crossing_lookalikes")
-        ),
+        *shootout.cost_tables(names, *settings),
+        shootout.attention_table(networks, "plain"),
+        shootout.attention_table(networks, "crossing_lookalikes"),
     ]
     print("\n\n".join(table.text() for table in tables))
-    write_csv(out / "shootout.csv", tables)
-    facts = {name: describe(name, network, "mini") for name, network in networks.items()}
-    shootout.write_page(out / "shootout.html", tables, facts)
-    print(
-        f"\n{out / 'shootout.csv'}: every number\nOpen this page in a browser: {(out / 'shootout.html').resolve()}"
-    )
+    write_csv(numbers := out / "shootout.csv", tables)
+    facts = {name: describe(name, network, "shipped") for name, network in networks.items()}
+    shootout.write_shootout(page := out / "shootout.html", tables, facts)
+    print(f"\n{numbers}: every number\nOpen this page in a browser: {page.resolve()}")
 
 
 def describe(name: str, network: torch.nn.Module, weights: str) -> str:
     """Size of a network and where its weights come from."""
     origin = f"weights {weights}"
-    if weights == "mini":
-        origin = f"trained for {training_minutes(read_facts(name)):.0f} minutes on synthetic clips, none of them shown"
+    if weights in SHIPPED:
+        minutes = training_minutes(read_facts(name))
+        origin = f"trained for {minutes:.0f} minutes on synthetic clips, none of them shown"
     return f"{count_parameters(network):,} parameters, {origin}"
 
 
@@ -421,10 +391,9 @@ def models() -> None:
             millions = count_parameters(create_model(name)) / 1e6
         print(f"{name:12} {millions:6.2f} M parameters  {published:17}  {preset.summary}")
         if has_weights(name):
-            scores = read_facts(name)["scores"]["val"]
-            print(
-                f"{'':12} shipped weights: J&F {scores['J&F']:.3f} on the validation split of data_samples"
-            )
+            score = read_facts(name)["scores"]["val"]["J&F"]
+            split = "the validation split of data_samples"
+            print(f"{'':12} shipped weights: J&F {score:.3f} on {split}")
 
 
 @app.command()
@@ -436,18 +405,16 @@ def doctor() -> None:
         print(f"{package:12} {version(package)}")
     print(f"{'device':12} {pick_device()} ({torch.get_num_threads()} CPU threads)")
     if torch.cuda.is_available():
-        free, total = torch.cuda.mem_get_info()
-        print(
-            f"{'GPU':12} {torch.cuda.get_device_name()}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
-        )
+        print(f"{'GPU':12} {torch.cuda.get_device_name()}, {_free(*torch.cuda.mem_get_info())}")
     memory = psutil.virtual_memory()
-    print(f"{'memory':12} {memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free")
-    can = [
-        verb
-        for verb, codec in (("read", "h264"), ("write", "libx264"))
-        if codec in av.codecs_available
-    ]
+    print(f"{'memory':12} {_free(memory.available, memory.total)}")
+    codecs = {"read": "h264", "write": "libx264"}
+    can = [verb for verb, codec in codecs.items() if codec in av.codecs_available]
     print(f"{'H.264 video':12} can {' and '.join(can) or 'neither read nor write'}")
+
+
+def _free(free: int, total: int) -> str:
+    return f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
 
 
 if __name__ == "__main__":

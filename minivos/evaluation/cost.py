@@ -11,9 +11,9 @@ def peak_memory() -> float:
     """The most memory that this process has held so far, in MiB; that of a GPU does not count."""
     if sys.platform == "win32":
         return psutil.Process().memory_info().peak_wset / 2**20
-    if found := re.search(r"VmHWM:\s*(\d+) kB", linux_status()):
-        return int(found[1]) / 2**10
-    import resource  # which Windows lacks; on Linux it would count what the parent process held as well
+    if peak := re.search(r"VmHWM:\s*(\d+) kB", linux_status()):
+        return int(peak[1]) / 2**10
+    import resource  # Windows has none; on Linux it counts what the parent process held, too
 
     unit = 1 if sys.platform == "darwin" else 2**10  # bytes there, kilobytes elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

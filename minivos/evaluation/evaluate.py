@@ -1,6 +1,4 @@
-"""Scores of predicted masks, as tables: the DAVIS protocol over folders of mask PNGs or over
-label arrays.
-"""
+"""Scores of masks, as tables: the DAVIS protocol over folders of mask PNGs or label arrays."""
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,41 +10,32 @@ import numpy as np
 from tqdm import tqdm
 
 from minivos.errors import InputError
+from minivos.evaluation.tables import Table
 from minivos.nn.network import VOSNetwork
 from minivos.tracker import propagate
+from minivos.video.baselines import block_matching, repeat_first_mask
 from minivos.video.clip import Clip
 from minivos.video.datasets import DavisDataset, samples_root
 from minivos.video.files import pictures_in, whole_file
 from minivos.video.mask_files import check_size, read_masks
 from minivos.video.metrics import ObjectScore, Statistics, score_labels
 
-COLUMNS = (
-    "J&F-Mean",
-    "J-Mean",
-    "J-Recall",
-    "J-Decay",
-    "F-Mean",
-    "F-Recall",
-    "F-Decay",
-)  # as the official CSV has them
+COLUMNS = (  # as the official CSV has them
+    "J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay",
+)  # fmt: skip
+BASELINES = {"first mask repeated": repeat_first_mask, "block matching": block_matching}
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores of every object of one or more sequences; each object counts once, however long
-    its sequence.
-    """
+    """The scores of every object of some sequences; each object counts once, however long."""
 
     scores: Mapping[str, Sequence[ObjectScore]]  # sequence name -> one score per object
 
     @classmethod
     def of(cls, sequences: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> "Evaluation":
-        """Score label maps {name: (gt, pred)}, each uint8 (T,H,W); raises InputError, see
-        metrics.score_labels.
-        """
-        return cls(
-            {name: _score_sequence(name, gt, pred) for name, (gt, pred) in sequences.items()}
-        )
+        """Score label maps {name: (gt, pred)}, each uint8 (T,H,W); errors as in `score_labels`."""
+        return cls({name: _score_sequence(name, *pair) for name, pair in sequences.items()})
 
     def __post_init__(self) -> None:
         if not any(self.scores.values()):
@@ -71,23 +60,14 @@ class Evaluation:
         """Mean J, mean F and J&F over all objects, each in [0,1]."""
         return self.J_statistics.mean, self.F_statistics.mean, self.mean
 
-    def table(self) -> str:
-        """Plain text with one row per object and a last row for all, three decimals."""
-        width = max(len(sequence) for sequence, _, _ in self._rows())
-        lines = [
-            f"{'sequence':{width}}  object  " + "  ".join(f"{column:>8}" for column in COLUMNS)
-        ]
-        for sequence, object_id, values in self._rows():
-            lines.append(
-                f"{sequence:{width}}  {object_id:>6}  "
-                + "  ".join(f"{value:8.3f}" for value in values)
-            )
-        return "\n".join(lines)
+    def table(self) -> Table:
+        """One row per object and a last row for all, three decimals."""
+        width = max(len("sequence"), *map(len, self.scores))
+        rows = {f"{name:{width}}  {number:>6}": values for name, number, values in self._rows()}
+        return Table(f"{'sequence':{width}}  object", COLUMNS, rows, decimals=3)
 
     def write_csv(self, path: Path | str) -> None:
-        """Write the rows of the table as CSV, whole or not at all; raises InputError where no
-        file can be written.
-        """
+        """Write the rows as CSV, whole or not at all; InputError where no file can be written."""
         with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["sequence", "object", *COLUMNS])
@@ -106,18 +86,17 @@ class Evaluation:
 
 
 def evaluate_folders(gt: Path | str, pred: Path | str) -> Evaluation:
-    """Score the mask PNGs in `pred` against those in `gt` by the DAVIS protocol (see
-    metrics.score_labels).
+    """Score the mask PNGs in `pred` against those in `gt` by the DAVIS protocol.
 
     Both are one sequence (a folder of PNGs) or both are folders of sequences, like Annotations/480p
-    of DAVIS. Raises InputError, naming the file, when sequences, frame names or sizes differ.
+    of DAVIS. Raises InputError, naming the file, when sequences, frame names or sizes differ, and
+    as `metrics.score_labels`.
     """
     folders = _sequence_folders(Path(gt), Path(pred))
     matched = {name: _matching_frames(*pair) for name, pair in folders.items()}
     progress = tqdm(matched.items(), unit="sequence", disable=None)
-    return Evaluation(
-        {name: _score_sequence(name, *_read_sequence(frames)) for name, frames in progress}
-    )
+    read = ((name, _read_sequence(frames)) for name, frames in progress)
+    return Evaluation({name: _score_sequence(name, gt, pred) for name, (gt, pred) in read})
 
 
 def evaluate_model(model: VOSNetwork, clips: Iterable[Clip], **settings: Any) -> Evaluation:
@@ -125,45 +104,42 @@ def evaluate_model(model: VOSNetwork, clips: Iterable[Clip], **settings: Any) ->
 
     Raises InputError for a clip without a mask on every frame.
     """
-    return Evaluation.of(
-        {clip.name: (every_mask(clip), propagate(model, clip, **settings)) for clip in clips}
-    )
+    return score_clips(lambda clip: propagate(model, clip, **settings), clips)
+
+
+def score_clips(answer: Callable[[Clip], np.ndarray], clips: Iterable[Clip]) -> Evaluation:
+    """Score anything that makes labels uint8 (T,H,W) of a clip, such as a baseline.
+
+    Raises InputError for a clip without a mask on every frame.
+    """
+    return Evaluation.of({clip.name: (every_mask(clip), answer(clip)) for clip in clips})
 
 
 def score_samples(model: VOSNetwork) -> dict[str, dict[str, float]]:
-    """J, F and J&F on the validation split of data_samples ("val") and on each scenario clip (by
-    its name).
-    """
+    """J, F and J&F on the validation split of data_samples, "val", and on each scenario clip."""
     return score_on_samples(lambda clip: propagate(model, clip))
 
 
 def score_on_samples(answer: Callable[[Clip], np.ndarray]) -> dict[str, dict[str, float]]:
-    """As `score_samples`, of anything that makes labels uint8 (T,H,W) of a clip, such as a
-    baseline.
-    """
-
-    def score(clips: Iterable[Clip]) -> Evaluation:
-        return Evaluation.of({clip.name: (every_mask(clip), answer(clip)) for clip in clips})
-
+    """As `score_samples`, of anything that makes labels uint8 (T,H,W) of a clip."""
     root = samples_root()
-    parts = {"val": score(DavisDataset(root, "val"))}
-    scenarios = score(DavisDataset(root, "scenarios"))
+    parts = {"val": score_clips(answer, DavisDataset(root, "val"))}
+    scenarios = score_clips(answer, DavisDataset(root, "scenarios"))
     parts |= {name: Evaluation({name: scores}) for name, scores in scenarios.scores.items()}
-    return {
-        name: {
-            key: round(value, 4)
-            for key, value in zip(("J", "F", "J&F"), part.summary(), strict=True)
-        }
-        for name, part in parts.items()
-    }
+    return {name: _rounded(part) for name, part in parts.items()}
+
+
+def _rounded(evaluation: Evaluation) -> dict[str, float]:
+    j, f, both = (round(value, 4) for value in evaluation.summary())
+    return {"J": j, "F": f, "J&F": both}
 
 
 def every_mask(clip: Clip) -> np.ndarray:
     """The masks of a clip as one array uint8 (T,H,W); InputError when a frame has none."""
     if missing := [t for t in range(len(clip)) if t not in clip.masks]:
         raise InputError(
-            f"clip {clip.name} has no mask for frame {missing[0]} ({len(missing)} of {len(clip)} frames lack one); "
-            "scoring needs a mask on every frame"
+            f"clip {clip.name} has no mask for frame {missing[0]} ({len(missing)} of {len(clip)} "
+            "frames lack one); scoring needs a mask on every frame"
         )
     return np.stack([clip.masks[t] for t in range(len(clip))])
 
@@ -198,14 +174,12 @@ def _sequence_folders(gt: Path, pred: Path) -> dict[str, tuple[Path, Path]]:
 
 
 def _subfolders(folder: Path) -> list[str]:
-    found = sorted(
-        path.name for path in folder.glob("*") if path.is_dir() and not path.name.startswith(".")
-    )
-    if not found:
+    names = sorted(path.name for path in folder.glob("[!.]*") if path.is_dir())
+    if not names:
         raise InputError(
-            f"{folder} holds no sequence; expected a folder of mask PNGs, or a folder of such folders"
+            f"{folder} holds no sequence; expected a folder of mask PNGs, or of such folders"
         )
-    return found
+    return names
 
 
 def _matching_frames(gt: Path, pred: Path) -> list[tuple[Path, Path]]:
@@ -220,15 +194,14 @@ def _matching_frames(gt: Path, pred: Path) -> list[tuple[Path, Path]]:
         )
     if extra := [name for name in pred_files if name not in gt_files]:
         raise InputError(
-            f"{pred / extra[0]} has no ground truth in {gt} ({len(extra)} files have none); remove or rename them"
+            f"{pred / extra[0]} has no ground truth in {gt} ({len(extra)} files have none); "
+            "remove or rename them"
         )
     return [(gt_files[name], pred_files[name]) for name in gt_files]
 
 
 def _read_sequence(frames: list[tuple[Path, Path]]) -> tuple[np.ndarray, np.ndarray]:
-    """Ground truth and prediction as labels, uint8 (T,H,W) each, at the size of the first
-    ground-truth mask.
-    """
+    """Ground truth and prediction, uint8 (T,H,W) each, at the size of the first true mask."""
     gt_paths, pred_paths = zip(*frames, strict=True)
     gt, pred = read_masks(gt_paths), read_masks(pred_paths)
     for path, labels in zip(gt_paths + pred_paths, gt + pred, strict=True):

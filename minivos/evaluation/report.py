@@ -1,6 +1,4 @@
-"""One HTML page that shows what networks do on a few clips; it needs no internet connection and
-no other file.
-"""
+"""One HTML page, a file that needs no other, that shows what networks do on a few clips."""
 
 import base64
 import io
@@ -10,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,11 +16,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from minivos.errors import InputError
-from minivos.evaluation.evaluate import Evaluation, every_mask
+from minivos.evaluation.evaluate import BASELINES, Evaluation, every_mask
+from minivos.evaluation.tables import Table
 from minivos.nn.network import VOSNetwork
 from minivos.nn.recording import AttentionMap, record_attention
 from minivos.tracker import Tracker, propagate
-from minivos.video.baselines import block_matching, repeat_first_mask
 from minivos.video.clip import Clip
 from minivos.video.masks import is_object, overlay
 from minivos.viewing import plots
@@ -33,13 +32,14 @@ GAP = 4  # pixels between the panels of an animation
 QUALITY = 70  # of WebP, in 0..100
 
 INTRODUCTION = """
-<p>Each network gets the masks of some objects in the first frame of a clip and finds the same objects in every later
-frame, one frame after the other.</p>
-<p><b>J&amp;F</b> is the score of the DAVIS benchmark, from 0 to 1: the mean of region overlap J and contour accuracy F.
-Two baselines that learn nothing show how hard a clip is: one repeats the first mask, the other moves it along with
-the patches that look most alike from frame to frame.</p>
-<p>The pictures of attention are single looks, and not every look is for finding objects: some networks find them in
-one read and gather other things in another, so a small share of weight on the object is no error by itself.</p>
+<p>Each network gets the masks of some objects in the first frame of a clip and finds the same
+objects in every later frame, one frame after the other.</p>
+<p><b>J&amp;F</b> is the score of the DAVIS benchmark, from 0 to 1: the mean of region overlap J and
+contour accuracy F. Two baselines that learn nothing show how hard a clip is: one repeats the first
+mask, the other moves it along with the patches that look most alike from frame to frame.</p>
+<p>The pictures of attention are single looks, and not every look is for finding objects: some
+networks find them in one read and gather other things in another, so a small share of weight on the
+object is no error by itself.</p>
 """
 
 
@@ -63,7 +63,8 @@ class Card:
         )
         if len(set(shapes)) > 1:
             raise InputError(
-                f"{self.name} has frames, truth and predictions of (T,H,W) {', '.join(map(str, shapes))}; "
+                f"{self.name} has frames, truth and predictions of (T,H,W) "
+                f"{', '.join(map(str, shapes))}; "
                 "expected the same: predict every frame at the size of the clip"
             )
 
@@ -72,28 +73,27 @@ class Card:
 
 
 def build_cards(
-    models: Mapping[str, VOSNetwork], clips: Iterable[Clip], **settings: object
+    models: Mapping[str, VOSNetwork], clips: Iterable[Clip], **settings: Any
 ) -> list[Card]:
-    """Let the named networks segment each clip, time and score them, and look once at what they
-    attend to.
+    """Let the networks segment each clip; time them, score them, look once at their attention.
 
     `settings` go to `Tracker`. Raises InputError for a clip that lacks the mask of a frame.
     """
     return [build_card(models, clip, **settings) for clip in tqdm(clips, unit="clip", disable=None)]
 
 
-def build_card(models: Mapping[str, VOSNetwork], clip: Clip, **settings: object) -> Card:
+def build_card(models: Mapping[str, VOSNetwork], clip: Clip, **settings: Any) -> Card:
     """See `build_cards`."""
-    truth, predictions, fps, looks = every_mask(clip), {}, {}, {}
+    truth = every_mask(clip)
+    predictions: dict[str, np.ndarray] = {}
+    fps: dict[str, float] = {}
+    looks: dict[str, Figure] = {}
     for name, model in models.items():
         began = time.perf_counter()
         predictions[name] = propagate(model, clip, **settings)
         fps[name] = len(clip) / (time.perf_counter() - began)
         looks |= look_at_attention(name, model, clip.frames, truth, **settings)
-    answers = predictions | {
-        "first mask repeated": repeat_first_mask(clip),
-        "block matching": block_matching(clip),
-    }
+    answers = predictions | {name: baseline(clip) for name, baseline in BASELINES.items()}
     scores = {
         name: Evaluation.of({clip.name: (truth, labels)}).mean for name, labels in answers.items()
     }
@@ -101,11 +101,9 @@ def build_card(models: Mapping[str, VOSNetwork], clip: Clip, **settings: object)
 
 
 def look_at_attention(
-    name: str, model: VOSNetwork, frames: np.ndarray, truth: np.ndarray, **settings: object
+    name: str, model: VOSNetwork, frames: np.ndarray, truth: np.ndarray, **settings: Any
 ) -> dict[str, Figure]:
-    """Where a network looks from a pixel amid the largest object of a later frame: {what to see:
-    figure}.
-    """
+    """Where a network looks from amid the largest object of a later frame: {caption: figure}."""
     present = [t for t in range(len(frames) * 3 // 4 + 1) if is_object(truth[t]).any()]
     now = present[-1]
     object_id, pixel = middle_of_largest_object(truth[now])
@@ -115,45 +113,36 @@ def look_at_attention(
     with record_attention() as maps:
         labels = tracker.step(frames[now], truth[0] if now == 0 else None)
 
-    looks, aligned = {}, model.sizing.align_corners
-    number = (
-        tracker.ids.index(object_id) + 1 if object_id in tracker.ids else 0
-    )  # by which maps name it; 0: untracked
-    for seen in last_memory_reads(maps, now, number):
-        cells = Cells(seen.query_grid, truth.shape[1:], aligned)
-        cell = tuple(cells.at(np.array(pixel)).tolist())
-        hit = weight_on_object(seen, cell, truth == object_id, aligned)
+    figures, aligned = {}, model.sizing.align_corners
+    number = tracker.ids.index(object_id) + 1 if object_id in tracker.ids else 0  # 0: untracked
+    for look in last_memory_reads(maps, now, number):
+        y, x = Cells(look.query_grid, truth.shape[1:], aligned).at(np.array(pixel)).tolist()
+        hit = weight_on_object(look, (y, x), truth == object_id, aligned)
         sentence = (
-            f"Where {name} looks, {seen.name}: the cross is one pixel of object {object_id} in frame {now}; the "
-            f"brighter a cell, the more it counts. {hit:.0%} of the weight lies on the same object."
+            f"Where {name} looks, {look.name}: the cross is one pixel of object {object_id} in "
+            f"frame {now}; the brighter a cell, the more it counts. "
+            f"{hit:.0%} of the weight lies on the same object."
         )
-        looks[sentence] = plots.attention(seen, cell, frames, mask=labels, align_corners=aligned)
-    return looks
+        figures[sentence] = plots.attention(
+            look, (y, x), frames, mask=labels, align_corners=aligned
+        )
+    return figures
 
 
 def last_memory_reads(maps: Iterable[AttentionMap], now: int, number: int) -> list[AttentionMap]:
-    """Of the maps by which frame `now` looks at others, the last of each kind: block1/long,
-    block2/long are of one.
+    """Of the maps by which frame `now` looks at others, the last of each kind.
 
-    Where each object has maps of its own (HST: object1/stage1, object2/stage1, ...) those of object
-    `number` alone.
+    block1/long and block2/long are of one kind. Where each object has maps of its own, those of
+    object `number` alone.
     """
     reads = (
-        seen
-        for seen in maps
-        if seen.query_frame == now
-        and set(seen.key_frames) != {now}
-        and whose(seen.name) in (None, number)
+        look
+        for look in maps
+        if look.query_frame == now
+        and set(look.key_frames) != {now}
+        and look.object in (None, number)
     )
-    return list({re.sub(r"\d+", "", seen.name): seen for seen in reads}.values())
-
-
-def whose(name: str) -> int | None:
-    """The number of the object that a map is about, by the map's name; None where all objects
-    share it.
-    """
-    found = re.match(r"object(\d+)/", name)
-    return int(found[1]) if found else None
+    return list({re.sub(r"\d+", "", look.name): look for look in reads}.values())
 
 
 def middle_of_largest_object(labels: np.ndarray) -> tuple[int, tuple[int, int]]:
@@ -166,33 +155,32 @@ def middle_of_largest_object(labels: np.ndarray) -> tuple[int, tuple[int, int]]:
 
 
 def weight_on_object(
-    seen: AttentionMap, cell: tuple[int, int], mask: np.ndarray, align_corners: bool = False
+    look: AttentionMap, cell: tuple[int, int], mask: np.ndarray, align_corners: bool = False
 ) -> float:
-    """Share in [0,1] of the attention from a query cell (head mean) on an object, given its mask
-    bool (T,H,W).
+    """Share in [0,1] of the attention of a query cell (head mean) that is on an object.
 
-    `align_corners` as in the `sizing` of the network.
+    `mask` bool (T,H,W) is the object's; `align_corners` as in the `sizing` of the network.
     """
-    cells = Cells(seen.key_grid[1:], mask.shape[1:], align_corners)
-    covered = cells.mean(mask[list(seen.key_frames)])  # share of each cell, (T,h,w)
-    return float((seen.look_from(*cell).mean(0).numpy() * covered).sum())
+    cells = Cells(look.key_grid[1:], mask.shape[1:], align_corners)
+    covered = cells.mean(mask[list(look.key_frames)])  # share of each cell, (T,h,w)
+    return float((look.look_from(*cell).mean(0).numpy() * covered).sum())
 
 
 # From cards to the page ---------------------------------------------------------------------------
 
 
 def write_report(path: str | Path, cards: list[Card], facts: Mapping[str, object]) -> None:
-    """Write the cards as one HTML file, whole or not at all; `facts` {name: value} say how the
-    network was made.
+    """Write the cards as one HTML file, whole or not at all.
 
-    Raises InputError without cards, when the cards score different methods, and where no file can
-    be written.
+    `facts` {name: value} say how the networks were made. Raises InputError without cards, when the
+    cards score different methods, and where no file can be written.
     """
     if len({tuple(card.scores) for card in cards}) != 1:
         methods = sorted({name for card in cards for name in card.scores})
         raise InputError(
-            f"{len(cards)} cards came, with scores of {methods or 'nothing'}; expected at least one card, and scores "
-            "of the same methods in the same order on each: make them with build_cards"
+            f"got {len(cards)} cards with scores of {methods or 'nothing'}; expected at least one "
+            "card, and scores of the same methods in the same order on each: "
+            "make them with build_cards"
         )
     body = [INTRODUCTION, fact_list(facts), _summary(cards), *map(_section, cards)]
     write_page(
@@ -201,22 +189,17 @@ def write_report(path: str | Path, cards: list[Card], facts: Mapping[str, object
 
 
 def _summary(cards: list[Card]) -> str:
-    """Two tables of all clips:
-
-    J&F, the best of each clip in bold, and frames per second; the means come last.
-    """
+    """Two tables of all clips, the means last: J&F, the best in bold, and frames per second."""
     scores = {card.name: list(card.scores.values()) for card in cards}
     scores["mean of the clips"] = np.mean(list(scores.values()), axis=0).tolist()
-    speeds, networks = {card.name: list(card.fps.values()) for card in cards}, list(cards[0].fps)
-    seconds = [sum(len(card.frames) / card.fps[name] for card in cards) for name in networks]
-    speeds["mean of the clips"] = [
-        sum(len(card.frames) for card in cards) / spent for spent in seconds
-    ]
-    rates = {clip: [f"{rate:.1f}" for rate in row] for clip, row in speeds.items()}
     best_marked = {clip: _mark_best(row) for clip, row in scores.items()}
-    return table(["J&F", *cards[0].scores], best_marked) + table(
-        ["frames per second", *networks], rates
-    )
+
+    networks, frames = list(cards[0].fps), sum(len(card.frames) for card in cards)
+    seconds = [sum(len(card.frames) / card.fps[name] for card in cards) for name in networks]
+    speeds = {card.name: list(card.fps.values()) for card in cards}
+    speeds["mean of the clips"] = [frames / spent for spent in seconds]
+    rates = Table("frames per second", networks, speeds, decimals=1)
+    return table(["J&F", *cards[0].scores], best_marked) + rates.html()
 
 
 def _mark_best(scores: list[float]) -> list[str]:
@@ -229,15 +212,17 @@ def _section(card: Card) -> str:
     captions = "".join(f"<span>{escape(caption)}</span>" for caption in ("truth", *networks))
     looks = "".join(_look(card.name, sentence, figure) for sentence, figure in card.looks.items())
     alt = (
-        f"Animation of the clip {name}, {len(card.frames)} frames. Above: the true masks and those of "
-        f"{escape(', '.join(networks))}. Below: the frame, and the pixels where each network differs from the truth."
+        f"Animation of the clip {name}, {len(card.frames)} frames. Above: the true masks and those "
+        f"of {escape(', '.join(networks))}. Below: the frame, and the pixels where each network "
+        "differs from the truth."
     )
     return f"""
 <section>
 <h2>{name}</h2>
 <figure>
 <img src="{_data_url("webp", film(card))}" alt="{alt}">
-<figcaption><div class="panels">{captions}</div>Below: the frame, and what each network got wrong (white).</figcaption>
+<figcaption><div class="panels">{captions}</div>
+Below: the frame, and what each network got wrong (white).</figcaption>
 </figure>
 <p>J&amp;F: {escape(scores)}.</p>
 {looks}
@@ -248,22 +233,20 @@ def _section(card: Card) -> str:
 def _look(clip: str, sentence: str, figure: Figure) -> str:
     titles = "; ".join(axes.get_title() for axes in figure.axes if axes.get_title())
     alt = escape(f"Attention of one pixel in the clip {clip}, panels: {titles}.")
-    picture = _data_url("png", plots.png_bytes(figure))
-    return f'<figure class="look"><img src="{picture}" alt="{alt}"><figcaption>{escape(sentence)}</figcaption></figure>'
+    image = f'<img src="{_data_url("png", plots.png_bytes(figure))}" alt="{alt}">'
+    caption = f"<figcaption>{escape(sentence)}</figcaption>"
+    return f'<figure class="look">{image}{caption}</figure>'
 
 
 def film(card: Card) -> bytes:
-    """An endless WebP animation.
-
-    Above: true and predicted masks. Below: the frame, and mistakes in white on it.
-    """
+    """An endless WebP: true and predicted masks, below them the frame, and mistakes in white."""
     moments = zip(card.frames, card.truth, *card.predictions.values(), strict=True)
     pictures = [_panels(*moment) for moment in moments]
-    file, durations = io.BytesIO(), [FRAME_TIME] * (len(pictures) - 1) + [LAST_FRAME_TIME]
+    durations = [FRAME_TIME] * (len(pictures) - 1) + [LAST_FRAME_TIME]
     first, *rest = pictures
-    first.save(
-        file, "WEBP", save_all=True, append_images=rest, duration=durations, loop=0, quality=QUALITY
-    )
+    settings: dict[str, Any] = {"save_all": True, "append_images": rest, "duration": durations}
+    file = io.BytesIO()
+    first.save(file, "WEBP", **settings, loop=0, quality=QUALITY)
     return file.getvalue()
 
 

@@ -23,22 +23,21 @@ class Table:
 
     def text(self) -> str:
         """As lines of plain text."""
-        first = max(map(len, (*self.rows, self.title)))
+        first = max(map(len, (self.title, *self.rows)))
         widths = [max(8, len(column)) for column in self.columns]
-        cells = [
-            (self.title, self.columns),
-            *((name, map(self.number, row)) for name, row in self.rows.items()),
-        ]
+        lines = [(self.title, self.columns), *self.cells().items()]
         return "\n".join(
-            f"{name:{first}}"
-            + "".join(f"  {cell:>{width}}" for cell, width in zip(row, widths, strict=True))
-            for name, row in cells
+            f"{name:{first}}" + "".join(f"  {c:>{w}}" for c, w in zip(row, widths, strict=True))
+            for name, row in lines
         )
 
     def html(self) -> str:
         """As a table of a page."""
-        rows = {name: map(self.number, row) for name, row in self.rows.items()}
-        return page.table((self.title, *self.columns), rows)
+        return page.table((self.title, *self.columns), self.cells())
+
+    def cells(self) -> dict[str, list[str]]:
+        """The values as they are shown, row by row."""
+        return {name: [self.number(value) for value in row] for name, row in self.rows.items()}
 
     def number(self, value: float) -> str:
         """A value as it is shown."""
@@ -52,7 +51,5 @@ def write_csv(path: str | Path, tables: Iterable[Table]) -> None:
         writer.writerow(("table", "row", "column", "value"))
         for table in tables:
             for name, row in table.rows.items():
-                writer.writerows(
-                    (table.title, name, column, x)
-                    for column, x in zip(table.columns, row, strict=True)
-                )
+                for column, value in zip(table.columns, row, strict=True):
+                    writer.writerow((table.title, name, column, value))

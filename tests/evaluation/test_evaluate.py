@@ -106,7 +106,7 @@ def test_table_and_csv_hold_every_object_and_the_mean(dataset, tmp_path):
     assert header == ["sequence", "object", *COLUMNS]
     expected = {**J_MEANS, ("global", ""): J_MEAN}
     assert {(row[0], row[1]): row[3] for row in rows} == {key: f"{mean:.3f}" for key, mean in expected.items()}
-    table = [line.split() for line in evaluation.table().splitlines()]
+    table = [line.split() for line in evaluation.table().text().splitlines()]
     assert table == [[cell for cell in row if cell] for row in [header, *rows]]
     assert rows[-1][2:] == [f"{value:.3f}" for value in global_values(evaluation)]
 

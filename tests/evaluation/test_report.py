@@ -163,18 +163,30 @@ def test_weight_on_object_counts_cells_by_what_the_object_covers():
     weights = torch.zeros(1, 2, 6, 12)
     weights[0, 0, 1, 7] = 1  # head 0 looks at cell (0, 1) of the second key frame
     weights[0, 1, 1, 0] = 1  # head 1 at cell (0, 0) of the first
-    seen = AttentionMap("toy", weights, (2, 3), (2, 2, 3), key_frames=(0, 2), query_frame=3)
+    look = AttentionMap("toy", weights, (2, 3), (2, 2, 3), key_frames=(0, 2), query_frame=3)
     mask = np.zeros((4, 8, 12), bool)
     mask[2, :4, 4:6] = True  # half of that cell of 4x4 pixels
-    assert weight_on_object(seen, (0, 1), mask) == pytest.approx(0.5 * 0.5)
-    aligned = weight_on_object(seen, (0, 1), mask, align_corners=True)  # its cell has columns 3 to 8, of which 2
+    assert weight_on_object(look, (0, 1), mask) == pytest.approx(0.5 * 0.5)
+    aligned = weight_on_object(look, (0, 1), mask, align_corners=True)  # its cell has columns 3 to 8, of which 2
     assert aligned == pytest.approx(0.5 * 2 / 6)
 
 
 def test_where_each_object_has_maps_of_its_own_those_of_the_crossed_one_are_shown(clip):
     truth = np.choose(moving_boxes(), np.array([0, 7, 3], np.uint8))  # the larger box is object 3, the first of two
     (sentence,) = report.look_at_attention("hst", create_model("hst_mini"), clip.frames, truth, side=HEIGHT)
-    assert "object1/stage1: the cross is one pixel of object 3 in" in sentence
+    assert "hst looks, stage1: the cross is one pixel of object 3 in" in sentence
+
+
+def test_of_the_reads_of_memory_the_last_of_each_kind_is_shown():
+    def look(name: str, past: int, now: int = 3, about: int | None = None) -> AttentionMap:
+        return AttentionMap(name, torch.ones(1, 1, 1, 1), (1, 1), (1, 1, 1), (past,), now, object=about)
+
+    first, last, itself = look("block1/long", 0), look("block2/long", 0), look("block2/self", 3)
+    other, one, two = look("block1/long", 0, now=2), look("stage1", 2, about=1), look("stage1", 2, about=2)
+    maps = [other, first, last, itself, two, one]
+    assert report.last_memory_reads(maps, 3, 1) == [last, one]
+    assert report.last_memory_reads(maps, 3, 2) == [last, two]
+    assert report.last_memory_reads(maps, 3, 0) == [last]
 
 
 def test_attention_is_recorded_in_one_step_only(clip, model, monkeypatch):
@@ -184,7 +196,7 @@ def test_attention_is_recorded_in_one_step_only(clip, model, monkeypatch):
     def remember():
         with record_attention() as maps:
             yield maps
-        kept.extend(seen.query_frame for seen in maps)
+        kept.extend(look.query_frame for look in maps)
 
     monkeypatch.setattr(report, "record_attention", remember)
     report.look_at_attention("aot", model, clip.frames, moving_boxes(), side=HEIGHT)
@@ -272,7 +284,7 @@ def test_summary_ends_with_means_and_marks_the_best(clip, tmp_path):
 
 def test_a_report_that_cannot_be_is_not_begun(clip, tmp_path):
     one, other = (plain_card(clip, name, {name: 0.5}, 1) for name in ("x", "y"))
-    with pytest.raises(InputError, match="0 cards came"):
+    with pytest.raises(InputError, match="got 0 cards"):
         write_report(tmp_path / "page.html", [], {})
     with pytest.raises(InputError, match=r"\['x', 'y'\]"):
         write_report(tmp_path / "page.html", [one, other], {})

@@ -10,8 +10,11 @@ from minivos.cli import app
 from minivos.errors import InputError
 from minivos.evaluation import shootout
 from minivos.evaluation.tables import Table, write_csv
-from minivos.models import create_model
+from minivos.models import create_model, has_weights, list_models
+from minivos.synthetic.clips import render
+from minivos.viewing.attention_scores import score_attention
 
+NAME = next(filter(has_weights, list_models()))
 TABLE = Table("J&F", ["a", "b<c"], {"plain": [0.5, 0.123], "thin": [math.nan, 1.0]})
 
 
@@ -34,8 +37,8 @@ def test_csv_has_one_number_a_line(tmp_path):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ([], "name at least one"),
-        (["aot_mini", "aot_mini"], "each once"),
+        ([], "got no network; expected at least one"),
+        ([NAME, NAME], "each once"),
         (["aot_t"], "aot_t has no trained weights"),
         (["aot_x"], "There is no model 'aot_x'"),
     ],
@@ -45,21 +48,26 @@ def test_networks_that_cannot_be_compared_are_refused(names, message):
         shootout.check_names(names)
 
 
-def test_means_count_by_cells_and_skip_what_is_unknown():
-    assert shootout.weighted_mean([(1, [0.0, 1.0]), (3, [1.0, math.nan])]) == [0.75, 1.0]
-    assert math.isnan(shootout.weighted_mean([(2, [math.nan])])[0])
-
-
 def test_attention_of_all_objects_is_one_row():
     table = shootout.attention_table({"net": create_model("hst_mini")}, "plain", seeds=(1,))
     assert list(table.rows) == ["net stage4", "net stage3", "net stage2", "net stage1"]
     assert all(0 <= share <= 1 for row in table.rows.values() for share in row)
 
 
+def test_scores_of_attention_stand_beside_their_chance():
+    clip, network = render(1, frames=4, size=(64, 96), scenario="plain"), create_model(NAME)
+    table = shootout.score_table("where", {"a": network, "b": network}, [clip])
+    scores = score_attention(network, clip)
+    assert list(table.rows) == [f"{net} {score.name}" for net in "ab" for score in scores]
+    for row, score in zip(table.rows.values(), 2 * scores, strict=True):
+        assert row[::2] == pytest.approx(score.shares, nan_ok=True)
+        assert row[1::2] == pytest.approx(score.chance, nan_ok=True)
+
+
 def test_cost_grows_with_what_is_asked():
-    rate, mib = shootout.cost("sst_mini", 64, 1, 9)
+    rate, mib = shootout.cost(NAME, 64, 1, 9)
     assert rate > 0 and mib >= 0
-    assert shootout.cost("sst_mini", 256, 1, 9)[0] < rate
+    assert shootout.cost(NAME, 256, 1, 9)[0] < rate
 
 
 def test_each_setting_is_measured_once_and_shown_in_each_of_its_rows(monkeypatch):
@@ -75,8 +83,8 @@ def test_each_setting_is_measured_once_and_shown_in_each_of_its_rows(monkeypatch
 
     asked = []
     monkeypatch.setattr(shootout, "ProcessPoolExecutor", Here)
-    speed, memory = shootout.cost_tables(["sst_mini"], (128, 192), (1, 3), (12, 48))
-    assert asked == [("sst_mini", *setting) for setting in ((128, 3, 12), (192, 3, 12), (128, 1, 12), (128, 3, 48))]
+    speed, memory = shootout.cost_tables([NAME], (128, 192), (1, 3), (12, 48))
+    assert asked == [(NAME, *setting) for setting in ((128, 3, 12), (192, 3, 12), (128, 1, 12), (128, 3, 48))]
     assert list(speed.rows) == [
         "short side 128", "short side 192", "1 object", "3 objects", "12 frames", "48 frames"
     ]  # fmt: skip
@@ -88,7 +96,7 @@ def test_the_command_prints_and_writes_the_same_tables(monkeypatch, tmp_path):
     monkeypatch.setattr(shootout, "accuracy_tables", lambda names: [TABLE])
     monkeypatch.setattr(shootout, "cost_tables", lambda names, *settings: [])
     monkeypatch.setattr(shootout, "attention_table", lambda networks, scenario: Table(scenario, ["x"], {"r": [1.0]}))
-    run = CliRunner().invoke(app, ["shootout", "--out", str(tmp_path / "new"), "--model", "sst_mini"])
+    run = CliRunner().invoke(app, ["shootout", "--out", str(tmp_path / "new"), "--model", NAME])
     assert run.exit_code == 0 and TABLE.text() in run.stdout
     page, rows = (tmp_path / "new" / name for name in ("shootout.html", "shootout.csv"))
     assert "trained for" in page.read_text() and TABLE.html() in page.read_text()

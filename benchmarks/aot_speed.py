@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from minivos import create_model, list_models
 from minivos.aot import AOT, FeedForward, LongTermAttention, SelfAttention, ShortTermAttention
 from minivos.evaluation.cost import peak_memory
+from minivos.models import has_weights
 from minivos.nn.memory import Memory, Schedule
 from minivos.nn.recording import explicit_attention
 from minivos.synthetic.clips import render
@@ -90,9 +91,9 @@ class Follower:
             self.memory.schedule = Schedule(at_most=self.kept)  # it is full: keep what is there
         network, began = self.network, watch.now()
         logits, seen = network.read(network.encode(frame), self.memory)
-        found = resize(logits.float(), video_size, network.sizing.align_corners).max(1).indices
+        labels = resize(logits.float(), video_size, network.sizing.align_corners).max(1).indices
         watch.start("memorize")
-        self.memory.add(network.memorize(seen, one_hot(resize(found, frame.shape[-2:]), self.objects)), t)
+        self.memory.add(network.memorize(seen, one_hot(resize(labels, frame.shape[-2:]), self.objects)), t)
         watch.stop("memorize")
         self.seconds.append(watch.now() - began)
         for part, spent in watch.spent.items():
@@ -136,7 +137,7 @@ def measure(row: dict) -> dict[int, dict[str, float]]:
 
 def main() -> None:
     """Print the table."""
-    known = [name for name in list_models() if "aot" in name and name != "aot_mini"]
+    known = [name for name in list_models() if "aot" in name and not has_weights(name)]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("variants", nargs="*", default=known, help=", ".join(known))
     parser.add_argument("--objects", type=int, nargs="+", default=[3])

@@ -73,7 +73,7 @@ def measure_alone(*arguments: object, environment: Mapping[str, str] | None = No
 def whole_cells(pixels: str) -> int:
     """Coarse cells along a side of so many pixels."""
     if not pixels.isdecimal() or int(pixels) % 32 or int(pixels) == 0:
-        raise argparse.ArgumentTypeError(f"{pixels} came; give a multiple of 32 pixels, 32 or more")
+        raise argparse.ArgumentTypeError(f"got {pixels}; expected a multiple of 32 pixels, 32 or more")
     return int(pixels) // 32
 
 

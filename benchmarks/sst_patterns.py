@@ -27,7 +27,7 @@ def scores(pattern: str, steps: int, seed: int) -> dict[str, float]:
     """J&F on the validation split and on each scenario after a short training."""
     torch.manual_seed(seed)
     network = create_model("sst_mini", pattern=pattern)
-    network.encoder.load_state_dict(create_model("sst_mini", weights="mini").encoder.state_dict())
+    network.encoder.load_state_dict(create_model("sst_mini", weights="shipped").encoder.state_dict())
     network.encoder.requires_grad_(False)
     recipe = Recipe(steps=steps, frames=3, side=96, clip_side=1.0, objects=3, easy=1.0, hardest=0.6, seed=seed)
     train(network, recipe)

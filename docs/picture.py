@@ -18,16 +18,16 @@ LOOKING = 9  # the frame whose attention is shown
 
 def pictures(clip: Clip) -> list[bytes]:
     """A film strip of the segmented clip, and where the network looks from the largest object, as PNGs."""
-    tracker = Tracker(create_model("aot_mini", weights="mini"))
+    tracker = Tracker(create_model("aot_mini", weights="shipped"))
     labels = [tracker.step(clip.frames[t], clip.masks[0] if t == 0 else None) for t in range(LOOKING)]
     with record_attention("block2/long_term") as maps:
         labels.append(tracker.step(clip.frames[LOOKING]))
     labels += [tracker.step(frame) for frame in clip.frames[LOOKING + 1 :]]
     _, pixel = middle_of_largest_object(labels[LOOKING])
-    cell = tuple(Cells(maps[0].query_grid, labels[0].shape).at(np.array(pixel)).tolist())
+    y, x = Cells(maps[0].query_grid, labels[0].shape).at(np.array(pixel)).tolist()
     titles = ["frame 0: masks given", *(f"frame {t}: found" for t in SHOWN[1:])]
     strip = show_masks(clip.frames[list(SHOWN)], np.stack([labels[t] for t in SHOWN]), titles=titles)
-    return [png_bytes(strip), png_bytes(attention(maps[0], cell, clip.frames, mask=labels[LOOKING]))]
+    return [png_bytes(strip), png_bytes(attention(maps[0], (y, x), clip.frames, mask=labels[LOOKING]))]
 
 
 def stacked(parts: list[bytes]) -> Image.Image:

@@ -23,10 +23,10 @@ SCRIPT = re.compile(r"<script\b.*?</script>", re.DOTALL)
 def with_mathml(markdown: str) -> str:
     """Markdown whose formulas, $...$ and $$...$$ outside code, are MathML on one line each."""
 
-    def replace(found: re.Match) -> str:
-        if found["code"]:
-            return found["code"]
-        latex, display = (found["block"], "block") if found["block"] else (found["inline"], "inline")
+    def replace(part: re.Match) -> str:
+        if part["code"]:
+            return part["code"]
+        latex, display = (part["block"], "block") if part["block"] else (part["inline"], "inline")
         return convert(latex.strip(), display=display).replace("\n", " ")
 
     return FORMULA.sub(replace, markdown)

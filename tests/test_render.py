@@ -13,16 +13,16 @@ RENDER = runpy.run_path(str(ROOT / "docs/render.py"))
 
 
 def test_formulas_become_mathml_and_code_stays():
-    found = RENDER["with_mathml"]("of $x^2$, $8 \\times\n8$ and `$HOME`\n\n$$a +\nb$$\n\n```text\n$5 or $6\n```")
-    assert found.count("<math") == 3 and "<msup>" in found and 'display="block"' in found
-    assert "`$HOME`" in found and "$5 or $6" in found and "\n<m" not in found.replace("\n\n", "")
+    page = RENDER["with_mathml"]("of $x^2$, $8 \\times\n8$ and `$HOME`\n\n$$a +\nb$$\n\n```text\n$5 or $6\n```")
+    assert page.count("<math") == 3 and "<msup>" in page and 'display="block"' in page
+    assert "`$HOME`" in page and "$5 or $6" in page and "\n<m" not in page.replace("\n\n", "")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_page_holds_every_formula_and_picture_and_asks_nobody(path):
     notebook = nbformat.read(path, as_version=4)
     prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    formulas = sum(not found["code"] for found in RENDER["FORMULA"].finditer(prose))
+    formulas = sum(not part["code"] for part in RENDER["FORMULA"].finditer(prose))
     pictures = sum(
         "image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])
     )

@@ -43,14 +43,14 @@ def run(variant: str, explicit: bool, precision: torch.dtype = torch.float64) ->
     return ours
 
 
-def differences(found: dict[str, torch.Tensor], wanted: dict[str, Numbers]) -> dict[str, float]:
+def differences(ours: dict[str, torch.Tensor], wanted: dict[str, Numbers]) -> dict[str, float]:
     """The largest difference of each quantity, over the numbers sampled and the moments of the whole."""
     largest = {}
     for name, numbers in wanted.items():
-        ours = found[name].numpy()
-        assert ours.shape == numbers.shape, name
-        sampled = abs(ours.ravel()[:: numbers.step] - numbers.values).max()
-        largest[name] = max(sampled, abs(moments(ours) - numbers.moments).max())
+        array = ours[name].numpy()
+        assert array.shape == numbers.shape, name
+        sampled = abs(array.ravel()[:: numbers.step] - numbers.values).max()
+        largest[name] = max(sampled, abs(moments(array) - numbers.moments).max())
     return largest
 
 
@@ -63,8 +63,8 @@ def is_weights(name: str) -> bool:
     return name.endswith("/weights")
 
 
-def assert_same(found: dict[str, torch.Tensor], wanted: dict[str, Numbers]) -> None:
-    off = differences(found, wanted)
+def assert_same(ours: dict[str, torch.Tensor], wanted: dict[str, Numbers]) -> None:
+    off = differences(ours, wanted)
     assert off
     assert not {name: value for name, value in off.items() if not value < (1e-5 if is_weights(name) else 1e-4)}
 
@@ -153,11 +153,11 @@ def numbered(variant: str, prefix: str = "") -> dict[str, torch.Tensor]:
 
 def positions(network: torch.nn.Module) -> dict[str, float]:
     """Which numbered tensor each of ours was given; AssertionError for one that holds several numbers."""
-    found = {}
+    numbers = {}
     for key, value in network.state_dict().items():
-        found[key] = value.flatten()[0].item()
-        assert (value == found[key]).all(), key
-    return found
+        numbers[key] = value.flatten()[0].item()
+        assert (value == numbers[key]).all(), key
+    return numbers
 
 
 @pytest.mark.parametrize("variant", PUBLISHED)

@@ -160,11 +160,11 @@ def test_cuts_differ_in_scale_place_and_direction():
     labels[:, 40:80, 70:100] = 2  # object 1 stands on its left
     heights, left = [], []
     for _ in range(60):
-        _, found = cut(rng, *painted(labels), side=116)
-        rows, columns = np.nonzero(found[0] > 0)
+        _, cropped = cut(rng, *painted(labels), side=116)
+        rows, columns = np.nonzero(cropped[0] > 0)
         if rows.min() > 0 and rows.max() < 115:
             heights.append((np.ptp(rows) + 1) / (40 * 116 / 120 * 480 / 465))  # over that of an unscaled sample
-        left.append(np.nonzero(found[0] == 1)[1].mean() < columns.mean())
+        left.append(np.nonzero(cropped[0] == 1)[1].mean() < columns.mean())
     assert 0.66 < min(heights) < 0.75 and 1.2 < max(heights) < 1.34
     assert 15 < sum(left) < 45
 

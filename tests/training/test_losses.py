@@ -31,8 +31,8 @@ def test_all_pixels_give_plain_cross_entropy():
 def test_a_share_takes_the_pixels_of_largest_loss():
     logits, labels = logits_and_labels()
     each = sorted((-logits[1].log_softmax(0).gather(0, labels[1:2])).flatten().tolist())
-    found = bootstrapped_cross_entropy(logits, labels, hardest=0.1)  # 3 of 30 pixels
-    assert found[1].item() == pytest.approx(sum(each[-3:]) / 3, rel=1e-5)
+    loss = bootstrapped_cross_entropy(logits, labels, hardest=0.1)  # 3 of 30 pixels
+    assert loss[1].item() == pytest.approx(sum(each[-3:]) / 3, rel=1e-5)
     assert bootstrapped_cross_entropy(logits, labels, hardest=1e-9)[1].item() == pytest.approx(each[-1], rel=1e-5)
 
 
@@ -42,8 +42,8 @@ def test_the_share_of_hard_pixels_goes_from_all_to_15_percent():
     labels = torch.ones(1, 1, 40, dtype=torch.long)
     for progress, pixels in ((0, 40), (0.25, 23), (0.5, 6), (0.75, 6), (1, 6)):
         wanted = -p[:pixels].log().mean()
-        found = bootstrapped_cross_entropy(logits, labels, hardest_share(RECIPES["video"], progress))
-        assert found.item() == pytest.approx(wanted.item(), rel=1e-5)
+        loss = bootstrapped_cross_entropy(logits, labels, hardest_share(RECIPES["video"], progress))
+        assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
 
 
 def test_the_weight_of_the_jaccard_goes_from_cross_entropy_alone_to_none_of_it():
@@ -51,8 +51,8 @@ def test_the_weight_of_the_jaccard_goes_from_cross_entropy_alone_to_none_of_it()
     present = torch.ones(logits.shape[:2]) > 0
     parts = bootstrapped_cross_entropy(logits, labels, 1.0), soft_jaccard(logits, labels)
     for weight in (0.0, 0.3, 1.0):
-        found = segmentation_loss(logits, labels, present, 1.0, jaccard=weight)
-        assert torch.allclose(found, (1 - weight) * parts[0] + weight * parts[1], atol=1e-6)
+        loss = segmentation_loss(logits, labels, present, 1.0, jaccard=weight)
+        assert torch.allclose(loss, (1 - weight) * parts[0] + weight * parts[1], atol=1e-6)
 
 
 def test_soft_jaccard_by_hand():
@@ -86,11 +86,11 @@ def test_labels_that_are_all_void_cost_nothing(loss):
 def test_the_whole_is_half_of_each_and_per_sample():
     logits, labels = logits_and_labels()
     present = torch.ones(3, 4, dtype=torch.bool)
-    found = segmentation_loss(logits, labels, present, hardest=0.5)
+    loss = segmentation_loss(logits, labels, present, hardest=0.5)
     wanted = bootstrapped_cross_entropy(logits, labels, 0.5) / 2 + soft_jaccard(logits, labels) / 2
-    assert found.shape == (3,) and torch.allclose(found, wanted)
+    assert loss.shape == (3,) and torch.allclose(loss, wanted)
     alone = segmentation_loss(logits[1:2], labels[1:2], present[1:2], hardest=0.5)
-    assert torch.allclose(found[1:2], alone)
+    assert torch.allclose(loss[1:2], alone)
 
 
 def test_objects_that_a_clip_does_not_have_take_no_part():
@@ -99,9 +99,9 @@ def test_objects_that_a_clip_does_not_have_take_no_part():
     present = torch.tensor([[True, True, True, False]])
     without = segmentation_loss(logits[:, :3], labels, present[:, :3], hardest=1.0)
     logits.requires_grad_()
-    found = segmentation_loss(logits, labels, present, hardest=1.0)
-    assert torch.allclose(found, without)
-    found.sum().backward()
+    loss = segmentation_loss(logits, labels, present, hardest=1.0)
+    assert torch.allclose(loss, without)
+    loss.sum().backward()
     assert (logits.grad[:, 3] == 0).all() and (logits.grad[:, :3] != 0).any()
 
 
@@ -127,5 +127,5 @@ def test_absent_objects_take_no_part_in_independent_maps():
     logits, labels = logits_and_labels(batch=1)
     labels = labels.clamp(max=2)
     present = torch.tensor([[True, True, True, False]])
-    found = segmentation_loss(logits, labels, present, 0.5, independent=True)
-    assert torch.allclose(found, segmentation_loss(logits[:, :3], labels, present[:, :3], 0.5, independent=True))
+    loss = segmentation_loss(logits, labels, present, 0.5, independent=True)
+    assert torch.allclose(loss, segmentation_loss(logits[:, :3], labels, present[:, :3], 0.5, independent=True))

@@ -181,8 +181,8 @@ RELEASED_RATES = {  # learning rates of the released code: step -> (encoder, res
 def test_learning_rates_are_those_of_the_released_code(stage):
     recipe = RECIPES[stage]
     for step, rates in RELEASED_RATES[stage].items():
-        found = [group_rate(recipe, step / recipe.steps, group) for group in (ENCODER, REST, BANK)]
-        assert found == pytest.approx(rates, rel=1e-9), step
+        ours = [group_rate(recipe, step / recipe.steps, group) for group in (ENCODER, REST, BANK)]
+        assert ours == pytest.approx(rates, rel=1e-9), step
 
 
 def test_the_stages_of_aot_have_the_numbers_of_the_paper():

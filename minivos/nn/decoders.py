@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -23,26 +24,15 @@ class ConvGN(nn.Module):
 
 
 class FPNDecoder(nn.Module):
-    """Feature pyramid decoder with group norm (Lin et al. 2017, as used by AOT Sec. 5).
-
-    Goes from the coarsest scale to the finest, adding the image features of each scale through a
-    1x1 adapter.
-
-    Args:
-        channels_in: channels of the coarse input.
-        shortcuts: channels of the image features, finest scale first (three of them).
-        width: channels inside (the finest scale gets half of them).
-        channels_out: number of logits.
-        align_corners: how `F.interpolate` places the corner pixels.
-    """
+    """Feature pyramid decoder with group norm (Lin et al. 2017, as used by AOT Sec. 5)."""
 
     def __init__(
         self,
         channels_in: int,
-        shortcuts: Sequence[int],
-        width: int,
+        shortcuts: Sequence[int],  # channels of the three image features, finest first
+        width: int,  # channels inside; the finest scale gets half of them
         channels_out: int,
-        align_corners: bool,
+        align_corners: bool,  # how `F.interpolate` places the corner pixels
     ) -> None:
         super().__init__()
         fine, middle, coarse = shortcuts
@@ -59,53 +49,44 @@ class FPNDecoder(nn.Module):
             if weight.dim() > 1:
                 nn.init.xavier_uniform_(weight)
 
-    def start_by_copying(self, vectors: Tensor) -> None:
-        """Initialise so that output k shows where the last input channels point along vector k.
-
-        `vectors` (channels_out, C) with C <= channels_in; they use the first channels of every
-        layer, others stay.
-        """
-        outputs, width = vectors.shape
-        channel = torch.arange(outputs)
-        with torch.no_grad():
-            self.conv_in.conv.weight[:outputs] = 0
-            self.conv_in.conv.weight[:outputs, -width:, 0, 0] = F.normalize(vectors, dim=1)
-            for layer in (self.conv_coarse, self.conv_middle, self.conv_fine):
-                layer.conv.weight[:outputs] = 0
-                layer.conv.weight[channel, channel, 1, 1] = 1
-            for adapter in (self.adapter_coarse, self.adapter_middle, self.adapter_fine):
-                adapter.weight[:outputs] = 0
-            for layer in (
-                self.conv_in.conv,
-                self.conv_coarse.conv,
-                self.conv_middle.conv,
-                self.conv_fine.conv,
-            ):
-                layer.bias.zero_()
-            self.conv_out.weight.zero_()
-            self.conv_out.weight[channel, channel] = 2
-            self.conv_out.bias.zero_()
-
     def forward(self, x: Tensor, shortcuts: Sequence[Tensor]) -> Tensor:
-        """x (B*n, channels_in, h, w) at the coarse scale, image features (B, C, H, W), finest
-        first, that the n maps of a sample share -> logits (B*n, channels_out, H, W) at the finest
-        scale."""
+        """Coarse x (B*n, channels_in, h, w) -> logits (B*n, channels_out, H, W), finest scale.
+
+        The n maps of a sample share its image features `shortcuts` (B, C, H, W), finest first.
+        """
         n = len(x) // len(shortcuts[0])
         adapters = self.adapter_fine, self.adapter_middle, self.adapter_coarse
         fine, middle, coarse = (
             adapter(features).repeat_interleave(n, dim=0) if n > 1 else adapter(features)
             for adapter, features in zip(adapters, shortcuts, strict=True)
         )
+        grow = partial(F.interpolate, mode="bilinear", align_corners=self.align_corners)
         x = self.conv_in(x).relu()
         x = self.conv_coarse(x + coarse).relu()
-        x = self.conv_middle(self._grow(x, middle) + middle).relu()
-        x = self.conv_fine(self._grow(x, fine) + fine).relu()
+        x = self.conv_middle(grow(x, middle.shape[-2:]) + middle).relu()
+        x = self.conv_fine(grow(x, fine.shape[-2:]) + fine).relu()
         return self.conv_out(x)
 
-    def _grow(self, x: Tensor, like: Tensor) -> Tensor:
-        return F.interpolate(
-            x, size=like.shape[-2:], mode="bilinear", align_corners=self.align_corners
-        )
+    @torch.no_grad()
+    def start_by_copying(self, vectors: Tensor) -> None:
+        """Our own initialisation: output k shows where the last channels of x point along vector k.
+
+        `vectors` (channels_out, C), C <= channels_in. The first channels of each layer carry this.
+        """
+        outputs, width = vectors.shape
+        channel = torch.arange(outputs)
+        for adapter in (self.adapter_coarse, self.adapter_middle, self.adapter_fine):
+            adapter.weight[:outputs] = 0
+        inside = (self.conv_coarse, self.conv_middle, self.conv_fine)
+        for layer in (self.conv_in, *inside):
+            layer.conv.weight[:outputs] = 0
+            layer.get_parameter("conv.bias").zero_()
+        self.conv_in.conv.weight[:outputs, -width:, 0, 0] = F.normalize(vectors, dim=1)
+        for layer in inside:
+            layer.conv.weight[channel, channel, 1, 1] = 1
+        for values in self.conv_out.parameters():  # weight and bias
+            values.zero_()
+        self.conv_out.weight[channel, channel] = 2
 
 
 class PreActivated(nn.Module):
@@ -129,9 +110,7 @@ class Refine(nn.Module):
         self.image, self.merged = PreActivated(width), PreActivated(width)
 
     def forward(self, x: Tensor, features: Tensor) -> Tensor:
-        """x (B*n, C, h, w), features (B, C', 2h, 2w) that the n maps of a sample share -> (B*n,
-        C, 2h, 2w).
-        """
+        """x (B*n, C, h, w), features (B, C', 2h, 2w) of the samples -> (B*n, C, 2h, 2w)."""
         image = self.image(self.adapt(features))
         x = F.interpolate(x, features.shape[-2:], mode="bilinear", align_corners=False)
         x = x.unflatten(0, (len(features), -1)) + image[:, None]
@@ -139,13 +118,9 @@ class Refine(nn.Module):
 
 
 class RefineDecoder(nn.Module):
-    """The decoder of STM (Oh et al. 2019): refined step by step, then two logits, "not this object"
-    and "this".
+    """The decoder of STM (Oh et al. 2019): step by step to two logits, "not this object", "this".
 
-    Args:
-        channels_in: channels of the coarse input.
-        shortcuts: channels of the features that join in, finest scale first, one for each step.
-        width: channels inside.
+    `shortcuts`: channels of the features that join in, finest first, one for each step.
     """
 
     def __init__(self, channels_in: int, shortcuts: Sequence[int], width: int) -> None:
@@ -155,34 +130,29 @@ class RefineDecoder(nn.Module):
         self.steps = nn.ModuleList(Refine(channels, width) for channels in reversed(shortcuts))
         self.predict = nn.Conv2d(width, 2, 3, padding=1)
 
-    def start_by_copying(self, first: int = 0, joining: Sequence[int] = ()) -> None:
-        """Initialise so that the logits show two channels of the input, `first` and the next, where
-        positive.
-
-        `joining`: so many channels into the features of each step, finest first, are two more to be
-        added.
-        """
-        with torch.no_grad():
-            for step in self.steps:
-                step.adapt.weight[:2], step.adapt.bias[:2] = 0, 0
-            for step, channel in zip(reversed(self.steps), joining, strict=False):
-                step.adapt.weight[[0, 1], [channel, channel + 1], 1, 1] = 1
-            for block in (
-                self.merged,
-                *(b for step in self.steps for b in (step.image, step.merged)),
-            ):
-                block.conv2.weight[:2], block.conv2.bias[:2] = 0, 0
-            for layer, channel in ((self.adapt, first), (self.predict, 0)):
-                layer.weight[:2], layer.bias[:2] = 0, 0
-                layer.weight[[0, 1], [channel, channel + 1], 1, 1] = 1
-
     def forward(self, x: Tensor, shortcuts: Sequence[Tensor]) -> Tensor:
-        """x (B*n, channels_in, h, w), features (B, C, H, W) of the finer scales, finest first, that
-        the n maps of a sample share -> logits (B*n, 2, H, W) at the finest of them."""
-        x, *shortcuts = (
-            part.contiguous(memory_format=torch.channels_last) for part in (x, *shortcuts)
-        )  # faster
+        """Coarse x (B*n, channels_in, h, w) -> logits (B*n, 2, H, W), finest scale.
+
+        The n maps of a sample share the features `shortcuts` (B, C, H, W), finest first.
+        """
+        layout = torch.channels_last  # faster
+        x, *shortcuts = (part.contiguous(memory_format=layout) for part in (x, *shortcuts))
         x = self.merged(self.adapt(x))
         for step, features in zip(self.steps, reversed(shortcuts), strict=True):
             x = step(x, features)
         return self.predict(x.relu())
+
+    @torch.no_grad()
+    def start_by_copying(self, first: int = 0, joining: Sequence[int] = ()) -> None:
+        """Our own initialisation: the logits show channels `first` and the next of x, if positive.
+
+        To them are added channels `joining[i]` and the next of features i, finest first.
+        """
+        steps = [part for part in self.modules() if isinstance(part, Refine)]
+        copying = [self.adapt, self.predict, *(step.adapt for step in reversed(steps))]
+        adding = [part.conv2 for part in self.modules() if isinstance(part, PreActivated)]
+        for conv in copying + adding:
+            for values in conv.parameters():  # weight and bias
+                values[:2] = 0
+        for conv, channel in zip(copying, (first, 0, *joining), strict=False):
+            conv.weight[[0, 1], [channel, channel + 1], 1, 1] = 1

@@ -1,22 +1,20 @@
 """Encoders of frames and of masks: features at several scales, finest first.
 
-The tiny encoder learns from scratch on a laptop. The others are timm's, cut where video networks
-cut them.
+The tiny ones learn from scratch on a laptop. The others are timm's, without their last parts.
 """
 
 from __future__ import annotations
 
 import logging
 from itertools import pairwise
+from typing import Any
 
 import timm
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from timm.layers import FrozenBatchNormAct2d, freeze_batch_norm_2d
 from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor, nn
-from torchvision.ops import FrozenBatchNorm2d
 
 from minivos.errors import InputError
 
@@ -33,7 +31,7 @@ class ResidualBlock(nn.Module):
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.GroupNorm(8, channels),
         )
-        nn.init.zeros_(self.body[-1].weight)  # starts as the identity
+        nn.init.zeros_(self.body[-1].get_parameter("weight"))  # starts as the identity
 
     def forward(self, x: Tensor) -> Tensor:
         """x + body(x), rectified."""
@@ -41,13 +39,10 @@ class ResidualBlock(nn.Module):
 
 
 class TinyEncoder(nn.Module):
-    """A small residual network that a laptop can train from scratch: (B, 3, H, W) -> features at
-    strides 2, 4 and 8.
-    """
+    """A small residual network: images (B, 3, H, W) -> features at strides 2, 4 and 8."""
 
     strides = (2, 4, 8)
     channels = (16, 48, 96)
-    blocks = (1, 2, 2)  # residual blocks per stage
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,9 +53,7 @@ class TinyEncoder(nn.Module):
                 nn.ReLU(),
                 *(ResidualBlock(width) for _ in range(blocks)),
             )
-            for below, width, blocks in zip(
-                (3, *self.channels), self.channels, self.blocks, strict=False
-            )
+            for below, width, blocks in ((3, 16, 1), (16, 48, 2), (48, 96, 2))
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -76,203 +69,8 @@ class TinyEncoder(nn.Module):
         return []
 
     def load_imagenet(self) -> None:
-        """Raises InputError: nobody has trained it on ImageNet."""
-        raise InputError(
-            "The tiny encoder has no ImageNet weights: use weights='mini', None or a path."
-        )
-
-
-class FoldedConv(nn.Conv2d):
-    """A convolution that does the work of the frozen batch norm after it: the norm's scale goes
-    into the kernel.
-
-    The same function, gradients included, with half of the passes over the features.
-    """
-
-    norm: tuple[nn.Module]  # in a tuple, for it belongs to the network around
-
-    def forward(self, x: Tensor) -> Tensor:
-        """norm(conv(x))."""
-        (norm,) = self.norm
-        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-        return self._conv_forward(
-            x, self.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
-        )
-
-
-class FoldedNorm(FrozenBatchNorm2d):
-    """A frozen batch norm whose convolution has done its work."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x."""
-        return x
-
-
-class FoldedNormAct(FrozenBatchNormAct2d):
-    """The same for a norm with an activation, which remains."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """act(x)."""
-        return self.act(x)
-
-
-def freeze_batch_norm(network: nn.Module) -> nn.Module:
-    """The network with every batch norm frozen (statistics, scale and shift are buffers) and
-    folded.
-
-    Every norm must stand right after its convolution, as in timm's networks.
-    """
-    network = freeze_batch_norm_2d(network)
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            conv = module
-        elif isinstance(module, FrozenBatchNorm2d | FrozenBatchNormAct2d):
-            assert conv.out_channels == module.num_features, f"{module} does not follow {conv}"
-            conv.__class__, conv.norm = FoldedConv, (module,)
-            module.__class__ = (
-                FoldedNorm if isinstance(module, FrozenBatchNorm2d) else FoldedNormAct
-            )
-    return network
-
-
-class TimmEncoder(nn.Module):
-    """A timm network cut into the parts that end at `strides`; subclasses say where.
-
-    Batch norms are frozen: statistics, scales and shifts are buffers and never change.
-    """
-
-    strides = (4, 8, 16)
-    timm_name: str
-    timm_settings: dict = {}
-    channels: tuple[int, ...]  # of the features, finest first
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = freeze_batch_norm(self.cut(self._make(pretrained=False)))
-
-    def cut(self, body: nn.Module) -> nn.Module:
-        """Remove what the features do not need."""
-        return body
-
-    def early(self) -> list[nn.Module]:
-        """The parts up to stride 4, which AOT does not train."""
-        raise NotImplementedError
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Features of normalised images, finest first."""
-        return self.features(
-            x.to(memory_format=torch.channels_last)
-        )  # in which convolutions are faster
-
-    def features(self, x: Tensor) -> list[Tensor]:
-        """What `forward` returns."""
-        raise NotImplementedError
-
-    def load_imagenet(self) -> None:
-        """Load timm's pretrained weights. Raises InputError when they cannot be downloaded."""
-        logging.getLogger("huggingface_hub").setLevel(
-            logging.ERROR
-        )  # not a warning for each try: the error tells
-        try:
-            pretrained = freeze_batch_norm(self.cut(self._make(pretrained=True)))
-        except Exception as error:  # the download fails in many ways
-            raise InputError(
-                f"The pretrained weights of {self.timm_name} could not be fetched ({type(error).__name__}: {error}). "
-                "Connect to the internet once, or use random weights (weights=None) or a weights file."
-            ) from error
-        self.body.load_state_dict(pretrained.state_dict())
-
-    def _make(self, pretrained: bool) -> nn.Module:
-        return timm.create_model(
-            self.timm_name, pretrained=pretrained, num_classes=0, **self.timm_settings
-        )
-
-
-class MobileNetV2(TimmEncoder):
-    """MobileNet-V2 at stride 16: features of 24, 32, 96 channels, and the last 1280, which share
-    the grid of the 96.
-    """
-
-    timm_name, timm_settings = "mobilenetv2_100", {"output_stride": 16}
-    channels = (24, 32, 96, 1280)
-
-    def early(self) -> list[nn.Module]:
-        """Stem and the first two stages."""
-        return [self.body.conv_stem, *self.body.blocks[:2]]
-
-    def features(self, x: Tensor) -> list[Tensor]:
-        """At strides 4, 8 and 16."""
-        features, x = [], self.body.bn1(self.body.conv_stem(x))
-        for number, stage in enumerate(self.body.blocks):
-            x = stage(x)
-            if number in (1, 2, 4):
-                features.append(x)
-        return [*features, self.body.bn2(self.body.conv_head(x))]
-
-
-class ResNet50(TimmEncoder):
-    """ResNet-50 without its last stage: features of 256, 512 and 1024 channels."""
-
-    timm_name = "resnet50"
-    channels = (256, 512, 1024)
-
-    def cut(self, body: nn.Module) -> nn.Module:
-        """Drop the last stage."""
-        body.layer4 = nn.Identity()
-        return body
-
-    def early(self) -> list[nn.Module]:
-        """Stem and first stage."""
-        return [self.body.conv1, self.body.layer1]
-
-    def features(self, x: Tensor) -> list[Tensor]:
-        """At strides 4, 8 and 16."""
-        fine = self.body.layer1(
-            self.body.maxpool(self.body.act1(self.body.bn1(self.body.conv1(x))))
-        )
-        middle = self.body.layer2(fine)
-        return [fine, middle, self.body.layer3(middle)]
-
-
-class ResNet101(ResNet50):
-    """ResNet-101 at stride 16: features of 256, 512 and 1024 channels, and the last 2048, which
-    share their grid.
-    """
-
-    timm_name, timm_settings = "resnet101", {"output_stride": 16}
-    channels = (256, 512, 1024, 2048)
-
-    def cut(self, body: nn.Module) -> nn.Module:
-        """Keep all stages."""
-        return body
-
-    def features(self, x: Tensor) -> list[Tensor]:
-        """At strides 4, 8, 16 and 16."""
-        features = super().features(x)
-        return [*features, self.body.layer4(features[-1])]
-
-
-class MaskResNet18(TimmEncoder):
-    """ResNet-18 without its last stage, for masks: (B, 1, H, W) in [0, 1] -> (B, 256, H/16, W/16).
-
-    ImageNet's weights of its first convolution are summed over the colours.
-    """
-
-    timm_name, timm_settings = "resnet18", {"in_chans": 1}
-    channels = (256,)
-
-    def cut(self, body: nn.Module) -> nn.Module:
-        """Drop the last stage."""
-        body.layer4 = nn.Identity()
-        return body
-
-    def early(self) -> list[nn.Module]:
-        """No part: all of it is trained."""
-        return []
-
-    def features(self, x: Tensor) -> list[Tensor]:
-        """A list of one, as that of image encoders ends with the deepest."""
-        return [self.body.forward_features(x)]
+        """Raises InputError: there are no such weights."""
+        raise InputError("The tiny encoder has no ImageNet weights: use 'shipped', None or a path.")
 
 
 class TinyMaskEncoder(nn.Module):
@@ -282,85 +80,216 @@ class TinyMaskEncoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        widths = (1, 8, 16, 32)
         self.layers = nn.ModuleList(
-            nn.Conv2d(below, width, 3, stride=2, padding=1) for below, width in pairwise(widths)
+            nn.Conv2d(below, width, 3, stride=2, padding=1)
+            for below, width in pairwise((1, 8, 16, 32))
         )
 
-    def start_by_copying(self) -> None:
-        """Initialise so that the first channel is the mask, blurred and shrunk."""
-        with torch.no_grad():
-            for layer in self.layers:
-                layer.weight[0] = 0
-                layer.weight[0, 0] = 1 / 9
-                layer.bias[0] = 0
-
     def forward(self, masks: Tensor) -> list[Tensor]:
-        """Features of masks: a list of one, as that of image encoders ends with the deepest."""
+        """A list of one, for that of image encoders ends with the deepest, too."""
         for layer in self.layers:
             masks = layer(masks).relu()
         return [masks]
 
+    @torch.no_grad()
+    def start_by_copying(self) -> None:
+        """Our own initialisation: the first channel is the mask, blurred and shrunk."""
+        for layer in self.layers:
+            for values in layer.parameters():  # weight and bias
+                values[0] = 0
+            layer.get_parameter("weight")[0, 0] = 1 / 9
 
-class PadThenShift(SwinTransformerBlock):
-    """timm's Swin block, but a grid is padded to whole windows before it is shifted, as in the
-    published code.
 
-    timm pads afterwards, which moves the padding between the cells that the shift has wrapped
-    around.
+class FrozenNorm(nn.Module):
+    """A batch norm that never changes; what `FoldedConv` leaves of it is an activation, if any."""
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.eps = norm.eps
+        self.act = getattr(norm, "act", nn.Identity())  # timm's `BatchNormAct2d` has one
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            self.register_buffer(name, getattr(norm, name).detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """act(x)."""
+        return self.act(x)
+
+
+class FoldedConv(nn.Module):
+    """norm(conv(x)) as one convolution: half of the passes over the features, the same gradients.
+
+    The norm's scale goes into the kernel, its shift becomes the bias.
     """
 
-    def _attn(self, x: Tensor) -> Tensor:
+    def __init__(self, conv: nn.Conv2d, norm: FrozenNorm) -> None:
+        super().__init__()
+        self.weight = conv.weight
+        self.stride, self.padding = conv.stride, conv.padding
+        self.dilation, self.groups = conv.dilation, conv.groups
+        self.norm: tuple[Any] = (norm,)  # in a tuple: it is a part of the network, not of this
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C_in, H, W) -> (B, C_out, H', W')."""
+        (norm,) = self.norm
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        kernel = self.weight * scale[:, None, None, None]
+        shift = norm.bias - norm.running_mean * scale
+        return F.conv2d(x, kernel, shift, self.stride, self.padding, self.dilation, self.groups)
+
+
+def fold_batch_norms(network: nn.Module) -> nn.Module:
+    """Freeze every batch norm and fold it into the convolution, without bias, right before it."""
+    for part in list(network.modules()):
+        for (place, conv), (name, norm) in pairwise(list(part.named_children())):
+            if isinstance(norm, nn.BatchNorm2d):
+                assert isinstance(conv, nn.Conv2d) and conv.bias is None, f"{conv} before {norm}"
+                frozen = FrozenNorm(norm)
+                setattr(part, place, FoldedConv(conv, frozen))
+                setattr(part, name, frozen)
+    return network
+
+
+class TimmEncoder(nn.Module):
+    """A timm network without its last parts; its norms are frozen, scale and shift, too."""
+
+    timm_name: str
+    timm_settings: dict[str, Any] = {}
+    steps: tuple[str, ...]  # for each feature, finest first: the parts of the network up to it
+    strides: tuple[int, ...] = (4, 8, 16)
+    channels: tuple[int, ...]
+    body: Any  # timm's network
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = self.make_body(pretrained=False)
+
+    def make_body(self, pretrained: bool) -> nn.Module:
+        """timm's network without the parts that lead to no feature, norms folded."""
+        body = timm.create_model(self.timm_name, pretrained, num_classes=0, **self.timm_settings)
+        used = {name.split(".")[0] for step in self.steps for name in step.split()}
+        for name in dict(body.named_children()).keys() - used:
+            setattr(body, name, nn.Identity())
+        return fold_batch_norms(body)
+
+    def parts(self, step: str) -> list[nn.Module]:
+        """The parts of one step, in order."""
+        return [self.body.get_submodule(name) for name in step.split()]
+
+    def early(self) -> list[nn.Module]:
+        """The parts up to stride 4, which AOT does not train."""
+        return self.parts(self.steps[0])
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Features of normalised images, finest first."""
+        x, features = x.to(memory_format=torch.channels_last), []  # convolutions are faster
+        for step in self.steps:
+            for part in self.parts(step):
+                x = part(x)
+            features.append(x)
+        return features
+
+    def load_imagenet(self) -> None:
+        """Load timm's pretrained weights. Raises InputError when they cannot be downloaded."""
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # no warning for each try
+        try:
+            pretrained = self.make_body(pretrained=True)
+        except Exception as error:  # the download fails in many ways
+            raise InputError(
+                f"The pretrained weights of {self.timm_name} could not be fetched "
+                f"({type(error).__name__}: {error}). Connect to the internet once, or use random "
+                "weights (weights=None) or a weights file."
+            ) from error
+        self.body.load_state_dict(pretrained.state_dict())
+
+
+class MobileNetV2(TimmEncoder):
+    """MobileNet-V2 at stride 16; the last two features share a grid."""
+
+    timm_name, timm_settings = "mobilenetv2_100", {"output_stride": 16}
+    last = "blocks.5 blocks.6 conv_head bn2"
+    steps = ("conv_stem bn1 blocks.0 blocks.1", "blocks.2", "blocks.3 blocks.4", last)
+    channels = (24, 32, 96, 1280)
+
+
+class ResNet50(TimmEncoder):
+    """ResNet-50 without its last stage."""
+
+    timm_name = "resnet50"
+    steps: tuple[str, ...] = ("conv1 bn1 act1 maxpool layer1", "layer2", "layer3")
+    channels: tuple[int, ...] = (256, 512, 1024)
+
+
+class ResNet101(ResNet50):
+    """ResNet-101 whole, at stride 16; the last two features share a grid."""
+
+    timm_name, timm_settings = "resnet101", {"output_stride": 16}
+    steps = (*ResNet50.steps, "layer4")
+    channels = (256, 512, 1024, 2048)
+
+
+class MaskResNet18(TimmEncoder):
+    """ResNet-18 without its last stage, for masks: (B, 1, H, W) in [0, 1] -> (B, 256, H/16, W/16).
+
+    For its first convolution, ImageNet's weights are summed over the colours.
+    """
+
+    timm_name, timm_settings = "resnet18", {"in_chans": 1}
+    steps = ("conv1 bn1 act1 maxpool layer1 layer2 layer3",)
+    channels = (256,)
+
+
+class PadThenShift(nn.Module):
+    """timm's Swin block, but it pads a grid to whole windows before the shift: (B, H, W, C).
+
+    So does the published code. timm pads afterwards, which puts the padding in the midst of cells.
+    """
+
+    def __init__(self, block: SwinTransformerBlock) -> None:
+        super().__init__()
+        self.norm1, self.attn, self.drop_path1 = block.norm1, block.attn, block.drop_path1
+        self.norm2, self.mlp, self.drop_path2 = block.norm2, block.mlp, block.drop_path2
+        self.window_size, self.shift_and_attend = block.window_size, block._attn
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attention and feed-forward, each after a norm and with a shortcut."""
         height, width = x.shape[1:3]
-        below, beside = (
-            -side % window for side, window in zip((height, width), self.window_size, strict=True)
-        )
-        return super()._attn(F.pad(x, (0, 0, 0, beside, 0, below)))[:, :height, :width]
+        below, beside = -height % self.window_size[0], -width % self.window_size[1]
+        padded = F.pad(self.norm1(x), (0, 0, 0, beside, 0, below))
+        x = x + self.drop_path1(self.shift_and_attend(padded)[:, :height, :width])
+        return x + self.drop_path2(self.mlp(self.norm2(x)))
 
 
 class SwinEncoder(TimmEncoder):
-    """The first stages of timm's Swin, one for each of `channels`, with blocks of ours; a layer
-    norm on each output.
-    """
+    """The first stages of timm's Swin, and a layer norm of what each gives."""
 
-    block: type[SwinTransformerBlock]
+    block: type[nn.Module]  # ours, made of timm's
 
     def __init__(self) -> None:
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in self.channels)
 
-    def cut(self, body: nn.Module) -> nn.Module:
-        """Drop later stages and the final norm."""
-        body.layers, body.norm = body.layers[: len(self.channels)], nn.Identity()
+    def make_body(self, pretrained: bool) -> nn.Module:
+        """timm's network, cut and with our blocks."""
+        body: Any = super().make_body(pretrained)
+        body.layers = body.layers[: len(self.channels)]
         for stage in body.layers:
-            for block in stage.blocks:
-                block.__class__ = self.block
+            stage.blocks = nn.Sequential(*(self.block(block) for block in stage.blocks))
         return body
 
-    def features(self, x: Tensor) -> list[Tensor]:
-        """Of each stage, finest first, before its cells are merged for the next: (B, C_i, H_i,
-        W_i).
-        """
-        features, x = [], self.body.patch_embed(x)
-        for stage, norm in zip(self.body.layers, self.norms, strict=True):
-            x = stage(x)
-            features.append(rearrange(norm(x), "b h w c -> b c h w"))
-        return features
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Features of normalised images, finest first: of a stage before the next merges cells."""
+        stages = zip(self.norms, super().forward(x), strict=True)
+        return [rearrange(norm(features), "b h w c -> b c h w") for norm, features in stages]
 
 
 class SwinB(SwinEncoder):
-    """Swin-B without its last stage: features of 128, 256 and 512 channels at strides 4, 8 and
-    16.
-    """
+    """Swin-B without its last stage."""
 
     timm_name = "swin_base_patch4_window7_224.ms_in22k"
     timm_settings = {"strict_img_size": False, "always_partition": True, "drop_path_rate": 0.3}
+    steps = ("patch_embed layers.0", "layers.1", "layers.2")
     channels = (128, 256, 512)
     block = PadThenShift
-
-    def early(self) -> list[nn.Module]:
-        """Patch embedding and first stage."""
-        return [self.body.patch_embed, self.body.layers[0]]
 
 
 ENCODERS = {
@@ -370,7 +299,5 @@ ENCODERS = {
     "resnet101": ResNet101,
     "swin_b": SwinB,
 }
-MASK_ENCODERS = {
-    "tiny": TinyMaskEncoder,
-    "resnet50": MaskResNet18,
-}  # that go with an image encoder: alike strides
+# Those that go with an image encoder: their strides are alike.
+MASK_ENCODERS = {"tiny": TinyMaskEncoder, "resnet50": MaskResNet18}

@@ -1,17 +1,15 @@
-"""Swin transformers, of images and of video: attention in windows of space and time, features of
-four stages.
+"""Swin transformers of images and of video: attention in windows, features of four stages.
 
 Liu et al., "Swin Transformer", ICCV 2021; Liu et al., "Video Swin Transformer", CVPR 2022.
 
-A window is a small box of cells that look at each other; every second block shifts the boxes by
-half of their sides, so that news gets across their borders. An image is a video of one frame, so
-both networks run the same windows. The image network is timm's, with its weights; the video network
-is that one *inflated*: it starts with the same weights, its position bias repeated along time.
-Until it is trained, and without masks, it gives for one frame, and for the same frame again and
-again, what the image network gives.
+A window is a small box of cells that look at each other. Every second block shifts the boxes by
+half of their sides, so that news gets across their borders. A grid is padded to whole windows, in
+space and time; no cell looks at the padding.
 
-Where a grid does not fill whole windows it is padded, in space and time, and nobody looks at the
-padding.
+An image is a video of one frame, so both networks run the same windows. The image network is
+timm's; the video network is that one *inflated*: it starts with the same weights, its position bias
+repeated along time. Until it is trained, and without masks, it gives for one frame, and for the
+same frame again and again, what the image network gives.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ from torch import Tensor, nn
 from minivos.errors import InputError
 from minivos.nn.encoders import SwinEncoder
 
-Sides = tuple[int, int, int]  # along t, y, x
+Sides = tuple[int, ...]  # along t, y, x
 
 
 def in_windows(x: Tensor, window: Sides) -> Tensor:
@@ -39,34 +37,29 @@ def in_windows(x: Tensor, window: Sides) -> Tensor:
 
 def from_windows(x: Tensor, window: Sides, grid: Sides) -> Tensor:
     """Undo `in_windows`."""
-    (t, y, x_), (nt, ny, _) = window, (side // w for side, w in zip(grid, window, strict=True))
-    return rearrange(
-        x, "b (nt ny nx) (t y x) c -> b (nt t) (ny y) (nx x) c", nt=nt, ny=ny, t=t, y=y, x=x_
-    )
+    (t, y, x_), nt, ny = window, grid[0] // window[0], grid[1] // window[1]
+    undo = "b (nt ny nx) (t y x) c -> b (nt t) (ny y) (nx x) c"
+    return rearrange(x, undo, nt=nt, ny=ny, t=t, y=y, x=x_)
 
 
-@lru_cache(
-    maxsize=16
-)  # what one frame needs: 2 kinds of block, 4 stages, 2 networks; a whole video's fill gigabytes
+# One frame needs 16: two kinds of block, four stages, two networks. All of a video fill gigabytes.
+@lru_cache(maxsize=16)
 @torch.inference_mode(False)  # what is kept serves in training, too
 def who_may_look(grid: Sides, window: Sides, shift: Sides) -> Tensor | None:
-    """Which cells of a window may look at each other: bool (windows, cells, cells), or None where
-    all may.
+    """Which cells of a window may look at each other: bool (windows, cells, cells), None for all.
 
     Not at padding, and not across the border of the video where a shift has brought both ends into
     one window.
     """
-    padded = [side + -side % w for side, w in zip(grid, window, strict=True)]
-    if tuple(padded) == grid and not any(shift):
+    padded = tuple(side + -side % w for side, w in zip(grid, window, strict=True))
+    if padded == grid and not any(shift):
         return None
-    kinds = torch.zeros(1, *padded, 1, dtype=torch.long)
-    for axis, (side, length, by) in enumerate(zip(grid, padded, shift, strict=True)):
-        place = torch.arange(length).roll(-by)
-        wrapped = torch.arange(length) >= length - by
-        kind = torch.where(
-            place >= side, 2, wrapped.long()
-        )  # 0 inside, 1 wrapped around, 2 padding
-        kinds = 3 * kinds + kind.view([-1 if i == axis + 1 else 1 for i in range(5)])
+    kinds = torch.zeros(1, 1, 1, 1, 1, dtype=torch.long)
+    for axis, (side, length, by) in enumerate(zip(grid, padded, shift, strict=True), start=1):
+        place = torch.arange(length)
+        kind = (place >= length - by).long()  # 1: wrapped around
+        kind[place.roll(-by) >= side] = 2  # padding
+        kinds = 3 * kinds + kind.view([-1 if i == axis else 1 for i in range(5)])
     kinds = in_windows(kinds, window)[0, :, :, 0]
     return kinds[:, :, None] == kinds[:, None]
 
@@ -74,14 +67,10 @@ def who_may_look(grid: Sides, window: Sides, shift: Sides) -> Tensor | None:
 @cache
 @torch.inference_mode(False)
 def offsets(window: Sides, sides: Sides) -> Tensor:
-    """Where the bias of each pair of cells of a window stands in a table for windows of `sides`:
-    (cells, cells).
-    """
-    places = torch.stack(torch.meshgrid(*(torch.arange(w) for w in window), indexing="ij")).flatten(
-        1
-    )  # (3, cells)
-    apart = places[:, :, None] - places[:, None]
-    t, y, x = (a + side - 1 for a, side in zip(apart, sides, strict=True))
+    """Rows of the pairs of cells of a window in the bias table of windows of `sides`: (N, N)."""
+    places = torch.cartesian_prod(*(torch.arange(w) for w in window))  # (N, 3)
+    apart = places[:, None] - places + torch.tensor(sides) - 1
+    t, y, x = apart.unbind(-1)
     return (t * (2 * sides[1] - 1) + y) * (2 * sides[2] - 1) + x
 
 
@@ -95,58 +84,35 @@ def window_attention(
     """
     grid = tuple(x.shape[1:4])
     window = (min(sides[0], grid[0]), *sides[1:])
-    shift = tuple(
-        w // 2 if shifted and side > w else 0 for side, w in zip(grid, window, strict=True)
-    )
+    shift = tuple(w // 2 if shifted and n > w else 0 for n, w in zip(grid, window, strict=True))
     t, y, x_ = (-side % w for side, w in zip(grid, window, strict=True))
     x = F.pad(x, (0, 0, 0, x_, 0, y, 0, t))
-    padded = tuple(x.shape[1:4])
     cells = in_windows(x.roll([-by for by in shift], (1, 2, 3)), window)
     bias = rearrange(table[offsets(window, sides).to(table.device)], "q k h -> h q k")
-    may, parallel = (
-        who_may_look(grid, window, shift),
-        "(b w) h n c",
-    )  # four axes, as the fused kernel wants them
-    if may is not None:
-        bias = bias.masked_fill(~may[:, None].to(bias.device), -torch.inf).flatten(
-            0, 1
-        )  # (w h, cells, cells)
+    parallel = "(b w) h n c"  # four axes, as the fused kernel wants them
+    if (allowed := who_may_look(grid, window, shift)) is not None:
         parallel = "b (w h) n c"
+        bias = bias.masked_fill(~allowed[:, None].to(bias.device), -torch.inf).flatten(0, 1)
     sizes = {"w": cells.shape[1], "h": part.num_heads}
     q, k, v = rearrange(part.qkv(cells), f"b w n (three h c) -> three {parallel}", three=3, **sizes)
-    found = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None].to(q.dtype))
-    found = from_windows(
-        part.proj(rearrange(found, f"{parallel} -> b w n (h c)", **sizes)), window, padded
-    )
-    return found.roll(shift, (1, 2, 3))[:, : grid[0], : grid[1], : grid[2]]
-
-
-class ImageBlock(SwinTransformerBlock):
-    """timm's Swin block with our windows: padding is not looked at."""
-
-    def _attn(self, x: Tensor) -> Tensor:
-        sides = (1, *self.attn.window_size)
-        shifted = any(self.target_shift_size)
-        return window_attention(
-            x[:, None], self.attn, self.attn.relative_position_bias_table, sides, shifted
-        )[:, 0]
+    values = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None].to(q.dtype))
+    answer = part.proj(rearrange(values, f"{parallel} -> b w n (h c)", **sizes))
+    answer = from_windows(answer, window, tuple(x.shape[1:4])).roll(shift, (1, 2, 3))
+    return answer[:, : grid[0], : grid[1], : grid[2]]
 
 
 class VideoBlock(nn.Module):
-    """A Swin block over space and time, inflated from one of an image network: (B, T, H, W, C)
-    -> the same.
-    """
+    """A Swin block over space and time, inflated from a copy of an image block: (B, T, H, W, C)."""
 
-    def __init__(self, image: ImageBlock, frames: int) -> None:
+    def __init__(self, image: SwinTransformerBlock | ImageBlock, frames: int, shifted: bool):
         super().__init__()
-        self.norm1, self.attn, self.norm2, self.mlp = (
-            deepcopy(part) for part in (image.norm1, image.attn, image.norm2, image.mlp)
-        )
-        table = self.attn.relative_position_bias_table
-        self.sides, self.shifted = (frames, *image.attn.window_size), any(image.target_shift_size)
-        self.attn.relative_position_bias_table = nn.Parameter(
-            table.detach().repeat(2 * frames - 1, 1)
-        )
+        self.norm1: nn.Module = deepcopy(image.norm1)
+        self.attn: WindowAttention = deepcopy(image.attn)
+        self.norm2: nn.Module = deepcopy(image.norm2)
+        self.mlp: nn.Module = deepcopy(image.mlp)
+        self.sides, self.shifted = (frames, *self.attn.window_size), shifted
+        table = self.attn.relative_position_bias_table.detach().repeat(2 * frames - 1, 1)
+        self.attn.relative_position_bias_table = nn.Parameter(table)
 
     def forward(self, x: Tensor) -> Tensor:
         """Attention and feed-forward, each after a norm and with a shortcut."""
@@ -155,33 +121,37 @@ class VideoBlock(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
+class ImageBlock(VideoBlock):
+    """The same for images, made of timm's block: (B, H, W, C)."""
+
+    def __init__(self, timm_block: SwinTransformerBlock) -> None:
+        super().__init__(timm_block, frames=1, shifted=any(timm_block.target_shift_size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A video of one frame."""
+        return super().forward(x[:, None])[:, 0]
+
+
 class ImageSwin(SwinEncoder):
-    """A Swin whole, with windows of ours: features of all four stages, finest first."""
+    """A Swin whole, with our blocks; the ImageNet weights saw 22,000 classes, then 1,000."""
 
     timm_settings = {"strict_img_size": False, "drop_path_rate": 0.0}
+    steps = ("patch_embed layers.0", "layers.1", "layers.2", "layers.3")
     strides = (4, 8, 16, 32)
     block = ImageBlock
 
-    def early(self) -> list[nn.Module]:
-        """No part: HST trains all of it."""
-        return []
-
 
 class SwinTiny(ImageSwin):
-    """Swin-T: windows of 7 x 7.
-
-    Its ImageNet weights, like those of the next three, saw 22,000 classes, then 1,000.
-    """
+    """Swin-T: windows of 7 x 7."""
 
     timm_name = "swin_tiny_patch4_window7_224.ms_in22k_ft_in1k"
     channels = (96, 192, 384, 768)
 
 
-class SwinSmall(ImageSwin):
+class SwinSmall(SwinTiny):
     """Swin-S: as Swin-T, with a deeper third stage."""
 
     timm_name = "swin_small_patch4_window7_224.ms_in22k_ft_in1k"
-    channels = (96, 192, 384, 768)
 
 
 class SwinBase(ImageSwin):
@@ -199,23 +169,18 @@ class SwinLarge(ImageSwin):
 
 
 class SwinMini(ImageSwin):
-    """A small Swin that a laptop can train from scratch, with patches of 2 x 2 pixels and
-    windows of 4 x 4 cells.
-    """
+    """A small Swin for a laptop: patches of 2 x 2 pixels, windows of 4 x 4 cells."""
 
     timm_name = "swin_tiny_patch4_window7_224"
-    channels = (16, 32, 64, 128)
     timm_settings = ImageSwin.timm_settings | {
-        "patch_size": 2, "embed_dim": 16, "depths": (1, 1, 2, 1), "num_heads": (1, 2, 4, 8), "window_size": 4,
-        "mlp_ratio": 2.0,
+        "patch_size": 2, "window_size": 4, "embed_dim": 16, "mlp_ratio": 2.0,
+        "depths": (1, 1, 2, 1), "num_heads": (1, 2, 4, 8),
     }  # fmt: skip
-    strides = (2, 4, 8, 16)
+    strides, channels = (2, 4, 8, 16), (16, 32, 64, 128)
 
     def load_imagenet(self) -> None:
-        """Raises InputError: nobody has trained it on ImageNet."""
-        raise InputError(
-            "The mini Swin has no ImageNet weights: use weights='mini', None or a path."
-        )
+        """Raises InputError: there are no such weights."""
+        raise InputError("The mini Swin has no ImageNet weights: use 'shipped', None or a path.")
 
 
 SWINS = {
@@ -228,61 +193,57 @@ SWINS = {
 
 
 class VideoSwin(nn.Module):
-    """A video Swin inflated from an image Swin; sees masks beside the pictures.
+    """A video Swin inflated from an image Swin, whose weights it copies; also sees masks.
 
-    Args:
-        image: the image network; its weights are copied.
-        frames: cells of a window along time; every second block shifts by half of that.
+    A window has `frames` cells along time; every second block shifts by half of that.
     """
 
     def __init__(self, image: ImageSwin, frames: int) -> None:
         super().__init__()
-        body = image.body
-        self.patch_embed, self.norms = deepcopy(body.patch_embed), deepcopy(image.norms)
-        width, patch, self.stride = image.channels[0], image.strides[0], image.strides[-1]
-        self.embed_target, self.embed_others = (
-            nn.Conv2d(1, width, patch, patch, bias=False) for _ in range(2)
-        )
-        self.merge = nn.ModuleList(deepcopy(stage.downsample) for stage in body.layers)
+        stages, width, patch = image.body.layers, image.channels[0], image.strides[0]
+        self.stride = image.strides[-1]
+        self.patch_embed, self.norms = deepcopy(image.body.patch_embed), deepcopy(image.norms)
+        self.embed_target = nn.Conv2d(1, width, patch, patch, bias=False)
+        self.embed_others = nn.Conv2d(1, width, patch, patch, bias=False)
+        self.merge = nn.ModuleList(deepcopy(stage.downsample) for stage in stages)
         self.stages = nn.ModuleList(
-            nn.Sequential(*(VideoBlock(block, frames) for block in stage.blocks))
-            for stage in body.layers
+            nn.Sequential(*(VideoBlock(block, frames, block.shifted) for block in stage.blocks))
+            for stage in stages
         )
 
     def forward(
         self, frames: Tensor, target: Tensor | None = None, others: Tensor | None = None
     ) -> list[Tensor]:
-        """Normalised frames (B, T, 3, H, W), masks of one object and of all others (B, T, H, W) in
-        [0, 1], or none -> features (B, C_i, T, H_i, W_i), finest first.
+        """Frames and masks -> features (B, C_i, T, H_i, W_i), finest first.
 
-        Raises InputError without frames, and unless H and W are multiples of the coarsest stride
-        and those of masks.
+        Frames (B, T, 3, H, W) are normalised; masks of one object and of all others (B, T, H, W)
+        in [0, 1]. Raises InputError without frames, and unless H and W are multiples of the
+        coarsest stride and those of masks.
         """
-        self.check(frames, target, others)
-        times = frames.shape[1]
+        self._check(frames, target, others)
         x = self.patch_embed.proj(rearrange(frames, "b t c y x -> (b t) c y x"))
         for embed, masks in ((self.embed_target, target), (self.embed_others, others)):
             if masks is not None:
                 x = x + embed(rearrange(masks, "b t y x -> (b t) 1 y x"))
-        x, features = self.patch_embed.norm(rearrange(x, "b c y x -> b y x c")), []
+        x = self.patch_embed.norm(rearrange(x, "b c y x -> b y x c"))
+        features = []
         for merge, stage, norm in zip(self.merge, self.stages, self.norms, strict=True):
-            x = stage(rearrange(merge(x), "(b t) y x c -> b t y x c", t=times))
+            x = stage(merge(x).unflatten(0, frames.shape[:2]))
             features.append(rearrange(norm(x), "b t y x c -> b c t y x"))
-            x = rearrange(x, "b t y x c -> (b t) y x c")
+            x = x.flatten(0, 1)
         return features
 
-    def check(self, frames: Tensor, *masks: Tensor | None) -> None:
-        """InputError unless `forward` can work with this."""
+    def _check(self, frames: Tensor, *masks: Tensor | None) -> None:
         fits = frames.dim() == 5 and frames.shape[2] == 3 and frames.numel() > 0
         if not fits or any(side % self.stride for side in frames.shape[3:]):
             raise InputError(
-                f"frames of shape {tuple(frames.shape)} came; expected (B, T, 3, H, W) with T >= 1, and H and W "
-                f"multiples of {self.stride}: pad them"
+                f"got frames of shape {tuple(frames.shape)}; expected (B, T, 3, H, W) with T >= 1, "
+                f"and H and W multiples of {self.stride}: pad them"
             )
-        wanted = frames[:, :, 0].shape
-        if wrong := [
-            tuple(part.shape) for part in masks if part is not None and part.shape != wanted
-        ]:
-            raise InputError(
-                f"masks of shape {wrong[0]} came; expected (B, T, H, W) of the frames, {tuple(wanted)}"
-            )
+        expected = frames[:, :, 0].shape
+        for part in masks:
+            if part is not None and part.shape != expected:
+                raise InputError(
+                    f"got masks of shape {tuple(part.shape)}; expected (B, T, H, W) of the frames, "
+                    f"{tuple(expected)}: resize them"
+                )

@@ -7,22 +7,21 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from timm.layers import BatchNormAct2d, DropPath, FrozenBatchNormAct2d
+from timm.layers import BatchNormAct2d, DropPath
+from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor, nn
-from torchvision.ops import FrozenBatchNorm2d
 
 from minivos.errors import InputError
 from minivos.models import create_model
 from minivos.nn.encoders import (
     FoldedConv,
-    FoldedNorm,
-    FoldedNormAct,
+    FrozenNorm,
     MaskResNet18,
     MobileNetV2,
     PadThenShift,
     ResNet50,
     SwinB,
-    freeze_batch_norm,
+    fold_batch_norms,
 )
 from minivos.official import SWIN
 
@@ -119,14 +118,13 @@ def roused(module: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("shift", [0, 3])
 @torch.no_grad()
 def test_a_swin_block_pads_then_shifts(grid, shift):
-    layer = PadThenShift(
-        16, (7, 7), num_heads=2, window_size=WINDOW, shift_size=shift, always_partition=True, dynamic_mask=True
-    )
+    settings = {"num_heads": 2, "window_size": WINDOW, "shift_size": shift, "always_partition": True}
+    layer = PadThenShift(SwinTransformerBlock(16, (7, 7), dynamic_mask=True, **settings))
     w = roused(layer).state_dict()
     x = torch.randn(2, *grid, 16)
-    found = layer(x)
+    answer = layer(x)
     for i in range(2):
-        assert torch.allclose(found[i], block(x[i], w, "", heads=2, shift=shift), atol=1e-4)
+        assert torch.allclose(answer[i], block(x[i], w, "", heads=2, shift=shift), atol=1e-4)
 
 
 class SmallSwin(SwinB):
@@ -142,11 +140,11 @@ def test_swin_is_the_published_one_under_its_released_names(size):
     encoder = roused(SmallSwin())
     w = {released_name(key): value for key, value in encoder.state_dict().items()}
     image = torch.randn(2, 3, *size)
-    found = encoder(image)
+    features = encoder(image)
     for i in range(2):
         wanted = swin(image[i], w, depths=(2, 2, 4), heads=(1, 2, 4))
-        assert [f.shape[1:] for f in found] == [f.shape for f in wanted]
-        for ours, theirs in zip(found, wanted, strict=True):
+        assert [f.shape[1:] for f in features] == [f.shape for f in wanted]
+        for ours, theirs in zip(features, wanted, strict=True):
             assert torch.allclose(ours[i], theirs, atol=1e-4)
 
 
@@ -166,11 +164,12 @@ def test_swin_has_the_published_sizes():
         encoder = SwinB()
     blocks = [list(stage.blocks) for stage in encoder.body.layers]
     assert [len(stage) for stage in blocks] == [2, 2, 18]
-    assert [(stage[0].dim, stage[0].attn.num_heads) for stage in blocks] == [(128, 4), (256, 8), (512, 16)]
+    assert [(stage[0].attn.dim, stage[0].attn.num_heads) for stage in blocks] == [(128, 4), (256, 8), (512, 16)]
     for stage in blocks:
         for i, one in enumerate(stage):
-            assert isinstance(one, PadThenShift) and one.dynamic_mask
-            assert (one.window_size, one.shift_size) == ((7, 7), (3 * (i % 2),) * 2)
+            timm_block = one.shift_and_attend.__self__
+            assert isinstance(one, PadThenShift) and timm_block.dynamic_mask
+            assert one.window_size == timm_block.window_size == (7, 7) and timm_block.shift_size == (3 * (i % 2),) * 2
     rates = [getattr(one.drop_path1, "drop_prob", 0.0) for stage in blocks for one in stage]
     assert torch.allclose(torch.tensor(rates), torch.linspace(0, 0.3, 24)[:22])  # the last stage is cut off
 
@@ -199,7 +198,7 @@ def test_mobilenet_goes_on_at_stride_16_with_dilation():
 
 def test_resnet_strides_in_its_3x3_convolutions_and_has_no_last_stage():
     body = ResNet50().body
-    strides = {name: m.stride[0] for name, m in body.named_modules() if isinstance(m, nn.Conv2d) and m.stride[0] > 1}
+    strides = {name: m.stride[0] for name, m in body.named_modules() if isinstance(m, FoldedConv) and m.stride[0] > 1}
     in_the_middle = ["layer2.0.conv2", "layer2.0.downsample.0", "layer3.0.conv2", "layer3.0.downsample.0"]
     assert strides == dict.fromkeys(["conv1", *in_the_middle], 2)
     assert not list(body.layer4.parameters())
@@ -208,7 +207,7 @@ def test_resnet_strides_in_its_3x3_convolutions_and_has_no_last_stage():
 @pytest.mark.parametrize("make", [MobileNetV2, ResNet50])
 def test_batch_norms_are_frozen(make):
     encoder = make()
-    norms = [m for m in encoder.modules() if isinstance(m, FrozenBatchNorm2d | FrozenBatchNormAct2d)]
+    norms = [m for m in encoder.modules() if isinstance(m, FrozenNorm)]
     assert norms and {m.eps for m in norms} == {1e-5}
     assert not [m for m in encoder.modules() if isinstance(m, nn.BatchNorm2d)]
     assert not [p for m in norms for p in m.parameters()]  # scale and shift are no parameters either
@@ -232,8 +231,11 @@ def test_folding_a_frozen_batch_norm_into_its_convolution_changes_no_value_and_n
         for values in (norm.weight, norm.bias, norm.running_mean):
             nn.init.normal_(values)
         nn.init.uniform_(norm.running_var, 0.5, 2)
-    folded = freeze_batch_norm(deepcopy(apart))
-    assert [type(layer) for layer in folded] == [FoldedConv, FoldedNorm, FoldedConv, FoldedNormAct]
+    folded = fold_batch_norms(deepcopy(apart))
+    assert [type(layer) for layer in folded] == 2 * [FoldedConv, FrozenNorm]
+    assert [(key, value.shape) for key, value in folded.state_dict().items()] == [
+        (key, value.shape) for key, value in apart.state_dict().items() if "num_batches" not in key
+    ]
 
     image = torch.randn(2, 3, 8, 8)
     answers = [network(image) for network in (apart, folded)]
@@ -289,6 +291,6 @@ def test_pretrained_weights_reach_the_encoder(make, monkeypatch):
     monkeypatch.setattr(timm, "create_model", online)
     encoder.load_imagenet()
     (wanted,) = fetched
-    found = encoder.body.state_dict()
-    assert found and all(torch.equal(value, wanted[key]) for key, value in found.items())
+    loaded = encoder.body.state_dict()
+    assert loaded and all(torch.equal(value, wanted[key]) for key, value in loaded.items())
     assert not [m for m in encoder.modules() if isinstance(m, DropPath) and not 0 < m.drop_prob <= 0.3]

@@ -28,8 +28,8 @@ def seeded_image(kind=SwinMini) -> nn.Module:
     return image
 
 
-def farthest(found, wanted) -> float:
-    return max((a - b).abs().max().item() for a, b in zip(found, wanted, strict=True))
+def farthest(ours, wanted) -> float:
+    return max((a - b).abs().max().item() for a, b in zip(ours, wanted, strict=True))
 
 
 @torch.no_grad()
@@ -108,8 +108,8 @@ def test_windows_shifts_and_padding_equal_a_loop_over_cells(grid, shifted):
     attention = timm.models.swin_transformer.WindowAttention(8, num_heads=2, window_size=4).eval()
     x, sides = torch.randn(1, *grid, 8), (2, 4, 4)
     table = torch.randn((2 * 2 - 1) * (2 * 4 - 1) ** 2, 2)
-    found = window_attention(x, attention, table, sides, shifted)
-    assert torch.allclose(found, by_definition(x, attention, table, sides, shifted), atol=1e-5)
+    answer = window_attention(x, attention, table, sides, shifted)
+    assert torch.allclose(answer, by_definition(x, attention, table, sides, shifted), atol=1e-5)
 
 
 def test_where_nothing_is_shifted_or_padded_all_of_a_window_may_look():
@@ -165,7 +165,7 @@ def test_imagenet_weights_are_made_for_the_same_windows_and_channels():
         trained = timm.get_pretrained_cfg(kind.timm_name)
         window = image.body.layers[0].blocks[0].attn.window_size[0]
         assert trained.tag == "ms_in22k_ft_in1k" and trained.input_size[1] == 32 * window  # 7 for 224, 12 for 384
-        assert image.channels == tuple(stage.blocks[0].dim for stage in image.body.layers)
+        assert image.channels == tuple(stage.blocks[0].attn.dim for stage in image.body.layers)
 
 
 def test_pretrained_weights_are_fetched_under_that_name(monkeypatch):
@@ -187,12 +187,12 @@ def test_pretrained_weights_are_fetched_under_that_name(monkeypatch):
 @pytest.mark.parametrize(
     ("frames", "masks", "message"),
     [
-        ((1, 0, 3, 32, 32), None, "T >= 1"),
+        ((1, 0, 3, 32, 32), None, "got frames of shape .* T >= 1"),
         ((1, 2, 3, 40, 32), None, "multiples of 16: pad them"),
         ((1, 3, 32, 32), None, "expected"),
         ((1, 2, 4, 32, 32), None, "expected"),
-        ((1, 2, 3, 32, 32), (1, 1, 32, 32), "masks of shape"),
-        ((1, 2, 3, 32, 32), (1, 2, 16, 16), "masks of shape"),
+        ((1, 2, 3, 32, 32), (1, 1, 32, 32), "got masks of shape"),
+        ((1, 2, 3, 32, 32), (1, 2, 16, 16), "got masks of shape"),
     ],
 )
 def test_videos_and_masks_that_do_not_fit_are_refused(frames, masks, message):
@@ -202,6 +202,6 @@ def test_videos_and_masks_that_do_not_fit_are_refused(frames, masks, message):
             video(torch.zeros(frames), **({} if masks is None else {place: torch.zeros(masks)}))
 
 
-def test_nobody_has_trained_the_mini_swin_on_imagenet():
+def test_there_are_no_imagenet_weights_of_the_mini_swin():
     with pytest.raises(InputError, match="no ImageNet weights"):
         SwinMini().load_imagenet()

@@ -42,7 +42,7 @@ def from_windows(x: Tensor, window: Sides, grid: Sides) -> Tensor:
     return rearrange(x, undo, nt=nt, ny=ny, t=t, y=y, x=x_)
 
 
-# One frame needs 16: two kinds of block, four stages, two networks. All of a video fill gigabytes.
+# A frame needs 16: two kinds of block, four stages, two networks. A video's would fill gigabytes.
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)  # what is kept serves in training, too
 def who_may_look(grid: Sides, window: Sides, shift: Sides) -> Tensor | None:

@@ -255,6 +255,23 @@ def test_features_lie_at_strides_4_8_and_16(make, size):
     assert [tuple(f.shape[2:]) for f in features] == sides[: len(features)]
 
 
+@pytest.mark.parametrize("make", [MobileNetV2, SmallSwin])
+@torch.no_grad()
+def test_a_copy_of_an_encoder_has_weights_of_its_own(make):
+    encoder = roused(make())
+    image = torch.randn(1, 3, 64, 80)
+    before, copy = encoder(image), deepcopy(encoder)
+    assert all(torch.equal(*pair) for pair in zip(copy(image), before, strict=True))
+    for values in (*copy.parameters(), *(part.running_mean for part in copy.modules() if isinstance(part, FrozenNorm))):
+        values += 0.1
+    assert all(torch.equal(*pair) for pair in zip(encoder(image), before, strict=True))
+    after = copy(image)
+    assert not any(torch.allclose(*pair) for pair in zip(after, before, strict=True))
+    clone = make().eval()
+    clone.load_state_dict(copy.state_dict())
+    assert all(torch.equal(*pair) for pair in zip(clone(image), after, strict=True))
+
+
 # Pretrained weights
 
 

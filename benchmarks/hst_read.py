@@ -32,7 +32,7 @@ def make_stage(number: int, times: int, coarse: tuple[int, int]) -> Stage:
     config, width, side = HSTConfig(), WIDTHS[number - 1], 2 ** (4 - number)
     keys, values, size = width // config.key_share, width // config.value_share, [n * side for n in coarse]
     q, k, v = torch.randn(1, keys, *size), torch.randn(1, keys, times, *size), torch.randn(1, values, times, *size)
-    return Stage.cut(number, q * keys**-0.5, k, v, frames=range(times), names=["object1"])
+    return Stage.cut(number, q * keys**-0.5, k, v, frames=tuple(range(times)), objects=(1,))
 
 
 def read_by_map(stage: Stage) -> torch.Tensor:

@@ -326,7 +326,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(tmp_path:
         ("demo", "--out", file / "x"),
     ):
         status, printed = run(*words)
-        assert status == 2 and "is a file; give a folder" in printed, printed
+        assert status == 2 and "is a file; expected a folder" in printed, printed
 
 
 def test_a_training_from_shipped_weights_knows_how_long_they_were_trained() -> None:

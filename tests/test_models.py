@@ -68,8 +68,8 @@ def test_every_network_wants_a_size_in_whole_pixels(name):
     [
         ({"align_corners": 1}, "got align_corners=1; expected True or False"),
         ({"drop_path": "none"}, "got drop_path='none'; expected a number"),
-        ({"drop_path": 1.5}, "drop_path=1.5 must be in"),
-        ({"encoder": None}, "got encoder=None; expected a name"),
+        ({"drop_path": 1.5}, "drop_path=1.5 must be below 1"),
+        ({"encoder": None}, "got encoder=None; expected one of tiny, mobilenet_v2"),
     ],
 )
 def test_settings_of_the_wrong_kind_are_refused(change, said):

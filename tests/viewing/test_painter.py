@@ -57,7 +57,7 @@ def test_masks_can_be_loaded_instead(tmp_path):
         (lambda p: p.set(np.ones((4, 4), np.uint8)), "4x4 pixels"),
         (lambda p: p.set(np.zeros((20, 30), np.uint8)), "holds no object"),
         (lambda p: MaskPainting(FRAME[0]), "uint8"),
-        (lambda p: MaskPainting(FRAME.tolist()), "came as list"),
+        (lambda p: MaskPainting(FRAME.tolist()), "got list as the frame; expected a NumPy array"),
     ],
 )
 def test_what_cannot_be_painted_is_refused_and_changes_nothing(wrong, message):

@@ -19,7 +19,7 @@ import torch
 
 from minivos.evaluation.cost import peak_memory
 from minivos.nn.patterns import Pattern
-from minivos.sst import find_pattern
+from minivos.sst import attend_sparsely, find_pattern
 
 CHANNELS, REPEATS, LIMIT_GIB = 32, 3, 8
 SIDES, FRAMES = (16, 32, 48, 64), (2, 4, 8, 16)
@@ -45,7 +45,7 @@ def measure(name: str, shape: Shape) -> tuple[float, float]:
     torch.manual_seed(0)
     q, k, v = torch.randn(3, 1, CHANNELS, *shape)
     pattern = pattern_for(name, shape)
-    pattern.attend(*(x[..., :2, :2, :2] for x in (q, k, v)))  # load what is loaded on first use
+    attend_sparsely(*(x[..., :2, :2, :2] for x in (q, k, v)), pattern)  # load what is loaded on first use
     before, seconds = peak_memory(), []
     while len(seconds) < REPEATS or sum(seconds) < 0.5:
         began = time.perf_counter()
@@ -53,7 +53,7 @@ def measure(name: str, shape: Shape) -> tuple[float, float]:
             mine, theirs, values = (x[0].flatten(1) for x in (q, k, v))
             (mine.T @ theirs).softmax(dim=1) @ values.T
         else:
-            pattern.attend(q, k, v)
+            attend_sparsely(q, k, v, pattern)
         seconds.append(time.perf_counter() - began)
     return min(seconds), peak_memory() - before
 

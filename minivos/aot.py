@@ -27,7 +27,7 @@ Letters: B batch, N = H*W tokens of one frame, T kept frames, C width, K objects
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -184,7 +184,7 @@ class KeysValues(NamedTuple):
 class SelfAttention(nn.Module):
     """The current frame looks at itself: queries and keys know their position, values do not."""
 
-    def __init__(self, width: int, heads: int, name: str) -> None:
+    def __init__(self, width: int, heads: int, name: str = "self") -> None:
         super().__init__()
         self.heads, self.name = heads, name
         self.query, self.key, self.value, self.project = (nn.Linear(width, width) for _ in range(4))
@@ -200,7 +200,7 @@ class SelfAttention(nn.Module):
 class LongTermAttention(nn.Module):
     """Every cell looks at every cell of all kept frames (Eq. 6). Keys and values are projected."""
 
-    def __init__(self, width: int, heads: int, name: str) -> None:
+    def __init__(self, width: int, heads: int, name: str = "long_term") -> None:
         super().__init__()
         self.heads, self.name = heads, name
         self.project = nn.Linear(width, width)
@@ -208,9 +208,8 @@ class LongTermAttention(nn.Module):
     def forward(self, q: Tensor, past: KeysValues) -> Tensor:
         """Projected queries q (B, N, C) -> (B, N, C)."""
         q, k, v = (split_heads(part, self.heads) for part in (q, past.keys, past.values))
-        return self.project(
-            join_heads(attend(q, k, v, self.name, past.grid, past.frames))
-        )  # AOT Eq. 6
+        read = attend(q, k, v, self.name, past.grid, past.frames)  # AOT Eq. 6
+        return self.project(join_heads(read))
 
 
 class ShortTermAttention(nn.Module):
@@ -220,7 +219,7 @@ class ShortTermAttention(nn.Module):
     in the values.
     """
 
-    def __init__(self, width: int, heads: int, window: int, name: str) -> None:
+    def __init__(self, width: int, heads: int, window: int, name: str = "short_term") -> None:
         super().__init__()
         self.heads, self.window, self.name = heads, window, name
         self.relative_score = nn.Conv2d(width, heads * window**2, kernel_size=1, groups=heads)
@@ -306,6 +305,7 @@ class LSTTBlock(nn.Module):
         content = self.norm2(x)
         q = self.match(content)
         if past is None:
+            assert identity is not None, "a reference frame comes with identities"
             itself = KeysValues(q, self.values_of(content, identity), (1, *grid))
             past = Past(itself, itself)
         x = x + self.long_term(q, past.kept)
@@ -314,13 +314,15 @@ class LSTTBlock(nn.Module):
         x = x + self.drop_path(self.feed_forward(self.norm3(x), grid))
         return x, Trace(q, content)
 
-    def values_of(self, content: Tensor, identity: Tensor | None) -> Tensor:
+    def values_of(self, content: Tensor, identity: Tensor) -> Tensor:
         """Values that carry the identities E of their cells: (B, N, C)."""
         return self.value(content + identity)  # AOT Eq. 4
 
 
 class LSTT(nn.Module):
     """The long short-term transformer: a stack of blocks; a norm for each output."""
+
+    blocks: Any  # an nn.ModuleList of LSTTBlock
 
     def __init__(self, config: AOTConfig) -> None:
         super().__init__()
@@ -426,9 +428,7 @@ class AOT(VOSNetwork[AOTSeen, AOTEntry]):
         ]
         logits = self.decoder(torch.cat(maps, dim=1), seen.features[:3])  # L^D (B, 1+M, h, w)
         assignment = most_objects(entries)
-        logits = einsum(
-            assignment, logits, "b k m, b m h w -> b k h w"
-        )  # AOT Eq. 5, no softmax yet
+        logits = einsum(assignment, logits, "b k m, b m h w -> b k h w")  # AOT Eq. 5
         return logits, replace(seen, traces=traces, assignment=assignment)
 
     def recall(self, memory: Memory[AOTEntry]) -> list[Past]:
@@ -498,7 +498,7 @@ def start_with_orthogonal_identities(bank: IdentityBank) -> None:
     vectors = nn.init.orthogonal_(torch.empty(identities, width)) * width**0.5
     with torch.no_grad():
         bank.embed.weight.copy_(vectors.T[:, :, None, None] / side**2)
-        bank.embed.bias.zero_()
+        bank.embed.get_parameter("bias").zero_()
 
 
 def start_near(short_term: ShortTermAttention) -> None:
@@ -506,7 +506,9 @@ def start_near(short_term: ShortTermAttention) -> None:
     offset = torch.arange(short_term.window) - short_term.window // 2
     fall = -1.5 * torch.log1p(offset[:, None] ** 2 + offset**2)
     with torch.no_grad():
-        short_term.relative_score.bias.copy_(fall.flatten().repeat(short_term.heads))
+        short_term.relative_score.get_parameter("bias").copy_(
+            fall.flatten().repeat(short_term.heads)
+        )
         short_term.relative_value.zero_()
 
 

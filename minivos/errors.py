@@ -36,7 +36,8 @@ def check_flags(settings: object, *fields: str) -> None:
 def check_choices(settings: object, **choices: Collection[str]) -> None:
     """Raise InputError unless each field named here is one of its choices."""
     for field, known in choices.items():
-        if (value := getattr(settings, field)) not in known:
+        value = getattr(settings, field)
+        if not isinstance(value, str) or value not in known:
             raise InputError(f"got {field}={value!r}; expected one of {', '.join(known)}.")
 
 

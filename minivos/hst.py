@@ -124,15 +124,15 @@ class EmbedKeysValues(nn.Module):
         self.value = nn.Conv2d(channels, channels // config.value_share, 3, padding=1)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) -> keys and values (B, C', H, W)."""
-        return self.key(features), self.value(features)
-
-    def of_video(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, T, H, W) -> keys and values (B, C', T, H, W), frame by frame."""
-        times = features.shape[2]
-        keys, values = self(rearrange(features, "b c t y x -> (b t) c y x"))
-        back = "(b t) c y x -> b c t y x"
-        return rearrange(keys, back, t=times), rearrange(values, back, t=times)
+        """(B, C, [T,] H, W) -> keys and values (B, C', [T,] H, W), frame by frame."""
+        if features.dim() == 4:
+            return self.key(features), self.value(features)
+        flat = rearrange(features, "b c t y x -> (b t) c y x")
+        keys, values = (
+            rearrange(layer(flat), "(b t) c y x -> b c t y x", b=len(features))
+            for layer in (self.key, self.value)
+        )
+        return keys, values
 
 
 def memory_read(
@@ -240,22 +240,19 @@ class Stage:
         answers, maps = [], []
         for first in range(0, self.queries.shape[1], chunk):
             some = slice(first, first + chunk)
-            queries = self.queries[:, some]  # (B, P, f*f, C)
+            q = self.queries[:, some]  # (B, P, f*f, C)
             if chosen is None:  # all blocks as one
-                queries = queries.flatten(1, 2)[:, None]
-                keys, values = (x.flatten(1, 2)[:, None] for x in (self.keys, self.values))
+                q, k, v = (x.flatten(1, 2)[:, None] for x in (q, self.keys, self.values))
             else:
-                keys, values = (pick(x, chosen[:, some]) for x in (self.keys, self.values))
+                k, v = (pick(x, chosen[:, some]) for x in (self.keys, self.values))
             if explicit:
-                weights = (queries @ keys.mT).softmax(dim=-1)  # HST Eq. 1, 2, 4
+                weights = (q @ k.mT).softmax(dim=-1)  # HST Eq. 1, 2, 4
                 maps.append(weights.flatten(1, 2))
-                answer = weights @ values
+                answer = weights @ v
             else:
-                wider = (0, max(0, values.shape[-1] - keys.shape[-1]))  # for the fused kernel
-                queries, keys = F.pad(queries, wider), F.pad(keys, wider)
-                answer = F.scaled_dot_product_attention(
-                    queries, keys, values, scale=1
-                )  # HST Eq. 1, 2, 4
+                wider = (0, max(0, v.shape[-1] - k.shape[-1]))  # as the fused kernel wants them
+                q, k = F.pad(q, wider), F.pad(k, wider)
+                answer = F.scaled_dot_product_attention(q, k, v, scale=1)  # HST Eq. 1, 2, 4
             answers.append(answer.flatten(1, 2))
         if explicit:
             self.record(torch.cat(maps, dim=1), chosen)
@@ -417,7 +414,7 @@ class HST(VOSNetwork[HSTSeen, HSTEntry]):
         target = masks[clip, own]  # (R, T, H, W)
         others = masks.sum(dim=1)[clip] - target if config.others else None
         features = self.video(pictures, target, others)
-        stages = [embed.of_video(x) for embed, x in zip(self.memory, features, strict=True)]
+        stages = [embed(x) for embed, x in zip(self.memory, features, strict=True)]
         memory_keys, memory_values = zip(*stages, strict=True)
         keys, values = ([x[clip] for x in parts] for parts in (seen.keys, seen.values))
 
@@ -457,7 +454,8 @@ def start_by_copying(network: HST) -> None:
     target[:], network.video.embed_others.weight[:] = 0, 0
     target[own] = sign[:, None, None, None] / target[0].numel()
     queries: list[Any] = list(network.query)
-    for query, memory in zip(queries, network.memory, strict=True):
+    memories: list[Any] = list(network.memory)
+    for query, memory in zip(queries, memories, strict=True):
         nn.init.orthogonal_(query.key.weight, gain=2.0)  # like finds like
         query.key.weight[:, own], query.key.bias[:] = 0, 0
         memory.key.load_state_dict(query.key.state_dict())

@@ -137,15 +137,12 @@ class Attention(nn.Module):
         askers, objects = q.shape[1], v.shape[1]
         k = rearrange(k, "b k t n c -> b k (t n) c").expand(-1, askers, -1, -1)
         v = rearrange(v, "b k t n c -> b 1 (t n) (k c)").expand(-1, askers, -1, -1)
-        key_grid = (len(answering.frames), *answering.grid)
+        place = self.name, (len(answering.frames), *answering.grid), answering.frames
         dropout = self.dropout if self.training else 0.0
         reads = []
         for t, frame in enumerate(asking.frames):
             with at_frame(frame):
-                read = attend(
-                    q[:, :, t], k, v, self.name, key_grid, answering.frames, dropout=dropout
-                )
-            reads.append(read)  # SITVOS Eq. 1
+                reads.append(attend(q[:, :, t], k, v, *place, dropout=dropout))  # SITVOS Eq. 1
         return rearrange(torch.stack(reads), "t b h n (k c) -> b (h k) t n c", k=objects)
 
 
@@ -201,10 +198,11 @@ class InteractiveTransformer(nn.Module):
     def forward(self, memory: Tokens, query: Tokens, marked: Tensor) -> Tensor:
         """M_ori, Q_ori and M_x (B, K, T, N, C) -> what the decoder gets: (B, K, N, C')."""
         past, now, values = self.memory_self(memory), self.query_self(query), marked
+        norm: Any = self.norm
         if self.interaction is not None:
             past, now = self.interaction(past, now, marked)
             values = past.cells
-        norm = self.interaction.norms[0] if self.norm is None else self.norm
+            norm = norm or self.interaction.norms[0]
         context = norm(self.last_read(now, past, values) + now.cells)  # SITVOS Eq. 2
         if self.skip_query:
             own = query.cells.expand(-1, context.shape[1], -1, -1, -1)
@@ -357,14 +355,15 @@ def start_by_copying(network: SITVOS) -> None:
     network.mask_encoder.start_by_copying()
     network.decoder.start_by_copying()
 
-    memory, query, mask = network.embed_memory, network.embed_query, network.embed_mask
+    memory: Any = network.embed_memory
+    mask: Any = network.embed_mask
     memory.weight -= memory.weight.mean(
         dim=1, keepdim=True
     )  # what all cells share tells none apart
     for layer in (memory, mask):
         layer.weight[own] = 0
         layer.bias.zero_()
-    query.load_state_dict(memory.state_dict())
+    network.embed_query.load_state_dict(memory.state_dict())
     memory.bias[own] = 1
     mask.weight[own, 0, middle, middle] = sign
     mask.bias[own] = -0.35 * sign  # a cell is the object's if so much of what it reads is

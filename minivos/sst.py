@@ -191,14 +191,11 @@ def attend_sparsely(q: Tensor, k: Tensor, v: Tensor, pattern: Pattern) -> Tensor
         lines = grid_scores(q, k, pattern)
         weights = torch.cat(lines, dim=-1).softmax(dim=-1)  # the three lines share one softmax
         return carry_along(weights.split([line.shape[-1] for line in lines], dim=-1), v)
-    out = q.new_zeros(q.shape[0], v.shape[1], *q.shape[2:])
+    out, factor = q.new_zeros(q.shape[0], v.shape[1], *q.shape[2:]), pattern.factor(q.shape[1])
     for here, there, mask in boxes_of(q, k, pattern):
-        cells = (rearrange(x, "b c t y x -> b 1 (t y x) c") for x in (q[here], k[there], v[there]))
-        queries, keys, values = (x.contiguous() for x in cells)  # for the kernel without a map
-        factor = pattern.factor(q.shape[1])
-        read = F.scaled_dot_product_attention(
-            queries, keys, values, mask, scale=factor
-        )  # SST Eq. 5, 6
+        parts = (rearrange(x, "b c t y x -> b 1 (t y x) c") for x in (q[here], k[there], v[there]))
+        a, b, c = (part.contiguous() for part in parts)  # for the kernel that builds no map
+        read = F.scaled_dot_product_attention(a, b, c, mask, scale=factor)  # SST Eq. 5, 6
         out[here] = rearrange(read, "b 1 n c -> b c n").view_as(out[here])
     return out
 

@@ -40,9 +40,8 @@ def pick_device(name: str = "auto") -> torch.device:
     except RuntimeError as error:
         raise InputError(f"got device {name!r}; expected cuda, cuda:1, mps or cpu.") from error
     if device.type not in here:
-        raise InputError(
-            f"got device {name!r}, but this machine has {', '.join(here)}: use one of them or 'auto'."
-        )
+        have = ", ".join(here)
+        raise InputError(f"got device {name!r}, but this machine has {have}: use one or 'auto'.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         last = torch.cuda.device_count() - 1
         raise InputError(f"got device {name!r}, but GPUs here end at cuda:{last}.")

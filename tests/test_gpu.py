@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import minivos
-from minivos.aot import ShortTermAttention
-from minivos.nn.recording import Place, explicit_attention
+from minivos.aot import KeysValues, ShortTermAttention
+from minivos.nn.recording import explicit_attention
 from minivos.sst import object_affinity, sparse_attention
 from minivos.synthetic.clips import render
 from minivos.training.loop import train
@@ -26,10 +26,11 @@ def test_both_forms_of_short_term_attention_agree_in_outputs_and_gradients(grid,
     attention = ShortTermAttention(width=8, heads=2, window=window).cuda()
     torch.nn.init.normal_(attention.relative_value)
     inputs = [torch.randn(2, grid[0] * grid[1], 8, device="cuda", requires_grad=True) for _ in range(3)]
-    place, wanted = Place("short", grid, (1, *grid), (0,)), [*inputs, *attention.parameters()]
-    fast = attention(*inputs, place)
+    q, k, v = inputs
+    previous, wanted = KeysValues(k, v, (1, *grid)), [*inputs, *attention.parameters()]
+    fast = attention(q, previous)
     with explicit_attention():
-        slow = attention(*inputs, place)
+        slow = attention(q, previous)
     assert torch.allclose(fast, slow, atol=1e-5)
     direction = torch.randn_like(fast)
     for one, other in zip(*(torch.autograd.grad(out, wanted, direction) for out in (fast, slow)), strict=True):

@@ -1,6 +1,7 @@
 """Following objects through a video: sizes, ids, new and corrected objects, groups, bounded memory, bad input."""
 
 import gc
+import warnings
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def test_a_correction_moves_an_object_and_leaves_void_to_the_prediction():
 
 def test_given_masks_make_references_and_predictions_do_not():
     pictures, labels = squares(frames=4)
-    network = tiny_aot(memory_every=1)
+    network = tiny_aot(every=1)
     tracker = Tracker(network)
     for t in range(4):
         tracker.step(pictures[t], labels[t] if t in (0, 2) else None)
@@ -198,7 +199,7 @@ def test_the_first_frame_needs_a_mask():
 
 @pytest.mark.parametrize("frame", [FRAME[..., 0], FRAME[..., :2], FRAME.astype(np.float32), FRAME[None]])
 def test_frames_of_another_kind_are_refused(frame):
-    with pytest.raises(InputError, match=r"the frame came as .*; expected uint8 \(H,W,3\) RGB"):
+    with pytest.raises(InputError, match=r"got .* as the frame; expected uint8 \(H,W,3\) RGB"):
         Tracker(repeater()).step(frame, MASK)
 
 
@@ -221,19 +222,19 @@ def test_masks_that_say_nothing_or_do_not_fit_are_refused_and_change_nothing(mas
 def test_a_frame_of_another_size_than_before_is_refused():
     tracker = Tracker(repeater())
     tracker.step(FRAME, MASK)
-    with pytest.raises(InputError, match=r"Frame 1 is \(16, 20\), the frames before are \(16, 24\)"):
+    with pytest.raises(InputError, match=r"got frame 1 of \(16, 20\); expected \(16, 24\) as before"):
         tracker.step(FRAME[:, :20])
     assert np.array_equal(tracker.step(FRAME), MASK)
 
 
 def test_arguments_of_another_kind_are_refused():
     for wrong in ({"schedule": 5}, {"schedule": Schedule}, {"side": "96"}, {"side": 9.5}, {"model": "aot_mini"}):
-        with pytest.raises(InputError, match="came"):
+        with pytest.raises(InputError, match="got"):
             Tracker(**{"model": repeater()} | wrong)
     for frame, mask in ((FRAME.tolist(), MASK), (FRAME, torch.from_numpy(MASK))):
-        with pytest.raises(InputError, match="the (frame|mask) came as (list|Tensor); give a NumPy array"):
+        with pytest.raises(InputError, match="(got list as the frame|got the mask as Tensor); expected a NumPy array"):
             Tracker(repeater()).step(frame, mask)
-    with pytest.raises(InputError, match=r"SyntheticClip came; give a Clip.* Clip\(video.frames"):
+    with pytest.raises(InputError, match=r"got a SyntheticClip; expected a Clip.* Clip\(video.frames"):
         propagate(repeater(), render(0, frames=2, size=(32, 32)))
 
 
@@ -248,10 +249,10 @@ def test_an_object_lost_at_the_working_size_is_named(caplog):
 
 
 def test_a_side_below_one_patch_and_a_clip_without_masks_are_refused():
-    with pytest.raises(InputError, match="side=True came; give a whole number of pixels"):
+    with pytest.raises(InputError, match="got side=True; expected a whole number of pixels"):
         Tracker(repeater(), side=True)
     assert Tracker(repeater(), side=np.int64(64)).side == 64
-    with pytest.raises(InputError, match="side=4 is smaller than one patch of the network; give 8 or more"):
+    with pytest.raises(InputError, match="got side=4; expected 8, one patch of the network, or more"):
         Tracker(repeater(), side=4)
     with pytest.raises(InputError, match="The clip lonely has no mask"):
         propagate(repeater(), Clip(FRAME[None], name="lonely"))
@@ -261,18 +262,30 @@ def test_devices_that_are_not_there_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert pick_device("auto") == pick_device("cpu") == torch.device("cpu")
-    for name in ("cuda", "cuda:1", "mps", "abacus"):
-        with pytest.raises(InputError, match=f"'{name}' was asked for, but this machine has: cpu"):
+    with pytest.raises(InputError, match="got device 'abacus'; expected cuda, cuda:1, mps or cpu"):
+        pick_device("abacus")
+    for name in ("cuda", "cuda:1", "mps"):
+        with pytest.raises(InputError, match=f"got device '{name}', but this machine has cpu"):
             pick_device(name)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert pick_device("auto") == torch.device("cuda") and pick_device("cuda:0").index == 0
-    with pytest.raises(InputError, match="'cuda:1' was asked for, but GPUs here end at cuda:0"):
+    with pytest.raises(InputError, match="got device 'cuda:1', but GPUs here end at cuda:0"):
         pick_device("cuda:1")
 
 
 def test_masks_of_frames_that_the_video_lacks_are_refused():
     with pytest.raises(InputError, match=r"frames \[7\], which the video has not"):
         list(track(repeater(), [FRAME, FRAME], {0: MASK, 7: MASK}))
-    with pytest.raises(InputError, match="masks came as list; give {frame number: mask}"):
+    with pytest.raises(InputError, match="got masks as list; expected {frame number: mask}"):
         list(track(repeater(), [FRAME], [MASK]))
+
+
+def test_a_frame_that_cannot_be_written_to_is_taken_without_a_warning():
+    frames, labels = squares(frames=2, size=(32, 48))
+    tracker = Tracker(tiny_aot())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for t, frame in enumerate(frames):
+            frame.flags.writeable = False  # as np.asarray(pillow_image) is
+            tracker.step(frame, labels[0] if t == 0 else None)

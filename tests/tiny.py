@@ -90,6 +90,6 @@ class EveryFrameCounts(VOSNetwork):
 
     def memorize(self, seen, masks):
         self.calls["memorize"] += 1
-        entry = Entry()
+        entry = Entry((len(masks), *masks.shape[2:]))
         entry.masks = masks
         return entry

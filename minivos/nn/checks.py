@@ -18,8 +18,8 @@ def check_frame(network: VOSNetwork, frame: Tensor) -> None:
     _check_tensor(network, frame, "frames", "RGB (B, 3, H, W)")
     if frame.dim() != 4 or frame.shape[1] != 3 or not frame.is_floating_point():
         raise InputError(
-            f"got frames of shape {tuple(frame.shape)} and type {frame.dtype}; expected RGB (B, 3, H, W), "
-            "float, in [0, 1]"
+            f"got frames of shape {tuple(frame.shape)} and type {frame.dtype}; expected RGB "
+            "(B, 3, H, W), float, in [0, 1]"
         )
     size = frame.shape[2], frame.shape[3]
     if not network.sizing.fits(size):

@@ -89,7 +89,7 @@ class VOSNetwork(nn.Module, Generic[SeenT, EntryT]):
         return Memory(schedule or own)
 
     def normalise(self, frame: Tensor) -> Tensor:
-        """RGB (B, 3, H, W) in [0, 1], less the mean of ImageNet's pictures, over their deviation."""
+        """RGB (B, 3, H, W) in [0, 1] -> less ImageNet's mean, divided by its deviation."""
         return (frame - self.mean) / self.std
 
     def load_imagenet(self) -> None:

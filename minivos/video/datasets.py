@@ -10,7 +10,7 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +46,9 @@ class ClipFolders:
 
     def __getitem__(self, index: int) -> Clip:
         return Clip.load(self.folder / self.names[index])
+
+    def __iter__(self) -> Iterator[Clip]:
+        return (self[i] for i in range(len(self)))
 
 
 class DavisDataset(ClipFolders):

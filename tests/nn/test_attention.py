@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from minivos.nn.attention import attend, join_heads, sine_position, split_heads
-from minivos.nn.recording import AttentionMap, Place, at_frame, record, record_attention, wants_weights
+from minivos.nn.recording import AttentionMap, at_frame, record, record_attention, wants_weights
 
 
 def vectors(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -18,7 +18,8 @@ def queries_keys_values(height: int = 2, width: int = 3, frames: int = 2) -> tup
     return vectors(2, 4, cells, 8), vectors(2, 4, frames * cells, 8, seed=1), vectors(2, 4, frames * cells, 5, seed=2)
 
 
-PLACE = Place("block1/long_term", query_grid=(2, 3), key_grid=(2, 2, 3), key_frames=(0, 7))
+NAME = "block1/long_term"
+PLACE = NAME, (2, 2, 3), (0, 7)  # name, key grid, key frames
 
 
 def test_attention_is_the_weighted_mean_of_the_values():
@@ -26,16 +27,16 @@ def test_attention_is_the_weighted_mean_of_the_values():
     scores = [[sum(q[1, 2, i] * k[1, 2, j]).item() / math.sqrt(8) for j in range(12)] for i in range(6)]
     weights = [[math.exp(s) / sum(map(math.exp, row)) for s in row] for row in scores]
     by_hand = torch.tensor(weights) @ v[1, 2]
-    assert torch.allclose(attend(q, k, v, PLACE)[1, 2], by_hand, atol=1e-5)
+    assert torch.allclose(attend(q, k, v, *PLACE)[1, 2], by_hand, atol=1e-5)
 
 
 @pytest.mark.parametrize("values", [3, 8, 13, 16, 40])  # channels; keys have 8
 def test_fused_and_explicit_attention_agree(values):
     q, k, _ = queries_keys_values()
     v = torch.randn(2, 4, 12, values)
-    fused = attend(q, k, v, PLACE)
+    fused = attend(q, k, v, *PLACE)
     with record_attention():
-        explicit = attend(q, k, v, PLACE)
+        explicit = attend(q, k, v, *PLACE)
     assert fused.shape == explicit.shape == (2, 4, 6, values)
     assert torch.allclose(fused, explicit, atol=1e-5)
 
@@ -43,7 +44,7 @@ def test_fused_and_explicit_attention_agree(values):
 def test_a_recorded_map_knows_its_geometry_and_frames():
     q, k, v = queries_keys_values()
     with record_attention() as maps, at_frame(9):
-        out = attend(q.requires_grad_(), k, v, PLACE)
+        out = attend(q.requires_grad_(), k, v, *PLACE)
     (found,) = maps
     assert (found.name, found.query_grid, found.key_grid) == ("block1/long_term", (2, 3), (2, 2, 3))
     assert (found.key_frames, found.query_frame, found.index) == ((0, 7), 9, None)
@@ -56,19 +57,19 @@ def test_a_recorded_map_knows_its_geometry_and_frames():
 def test_keys_without_frame_numbers_are_of_the_frame_itself():
     with record_attention() as maps:
         with at_frame(4):
-            record(torch.ones(1, 1, 1, 1), Place("self", (1, 1), (1, 1, 1)))
-        record(torch.ones(1, 1, 1, 1), Place("self", (1, 1), (1, 1, 1)))
+            record(torch.ones(1, 1, 1, 1), "self", (1, 1, 1))
+        record(torch.ones(1, 1, 1, 1), "self", (1, 1, 1))
     assert [(m.query_frame, m.key_frames) for m in maps] == [(4, (4,)), (-1, (-1,))]
 
 
 def test_nothing_is_recorded_outside_the_block():
     q, k, v = queries_keys_values()
-    attend(q, k, v, PLACE)
+    attend(q, k, v, *PLACE)
     with record_attention() as maps:
-        assert wants_weights(PLACE.name)
-        attend(q, k, v, PLACE)
-    assert not wants_weights(PLACE.name)
-    attend(q, k, v, PLACE)
+        assert wants_weights(NAME)
+        attend(q, k, v, *PLACE)
+    assert not wants_weights(NAME)
+    attend(q, k, v, *PLACE)
     assert len(maps) == 1
 
 
@@ -76,8 +77,8 @@ def test_an_inner_recording_ends_without_ending_the_outer_one():
     q, k, v = queries_keys_values()
     with record_attention() as outer:
         with record_attention() as inner:
-            attend(q, k, v, PLACE)
-        attend(q, k, v, PLACE)
+            attend(q, k, v, *PLACE)
+        attend(q, k, v, *PLACE)
     assert (len(outer), len(inner)) == (1, 1)
 
 
@@ -85,8 +86,8 @@ def test_only_the_names_asked_for_are_kept():
     q, k, v = queries_keys_values()
     with record_attention(only="*/self") as maps:
         for name in ("block1/self", "block1/long_term", "block2/self"):
-            attend(q, k, v, Place(name, (2, 3), (2, 2, 3), (0, 1)))
-        assert wants_weights("a", "block1/self") and not wants_weights("block1/long_term")
+            attend(q, k, v, name, (2, 2, 3), (0, 1))
+        assert wants_weights("block1/self") and not wants_weights("block1/long_term")
     assert [m.name for m in maps] == ["block1/self", "block2/self"]
 
 
@@ -98,23 +99,23 @@ def test_recording_nothing_is_an_error_that_says_why():
         pytest.raises(RuntimeError, match=r"'typo' was recorded; names met: \['block1/long_term'\]"),
         record_attention(only="typo"),
     ):
-        attend(q, k, v, PLACE)
-    assert not wants_weights(PLACE.name)
+        attend(q, k, v, *PLACE)
+    assert not wants_weights(NAME)
 
 
 def test_an_exception_inside_the_block_comes_through():
     with pytest.raises(ZeroDivisionError), record_attention():
         raise ZeroDivisionError
-    assert not wants_weights(PLACE.name)
+    assert not wants_weights(NAME)
 
 
 def test_find_takes_the_last_map_of_a_name_and_frame():
     with record_attention() as maps:
         for frame in (0, 1, 2):
             with at_frame(frame):
-                record(torch.full((1, 1, 1, 1), float(frame)), Place("block1/self", (1, 1), (1, 1, 1)))
+                record(torch.full((1, 1, 1, 1), float(frame)), "block1/self", (1, 1, 1))
     assert maps.find("*/self").query_frame == 2 and maps.find("block1/self", frame=0).weights.item() == 0
-    with pytest.raises(KeyError, match=r"'long' for frame 1; recorded .*\('block1/self', 0\)"):
+    with pytest.raises(KeyError, match=r"no map 'long' of frame 1.*\('block1/self', 0\)"):
         maps.find("long", frame=1)
 
 
@@ -151,7 +152,7 @@ def test_looking_from_and_looking_back_are_rows_and_columns_of_the_dense_weights
 
 def test_cells_and_frames_that_are_not_there_are_refused():
     for cell in ((2, 0), (0, 3), (-1, 0)):
-        with pytest.raises(IndexError, match="outside the query grid of 2 x 3 cells"):
+        with pytest.raises(IndexError, match="outside the grid of 2 x 3 cells"):
             full_map().look_from(*cell)
 
 

@@ -13,7 +13,7 @@ from minivos.nn.network import VOSNetwork
 def walk(schedule: Schedule, frames: int, references: tuple[int, ...] = (0,)) -> Memory:
     memory = Memory(schedule)
     for t in range(frames):
-        memory.add(Entry(), t, reference=t in references)
+        memory.add(Entry((1, 8, 8)), t, reference=t in references)
     return memory
 
 
@@ -50,14 +50,14 @@ def test_what_ten_frames_leave_behind(schedule, kept, previous):
 def test_frames_are_spread_evenly_over_the_past_at_every_step():
     memory = Memory(Schedule(previous=False, spread=7))
     for t in range(32):
-        memory.add(Entry(), t, reference=t == 0)
+        memory.add(Entry((1, 8, 8)), t, reference=t == 0)
         assert numbers(memory) == np.unique(np.linspace(0, t, 7).round().astype(int)).tolist()
 
 
 def test_a_long_past_is_thinned_out_before_frames_are_chosen():
     memory = Memory(Schedule(previous=False, spread=5, at_most=16))
     for t in range(1000):
-        memory.add(Entry(), t, reference=t == 0)
+        memory.add(Entry((1, 8, 8)), t, reference=t == 0)
         assert len(memory._candidates) <= 16 and memory._step <= max(1, t / 7)
         if t > 4:
             off = np.subtract(numbers(memory), np.linspace(0, t, 5))
@@ -101,7 +101,7 @@ def test_the_first_reference_outlives_every_limit():
 def test_a_thousand_frames_do_not_grow_the_memory_beyond_its_limit(schedule):
     memory, longest = Memory(schedule), 0
     for t in range(1000):
-        memory.add(Entry(), t, reference=t % 10 == 0)
+        memory.add(Entry((1, 8, 8)), t, reference=t % 10 == 0)
         longest = max(longest, len(memory.kept))
         assert numbers(memory) == sorted(numbers(memory)) and numbers(memory)[0] == 0
     assert longest <= schedule.at_most and len(memory) <= schedule.at_most + 1
@@ -109,9 +109,9 @@ def test_a_thousand_frames_do_not_grow_the_memory_beyond_its_limit(schedule):
 
 def test_a_corrected_frame_replaces_itself():
     memory = walk(Schedule(), 4)
-    again = Entry()
+    again = Entry((1, 8, 8))
     memory.add(again, 3, reference=True)
-    memory.add(once_more := Entry(), 3, reference=True)
+    memory.add(once_more := Entry((1, 8, 8)), 3, reference=True)
     assert numbers(memory) == [0, 3]
     assert memory.kept[1] is once_more is memory.previous is not again
 
@@ -123,9 +123,9 @@ def test_the_length_counts_the_previous_frame_once():
 
 
 def test_what_is_no_entry_or_no_schedule_is_refused():
-    with pytest.raises(InputError, match="schedule=5 came; give a Schedule"):
+    with pytest.raises(InputError, match="got schedule=5; expected a Schedule"):
         Memory(5)
-    with pytest.raises(InputError, match="a tuple came as entry; give what network.memorize"):
+    with pytest.raises(InputError, match="got a tuple as entry; expected what network.memorize"):
         Memory(Schedule()).add((1, 2), 0)
 
 
@@ -137,12 +137,12 @@ def test_a_schedule_that_keeps_nothing_is_refused():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"every": -1}, "every=-1 came; give a whole number, 0 or more"),
-        ({"last": 2.5}, "last=2.5 came; give a whole number, 0 or more"),
-        ({"spread": True}, "spread=True came; give a whole number, 0 or more"),
-        ({"first": 1}, "first=1 came; give True or False"),
-        ({"at_most": 0}, "at_most=0 came; give a whole number, 1 or more"),
-        ({"these": 3}, "these=3 came; give a tuple"),
+        ({"every": -1}, "got every=-1; expected a whole number, 0 or more"),
+        ({"last": 2.5}, "got last=2.5; expected a whole number, 0 or more"),
+        ({"spread": True}, "got spread=True; expected a whole number, 0 or more"),
+        ({"first": 1}, "got first=1; expected True or False"),
+        ({"at_most": 0}, "got at_most=0; expected a whole number, 1 or more"),
+        ({"these": 3}, "got these=3; expected a tuple"),
         ({"these": (1, -1)}, r"these=\(1, -1\) must be frame numbers"),
         ({"these": (1, 2.0)}, r"these=\(1, 2.0\) must be frame numbers"),
         ({"spread": 40}, "at_most=32 must not be below spread=40"),

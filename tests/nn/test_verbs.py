@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from minivos import Clip, create_model, propagate
+from minivos import Clip, create_model, list_models, propagate, record_attention
 from minivos.errors import InputError
 from minivos.nn.memory import Memory
+from minivos.nn.recording import at_frame
+from minivos.nn.summary import find_tensors
 from minivos.video.metrics import region_similarity
 from tiny import clip_of, filled_memory, seeded, squares
+
+MINIS = [name for name in list_models() if name.endswith("_mini")]
 
 
 @pytest.fixture(params=["sitvos_mini", "hst_mini"])
@@ -130,7 +134,7 @@ def test_the_untrained_small_network_copies_masks_to_what_looks_alike(name):
     assert np.mean([mean_j(seed, copy_at_start=False) for seed in range(6)]) < 0.15
 
 
-@pytest.mark.parametrize("name", ["aot_mini", "sst_mini", "sitvos_mini", "hst_mini"])
+@pytest.mark.parametrize("name", MINIS)
 @torch.no_grad()
 def test_inputs_that_do_not_fit_are_refused(name):
     network, (frames, masks) = seeded(name), clip_of(1)
@@ -157,14 +161,14 @@ def test_frames_that_padding_makes_alike_are_told_apart(network):
         network.read(network.encode(frames[:, 0, :, 1:]), filled_memory(network, frames, masks))
 
 
-@pytest.mark.parametrize("name", ["aot_mini", "sst_mini", "sitvos_mini", "hst_mini"])
+@pytest.mark.parametrize("name", MINIS)
 @torch.no_grad()
 def test_values_and_kinds_that_are_off_are_refused(name):
     network, (frames, masks) = seeded(name), clip_of(1)
     frame, one, nan = frames[:, 0], masks[:, 0], torch.full((1, 3, 40, 56), torch.nan)
     for wrong, said in [
         (255 * frame, "divide uint8 by 255"), (nan, "values nan"), (frame.double(), r"call \.float"),
-        (frame.numpy(), "came as ndarray; give a tensor"),
+        (frame.numpy(), "as ndarray; give a tensor"),
     ]:  # fmt: skip
         with pytest.raises(InputError, match=said):
             network.encode(wrong)
@@ -173,31 +177,29 @@ def test_values_and_kinds_that_are_off_are_refused(name):
         (255 * one, "divide 0/255 masks"),
         (one - 1, "values -1"),
         (one.double(), r"call \.float"),
-        (one.numpy(), "came as ndarray"),
+        (one.numpy(), "as ndarray"),
     ]:
         with pytest.raises(InputError, match=said):
             network.memorize(seen, wrong)
     other = seeded("sst_mini" if name != "sst_mini" else "aot_mini")
     memory = filled_memory(network, frames, masks)
     for wrong, came in [
-        (frame, "torch.Tensor"),
-        (None, "builtins.NoneType"),
-        (other.encode(frame), r"minivos\.\w+\.Seen"),
+        (frame, "Tensor"),
+        (None, "NoneType"),
+        (other.encode(frame), r"\w+Seen"),
     ]:
-        said = (
-            rf"{came} came where minivos\.{name.removesuffix('_mini')}\.Seen was expected: call seen = network.encode"
-        )
+        said = rf"got {came}; expected {name.removesuffix('_mini').upper()}Seen: call seen = network.encode"
         with pytest.raises(InputError, match=said):
             network.memorize(wrong, one)
         with pytest.raises(InputError, match=said):
             network.read(wrong, memory)
-    with pytest.raises(InputError, match="a list came as memory"):
+    with pytest.raises(InputError, match="got a list as memory"):
         network.read(seen, [])
     with pytest.raises(InputError, match=r"The memory holds \w+Entry, but \w+ reads \w+Entry"):
         network.read(seen, filled_memory(other, frames, masks))
 
 
-@pytest.mark.parametrize("name", ["aot_mini", "sst_mini", "sitvos_mini", "hst_mini"])
+@pytest.mark.parametrize("name", MINIS)
 @torch.no_grad()
 def test_an_object_that_the_last_frame_lacks_is_still_answered(name):
     network, (frames, masks) = seeded(name), clip_of(2)
@@ -212,3 +214,49 @@ def test_an_object_that_the_last_frame_lacks_is_still_answered(name):
 def test_frames_that_are_no_whole_cells_are_refused(name, nearest):
     with pytest.raises(InputError, match=re.escape(f"resize them to {nearest}")):
         seeded(name).encode(torch.rand(1, 3, 38, 55))
+
+
+def tensors(value: object) -> list[torch.Tensor]:
+    return [tensor for _, tensor in find_tensors(value)]
+
+
+@pytest.mark.parametrize("name", MINIS)
+@torch.no_grad()
+def test_verbs_are_functions_of_their_arguments(name):
+    """Whoever records them, and whatever frame the recorder thinks is being processed."""
+    network, (frames, masks) = seeded(name), clip_of(2)
+    memory, new = filled_memory(network, frames, masks), frames[:, 0].flip(-1)
+
+    def call() -> dict[str, list[torch.Tensor]]:
+        seen = network.encode(new)
+        logits, read = network.read(seen, memory)
+        return {
+            "encode": tensors({"": seen}),
+            "read": [logits, *tensors({"": read})],
+            "memorize": tensors({"": network.memorize(seen, masks[:, 1])}),
+            "memorize what was read": tensors({"": network.memorize(read, masks[:, 1])}),
+        }
+
+    plain = call()
+    with at_frame(57):
+        elsewhere = call()
+    with at_frame(3), record_attention():
+        recorded = call()
+    for verb, answer in plain.items():
+        assert len(answer) == len(elsewhere[verb]) == len(recorded[verb]) > 0
+        assert all(map(torch.equal, answer, elsewhere[verb])), verb
+        for one, other in zip(answer, recorded[verb], strict=True):
+            assert torch.allclose(one.double(), other.double(), atol=1e-4), verb
+
+
+@pytest.mark.parametrize("name", MINIS)
+@torch.no_grad()
+def test_recorded_maps_are_of_the_frame_that_reads(name):
+    network, (frames, masks) = seeded(name), clip_of(1)
+    memory = filled_memory(network, frames, masks)
+    memory.now = 11
+    with record_attention() as maps:
+        network.read(network.encode(frames[:, 0]), memory)
+    newest = [look for look in maps if 11 in (look.query_frame, *look.key_frames)]
+    assert newest and {look.query_frame for look in newest} <= {0, 1, 2, 11}
+    assert maps[-1].query_frame == 11

@@ -7,13 +7,23 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from minivos.aot import AOT, AOTConfig, FeedForward, IdentityBank, LongTermAttention, ShortTermAttention
+from minivos.aot import (
+    AOT,
+    AOTConfig,
+    FeedForward,
+    IdentityBank,
+    KeysValues,
+    LongTermAttention,
+    ShortTermAttention,
+    start_near,
+    start_with_orthogonal_identities,
+)
 from minivos.errors import InputError
 from minivos.nn.attention import window_index
 from minivos.nn.decoders import FPNDecoder
 from minivos.nn.encoders import TinyEncoder
 from minivos.nn.memory import Memory
-from minivos.nn.recording import Place, at_frame, explicit_attention, record_attention
+from minivos.nn.recording import at_frame, explicit_attention, record_attention
 from minivos.video.masks import one_hot
 from tiny import squares, tiny_aot
 
@@ -51,7 +61,7 @@ def test_the_identity_embedding_is_masks_times_assignment_times_bank():
 
 def test_a_patch_that_one_object_fills_gets_its_vector_and_half_a_patch_half():
     bank = IdentityBank(identities=3, width=32, patch=4)
-    bank.start_by_copying()
+    start_with_orthogonal_identities(bank)
     masks = torch.zeros(1, 3, 4, 8)
     masks[0, 2, :, :4] = 1
     masks[0, 0, :, 4:6] = masks[0, 1, :, 6:] = 1
@@ -120,7 +130,7 @@ def test_long_term_attention_reads_all_kept_frames():
     for h in (slice(0, 4), slice(4, 8)):
         heads.append((q[..., h] @ k[..., h].mT / 2).softmax(-1) @ v[..., h])
     wanted = attention.project(torch.cat(heads, dim=-1))
-    found = attention(q, k, v, Place("long", (2, 2), (3, 2, 2), (0, 1, 2)))
+    found = attention(q, KeysValues(k, v, (3, 2, 2), (0, 1, 2)))
     assert torch.allclose(found, wanted, atol=1e-5)
 
 
@@ -163,7 +173,7 @@ def one_cell_by_hand(attention: ShortTermAttention, q, k, v, cell: tuple[int, in
 def test_short_term_attention_equals_a_loop_over_cells_and_offsets(grid, window):
     attention, cells = short_term(window), grid[0] * grid[1]
     q, k, v = (noise(2, cells, 8, seed=seed) for seed in range(3))
-    found = attention(q, k, v, Place("short", grid, (1, *grid), (0,)))
+    found = attention(q, KeysValues(k, v, (1, *grid)))
     maps = [x[1].unflatten(0, grid) for x in (q, k, v)]
     for y in range(grid[0]):
         for x in range(grid[1]):
@@ -177,10 +187,10 @@ def test_both_forms_of_short_term_attention_agree_in_outputs_and_gradients(grid,
     attention, cells = short_term(window), grid[0] * grid[1]
     q, k, v = inputs = [noise(2, cells, 8, seed=seed).requires_grad_() for seed in range(3)]
     wanted = [*inputs, *attention.parameters()]
-    place = Place("short", grid, (1, *grid), (0,))
-    fast = attention(q, k, v, place)
+    previous = KeysValues(k, v, (1, *grid))
+    fast = attention(q, previous)
     with explicit_attention():
-        slow = attention(q, k, v, place)
+        slow = attention(q, previous)
     assert torch.allclose(fast, slow, atol=1e-5)
     direction = noise(*fast.shape, seed=9)
     for one, other in zip(*(torch.autograd.grad(out, wanted, direction) for out in (fast, slow)), strict=True):
@@ -192,7 +202,7 @@ def test_recorded_short_term_weights_reproduce_the_output():
     attention, grid = short_term(window=3), (3, 4)
     q, k, v = (noise(2, 12, 8, seed=seed) for seed in range(3))
     with record_attention() as maps, at_frame(6):
-        out = attention(q, k, v, Place("short", grid, (1, *grid), (5,)))
+        out = attention(q, KeysValues(k, v, (1, *grid), (5,)))
     (found,) = maps
     assert (found.key_frames, found.query_frame, found.weights.shape) == ((5,), 6, (2, 2, 12, 9))
     assert torch.equal(found.index, window_index(grid, 3))
@@ -207,10 +217,10 @@ def test_recorded_short_term_weights_reproduce_the_output():
 def test_short_term_attention_starts_near():
     attention = ShortTermAttention(width=8, heads=2, window=5)
     torch.nn.init.zeros_(attention.relative_score.weight)
-    attention.start_near()
+    start_near(attention)
     zeros = torch.zeros(1, 25, 8)
     with record_attention() as maps:
-        attention(zeros, zeros, zeros, Place("short", (5, 5), (1, 5, 5), (0,)))
+        attention(zeros, KeysValues(zeros, zeros, (1, 5, 5)))
     seen = maps[0].look_from(2, 2)[0, 0]
     assert torch.isclose(seen[2, 3] / seen[2, 2], torch.tensor(2**-1.5))
     assert torch.isclose(seen[0, 4] / seen[2, 2], torch.tensor(9**-1.5))
@@ -235,7 +245,8 @@ def test_a_reference_frame_reads_itself():
         entry = network.memorize(network.encode(frames), masks)
     memory = Memory(network.schedule)
     memory.add(entry, 0, reference=True)
-    with record_attention("*_term") as as_read, at_frame(0):
+    memory.now = 0
+    with record_attention("*_term") as as_read:
         _, seen = network.read(network.encode(frames), memory)
     for trace, kept in zip(seen.traces, entry.blocks, strict=True):
         assert torch.allclose(trace.keys, kept.keys, atol=1e-5)
@@ -272,7 +283,7 @@ def test_read_selects_the_logits_of_the_assigned_identities():
 
 @torch.no_grad()
 def test_long_term_attention_sees_all_kept_frames_and_short_term_the_previous_one():
-    network = tiny_aot(memory_every=2)
+    network = tiny_aot(every=2)
     frames, masks = frames_and_masks(frames=6)
     memory = Memory(network.schedule)
     memory.add(network.memorize(network.encode(frames[:1]), masks[:1]), 0, reference=True)
@@ -386,9 +397,9 @@ def test_a_decoder_that_starts_by_copying_shows_the_vectors_it_was_given():
     "change, said",
     [
         ({"window": 8}, "window=8 must be odd"),
-        ({"longest": -1}, "longest=-1 came"),
-        ({"memory_size": 0}, "memory_size=0 came"),
-        ({"memory_every": -1}, "memory_every=-1 came"),
+        ({"longest": -1}, "got longest=-1"),
+        ({"memory_size": 0}, "got memory_size=0"),
+        ({"every": -1}, "got every=-1"),
         ({"heads": 5}, "multiple of 4 and of heads=5"),
         ({"feedforward": 100}, "feedforward"),
         ({"identities": 40}, "decoder_width"),
@@ -401,5 +412,5 @@ def test_sizes_that_do_not_fit_together_are_refused(change, said):
 
 
 def test_a_variant_that_the_paper_does_not_have_is_refused():
-    with pytest.raises(InputError, match="variant='x' came; the paper has t, s, b, l, r50_l, swinb_l"):
+    with pytest.raises(InputError, match="got variant='x'; expected one of t, s, b, l, r50_l, swinb_l"):
         AOTConfig.published("x")

@@ -13,8 +13,7 @@ TRACKER = "minivos/tracker.py", "tests/test_tracker.py"
 ATTENTION = "minivos/nn/attention.py", "tests/nn/test_attention.py"
 AOT = "minivos/aot.py", "tests/papers/test_aot.py"
 SST = "minivos/sst.py", "tests/papers/test_sst.py"
-SPARSE = "minivos/nn/patterns.py", "tests/papers/test_sparse.py"
-ROUTES = "minivos/sst.py", "tests/papers/test_sparse.py"
+SPARSE = "minivos/sst.py", "tests/papers/test_sparse.py"
 SITVOS = "minivos/sitvos.py", "tests/papers/test_sitvos.py"
 HST = "minivos/hst.py", "tests/papers/test_hst.py"
 TABLE = {
@@ -43,21 +42,21 @@ TABLE = {
         "test_values_and_gradients_are_those_of_dense_attention_under_a_mask",
     ),
     "SST Eq. 7, 10": (
-        *ROUTES,
+        *SPARSE,
         "for _ in range(steps)",
         "test_a_cell_that_differs_in_all_coordinates_is_reached_by_six_routes",
     ),
-    "SST Eq. 8, 9": (*ROUTES, "carry(lines", "test_one_step_of_a_route_is_attention_without_softmax"),
+    "SST Eq. 8, 9": (*SPARSE, "carry_along(lines", "test_one_step_of_a_route_is_attention_without_softmax"),
     "SITVOS Eq. 1": (*SITVOS, "attend(q", "test_attention_compares_projections_and_takes_the_mean_of_values"),
     "SITVOS Eq. 2": (
         *SITVOS,
-        "(found)",
+        "norm(self.last_read",
         "test_the_last_read_is_normalised_and_goes_to_the_decoder_beside_the_query",
     ),
     "SITVOS Eq. 3": (*SITVOS, "from_query", "test_interaction_takes_in_both_directions_from_what_was_before"),
     "SITVOS Eq. 4": (*SITVOS, "from_memory", "test_interaction_takes_in_both_directions_from_what_was_before"),
     "HST Eq. 1, 2, 4": (*HST, "scaled_dot_product", "test_the_read_is_dense_attention_under_the_chosen_cells"),
-    "HST Eq. 3, 5": (*HST, "[own, found]", "test_the_read_is_dense_attention_under_the_chosen_cells"),
+    "HST Eq. 3, 5": (*HST, "[own, read]", "test_the_read_is_dense_attention_under_the_chosen_cells"),
 }
 
 

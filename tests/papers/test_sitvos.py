@@ -17,7 +17,7 @@ from minivos.models import read_file
 from minivos.nn.decoders import RefineDecoder
 from minivos.nn.encoders import TimmEncoder, TinyMaskEncoder
 from minivos.nn.memory import Memory, Schedule
-from minivos.nn.recording import at_frame, explicit_attention, record_attention
+from minivos.nn.recording import explicit_attention, record_attention
 from minivos.sitvos import (
     SITVOS,
     Attention,
@@ -221,7 +221,7 @@ def test_checkpoints_that_do_not_fit_are_refused(tmp_path):
             load_official(network, change)
     with pytest.raises(InputError, match="no released checkpoint for this SITVOS; there are some for aot_t.* sitvos"):
         load_official(create_model("sitvos_mini"), state)
-    with pytest.raises(InputError, match="NoneType came; give the path"):
+    with pytest.raises(InputError, match="NoneType; expected the path"):
         load_official(network, None)
     with pytest.raises(InputError, match="is of another network"):
         load_official(create_model("aot_t"), state)
@@ -295,7 +295,8 @@ def test_the_object_enters_through_the_marked_memory_only():
 def test_maps_know_who_looks_at_whom():
     network, (frames, masks) = seeded("sitvos_mini"), clip_of(2)
     memory, seen = filled_memory(network, frames, masks), network.encode(frames[:, 0])
-    with record_attention() as maps, at_frame(9):
+    memory.now = 9
+    with record_attention() as maps:
         network.read(seen, memory)
     looks = [(found.name, found.query_frame, found.key_frames) for found in maps]
     past = (0, 1, 2)
@@ -367,23 +368,23 @@ def test_fixed_numbers_of_frames():
     assert released_schedule(70, 7).these == (0, 9, 18, 26, 35, 44, 52, 61)
     assert released_schedule(200, 40).at_most == 41
     for wrong in ((70, 0), (0, 7), (70, 2.5), ("70", 7)):
-        with pytest.raises(InputError, match="give whole numbers, 1 or more"):
+        with pytest.raises(InputError, match="expected whole numbers, 1 or more"):
             released_schedule(*wrong)
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"width": 0}, "width=0 came; give a whole number, 2 or more"),
+        ({"width": 0}, "got width=0; expected a whole number, 2 or more"),
         ({"kernel": 2}, "kernel=2 must be odd"),
-        ({"dropout": 1.0}, "dropout=1.0 must be in"),
-        ({"dropout": "0.1"}, "dropout='0.1' came; give a number"),
-        ({"fim": "no"}, "fim='no' came; give True or False"),
-        ({"encoder": "vgg"}, "encoder='vgg' must be one of"),
+        ({"dropout": 1.0}, "dropout=1.0 must be below 1"),
+        ({"dropout": "0.1"}, "got dropout='0.1'; expected a number"),
+        ({"fim": "no"}, "got fim='no'; expected True or False"),
+        ({"encoder": "vgg"}, "got encoder='vgg'; expected one of"),
         ({"encoder": "resnet50"}, "encoder='resnet50' cannot start by copying"),
-        ({"encoder": "swin_b"}, "encoder='swin_b' must be one of"),
-        ({"encoder": ["tiny"]}, "encoder=.'tiny'. came; give a name"),
-        ({"spread": -1}, "spread=-1 came; give a whole number, 0 or more"),
+        ({"encoder": "swin_b"}, "got encoder='swin_b'; expected one of"),
+        ({"encoder": ["tiny"]}, "got encoder=.'tiny'.; expected one of"),
+        ({"spread": -1}, "got spread=-1; expected a whole number, 0 or more"),
         ({"every": 3}, "every=3 beside spread=5: one of them must be 0"),
     ],
 )

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from minivos import sst
 from minivos.errors import InputError
 from minivos.nn.patterns import PATTERNS
-from minivos.sst import find_pattern, grid_routes
+from minivos.sst import attend_sparsely, explicit_weights, find_pattern, grid_routes, strongest_links
 from reference_operators import needs_reference, reference
 
 KINDS = ("softmax", "score", "distance")
@@ -162,19 +162,21 @@ def test_queries_of_the_last_frames_alone_get_the_same(kwargs):
     pattern = find_pattern(kwargs["pattern"], **{key: x for key, x in kwargs.items() if key != "pattern"})
     for last in (1, 2):
         now = q[:, :, -last:]
-        assert torch.allclose(pattern.attend(now, k, v), pattern.attend(q, k, v)[:, :, -last:], atol=1e-12)
+        assert torch.allclose(
+            attend_sparsely(now, k, v, pattern), attend_sparsely(q, k, v, pattern)[:, :, -last:], atol=1e-12
+        )
         for kind in KINDS:
-            whole = pattern.affinity(q, k, labels, 3, kind)
-            assert torch.allclose(pattern.affinity(now, k, labels, 3, kind), whole[:, :, -last:], atol=1e-12)
+            whole = strongest_links(q, k, labels, 3, pattern, kind)
+            assert torch.allclose(strongest_links(now, k, labels, 3, pattern, kind), whole[:, :, -last:], atol=1e-12)
 
 
 @pytest.mark.parametrize("kwargs", SETTINGS, ids=str)
 def test_the_weights_for_pictures_are_those_that_attention_uses(kwargs):
     q, k, v = qkv((3, 4, 5))
     pattern = find_pattern(kwargs["pattern"], **{key: x for key, x in kwargs.items() if key != "pattern"})
-    weights, index = pattern.weights(q[:, :, -1:], k)
+    weights, index = explicit_weights(q[:, :, -1:], k, pattern)
     carried = torch.einsum("bni,bcni->bcn", weights, v.flatten(2)[:, :, index.clamp(min=0)])
-    assert torch.allclose(carried.view(2, 3, 1, 4, 5), pattern.attend(q, k, v)[:, :, -1:], atol=1e-12)
+    assert torch.allclose(carried.view(2, 3, 1, 4, 5), attend_sparsely(q, k, v, pattern)[:, :, -1:], atol=1e-12)
     assert (
         torch.allclose(weights.sum(-1), torch.ones(2, 20, dtype=torch.float64)) and (weights[:, index < 0] == 0).all()
     )
@@ -318,12 +320,12 @@ def test_pairs_are_the_sizes_of_all_sets(kwargs):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"pattern": "star"}, "no pattern 'star'; choose one of dense, grid, local, strided"),
+        ({"pattern": "star"}, "got pattern='star'; expected one of dense, grid, local, strided"),
         ({"pattern": "local"}, "needs h"),
         ({"pattern": "local", "h": 0}, "h=0"),
-        ({"pattern": "local", "h": True}, "h=True came"),
+        ({"pattern": "local", "h": True}, "got h=True"),
         ({"pattern": "local", "h": "3"}, "h='3'"),
-        ({"pattern": "strided", "h": 6}, r"h=6 is larger.*choose 1 to 5"),
+        ({"pattern": "strided", "h": 6}, r"got h=6.*expected 1 to 5"),
         ({"pattern": "strided", "h": 2, "temporal": "often"}, "temporal='often'"),
         ({"pattern": "local", "h": 2, "local_window": "round"}, "local_window='round'"),
     ],
@@ -348,22 +350,22 @@ def test_inputs_that_do_not_fit_together_are_refused():
         sst.grid_attention(q, k.to("meta"), v)
     with pytest.raises(InputError, match="k torch.float32 on cpu; expected one type and device"):
         sst.grid_attention(q, k.float(), v)
-    with pytest.raises(InputError, match="v came as ndarray; expected PyTorch tensors"):
+    with pytest.raises(InputError, match="got v as ndarray; expected PyTorch tensors"):
         sst.grid_attention(q, k, v.numpy())
-    with pytest.raises(InputError, match="q is torch.int64; expected a type of float"):
+    with pytest.raises(InputError, match="got q as torch.int64; expected a type of float"):
         sst.grid_attention(q.long(), k.long(), v.long())
-    with pytest.raises(InputError, match="steps=-1 came; give a whole number, 0 or more"):
+    with pytest.raises(InputError, match="got steps=-1; expected a whole number, 0 or more"):
         grid_routes(q, v, -1)
-    with pytest.raises(InputError, match="10 channels came"):
+    with pytest.raises(InputError, match="got 10 channels"):
         sst.sine_position_3d(torch.arange(3), 4, 5, 10)
 
 
 @pytest.mark.parametrize(
     ("shape", "cell", "message"),
     [
-        ((2, 4, 5), (0, 4, 0), r"outside a video of \(2, 4, 5\)"),
-        ((4, 5), (0, 4, 0), r"shape \(T, H, W\) came as \(4, 5\)"),
-        ((2, 4, 5), (4, 0), r"cell \(t, y, x\) came as \(4, 0\)"),
+        ((2, 4, 5), (0, 4, 0), r"of a video of \(2, 4, 5\)"),
+        ((4, 5), (0, 4, 0), r"got \(4, 5\) as shape \(T, H, W\)"),
+        ((2, 4, 5), (4, 0), r"got \(4, 0\) as cell \(t, y, x\)"),
         ((2, 4, 5), (0, 1.0, 0), "three whole numbers"),
     ],
 )
@@ -377,11 +379,11 @@ def test_labels_that_do_not_fit_are_refused():
     labels = random_labels((2, 4, 5))
     with pytest.raises(InputError, match=r"labels of shape \(2, 2, 4, 4\).*\(2, 2, 4, 5\)"):
         sst.object_affinity(q, k, labels[..., :4], 3, "grid")
-    with pytest.raises(InputError, match="labels -1 to 2 came for 2 objects"):
+    with pytest.raises(InputError, match="got labels -1 to 2; expected -1 .unknown. to 1"):
         sst.object_affinity(q, k, labels, 2, "grid")
-    with pytest.raises(InputError, match="labels of type torch.float32 came; expected a tensor of integers"):
+    with pytest.raises(InputError, match="got labels of type torch.float32; expected a tensor of integers"):
         sst.object_affinity(q, k, labels.float(), 3, "grid")
-    with pytest.raises(InputError, match="objects=0 came; give a whole number, 1 or more"):
+    with pytest.raises(InputError, match="got objects=0; expected a whole number, 1 or more"):
         sst.object_affinity(q, k, labels, 0, "grid")
-    with pytest.raises(InputError, match="no affinity 'colour'"):
+    with pytest.raises(InputError, match="got kind='colour'; expected one of"):
         sst.object_affinity(q, k, labels, 3, "grid", kind="colour")

@@ -11,7 +11,7 @@ from minivos.errors import InputError
 from minivos.models import create_model
 from minivos.nn.encoders import ResNet101
 from minivos.nn.memory import Memory, Schedule
-from minivos.nn.recording import at_frame, record_attention
+from minivos.nn.recording import record_attention
 from minivos.sst import SST, LearnedPosition, SSTConfig, SSTLayer, connectivity, sine_position_3d, sparse_attention
 from minivos.synthetic.clips import render
 from minivos.tracker import Tracker, propagate
@@ -78,7 +78,7 @@ def test_the_network_adds_positions_to_the_cells_of_the_buffer(monkeypatch):
     network = tiny_sst()
     memory, seen = remember(network, frames[:3], masks[:3]), network.encode(frames[3:])
     given = []
-    monkeypatch.setattr(SSTLayer, "look", lambda layer, q, k, frames: given.append(frames))
+    monkeypatch.setattr(SSTLayer, "record", lambda layer, q, k, frames: given.append(frames))
     first = network.layers[0]
     first.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
     network.read(seen, memory)
@@ -107,7 +107,7 @@ def test_a_layer_is_attention_then_feed_forward_each_normalised_after_its_shortc
     torch.manual_seed(0)
     layer = SSTLayer(TINY, TINY.patterns()[0], "layer1")
     x, labels = torch.randn(2, 3, 4, 5, 24), torch.zeros(2, 3, 4, 5, dtype=torch.long)
-    found, affinity = layer(x, labels, 2, (0, 1, 2), asked=3)
+    found, affinity = layer(x, labels, 2, (0, 1, 2), last=3)
     assert affinity.shape == (2, 2, 2, 4, 5)
 
     heads = []
@@ -117,7 +117,7 @@ def test_a_layer_is_attention_then_feed_forward_each_normalised_after_its_shortc
     y = F.layer_norm(x + layer.project(torch.cat(heads, dim=-1)), (24,))
     y = F.layer_norm(y + layer.feed_forward(y), (24,))
     assert torch.allclose(found, y, atol=1e-5)
-    assert torch.allclose(layer(x, labels, 2, (0, 1, 2), asked=1)[0], y[:, -1:], atol=1e-5)
+    assert torch.allclose(layer(x, labels, 2, (0, 1, 2), last=1)[0], y[:, -1:], atol=1e-5)
 
 
 def test_local_strided_takes_turns_and_the_others_repeat():
@@ -217,7 +217,7 @@ def test_recording_changes_no_answer():
     frames, masks = frames_and_masks()
     network = tiny_sst()
     memory, seen = remember(network, frames[:3], masks[:3]), network.encode(frames[3:])
-    with record_attention(), at_frame(3):
+    with record_attention():
         recorded = network.read(seen, memory)[0]
     assert torch.equal(recorded, network.read(seen, memory)[0])
 
@@ -258,17 +258,17 @@ def test_resnet_101_stays_at_stride_16():
         ({"history": 0}, "history"),
         ({"h": 0}, "h=0"),
         ({"width": 40}, "width=40 must be a multiple of 6 and of heads=4"),
-        ({"heads": 0}, "heads=0 came; give a whole number, 1 or more"),
+        ({"heads": 0}, "got heads=0; expected a whole number, 1 or more"),
         ({"width": 0}, "width=0"),
         ({"feedforward": 0}, "feedforward=0"),
         ({"decoder_width": 0}, "decoder_width=0"),
         ({"layers": "2"}, "layers='2'"),
         ({"history": 1.5}, "history=1.5"),
         ({"h": 2.5}, "h=2.5"),
-        ({"affinity": "colour"}, "affinity='colour' must be one of"),
-        ({"position": "map"}, "position='map' must be one of"),
-        ({"pattern": "star"}, "pattern='star' must be local_strided or one of dense, grid, local, strided"),
-        ({"encoder": "eye"}, "encoder='eye' must be one of"),
+        ({"affinity": "colour"}, "got affinity='colour'; expected one of"),
+        ({"position": "map"}, "got position='map'; expected one of"),
+        ({"pattern": "star"}, "got pattern='star'; expected one of local_strided, dense, grid, local, strided"),
+        ({"encoder": "eye"}, "got encoder='eye'; expected one of"),
         ({"decoder_width": 20}, "decoder_width"),
         ({"temporal": "often"}, "temporal"),
     ],
@@ -283,7 +283,7 @@ def test_a_window_larger_than_the_grid_is_refused(pattern):
     frames, masks = frames_and_masks()
     network = tiny_sst(pattern=pattern, h=100)
     memory = remember(network, frames[:1], masks[:1])
-    with pytest.raises(InputError, match="h=100 is larger than a video of"):
+    with pytest.raises(InputError, match="got h=100 for a video of"):
         network.read(network.encode(frames[1:2]), memory)
 
 
@@ -315,6 +315,7 @@ def test_the_previous_frame_is_read_where_the_schedule_holds_it_apart():
 def test_the_current_frame_keeps_its_number_though_the_previous_one_is_not_in_memory():
     network, (frames, masks) = seeded("sst_mini"), clip_of(2, frames=1)
     memory = filled_memory(network, frames, masks)
-    with at_frame(7), record_attention() as maps:
+    memory.now = 7
+    with record_attention() as maps:
         network.read(network.encode(frames[:, 0]), memory)
     assert {(look.query_frame, look.key_frames) for look in maps} == {(7, (0, 7))}

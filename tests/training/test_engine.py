@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minivos.aot import AOT, KeysValues
+from minivos.aot import AOT, KeysValues, Past
 from minivos.models import create_model
 from minivos.nn.memory import Schedule
 from minivos.nn.network import Sizing
@@ -21,7 +21,7 @@ IDENTITIES = 4  # of the small networks here; more objects than these need a sec
 
 def network(align_corners: bool, every: int = 0) -> AOT:
     return tiny_aot(
-        align_corners=align_corners, memory_every=every, identities=IDENTITIES, short_side=None, longest=96, seed=3
+        align_corners=align_corners, every=every, identities=IDENTITIES, short_side=None, longest=96, seed=3
     )
 
 
@@ -53,11 +53,12 @@ class Engine:
 
     def predict(self, tokens: Tensor, grid: tuple[int, int], features: list[Tensor]) -> Tensor:
         """Logits of all identities at the finest scale; those that nobody has are switched off."""
-        past = []
+        pasts = []
         for long, short in zip(self.long, self.short, strict=True):
             keys, values = (torch.cat(part, dim=1) for part in zip(*long, strict=True))
-            past.append((KeysValues(keys, values), KeysValues(*short)))
-        outputs, self.traces = self.model.lstt(tokens, grid, past=past)
+            kept = KeysValues(keys, values, (len(long), *grid))
+            pasts.append(Past(kept, KeysValues(*short, (1, *grid))))
+        outputs, self.traces = self.model.lstt(tokens, grid, pasts)
         maps = [x.mT.unflatten(2, grid) for x in (tokens, *outputs)]
         logits = self.model.decoder(torch.cat(maps, dim=1), features)
         logits[:, 1 + self.objects :] = -1e10

@@ -427,7 +427,7 @@ def test_recipes_and_data_that_do_not_go_together_are_refused(tmp_path):
 def test_a_loss_that_is_no_number_ends_the_training():
     network = tiny_aot()
     network.decoder.conv_out.weight.data[:] = torch.nan
-    with pytest.raises(InputError, match="The loss is nan at step 0: lower the learning rate"):
+    with pytest.raises(InputError, match="got a loss of nan at step 0: lower the learning rate"):
         train(network, RECIPE)
 
 

@@ -35,7 +35,7 @@ from einops import einsum, rearrange
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from minivos.errors import InputError, check_choices, check_flags, check_numbers, check_rules
+from minivos.errors import InputError, check_rules, check_settings
 from minivos.nn.attention import (
     attend,
     attend_window,
@@ -50,6 +50,8 @@ from minivos.nn.encoders import ENCODERS
 from minivos.nn.memory import Entry, Memory, Schedule
 from minivos.nn.network import Seen, Sizing, VOSNetwork, size_of
 from minivos.nn.recording import at_frame, record, wants_weights
+
+Size = tuple[int, int]  # H, W
 
 
 @dataclass(frozen=True)
@@ -102,15 +104,7 @@ class AOTConfig:
         )  # fmt: skip
 
     def __post_init__(self) -> None:
-        check_choices(self, encoder=ENCODERS)
-        check_numbers(self, "layers", "width", "heads", "feedforward", "window", "identities")
-        check_numbers(self, "decoder_width", "memory_size", "longest")
-        check_numbers(self, "every", "every_in_training", least=0)
-        check_numbers(self, "short_side", or_none=True)
-        check_numbers(self, "drop_path", least=0, kind=float)
-        check_flags(self, "align_corners", "antialias", "shuffle_identities", "freeze_early")
-        check_flags(self, "copy_at_start")
-        outputs = 1 + self.identities
+        check_settings(self, {"every": 0, "every_in_training": 0}, encoder=ENCODERS)
         check_rules({
             f"window={self.window} must be odd": self.window % 2 == 1,
             f"drop_path={self.drop_path} must be below 1": self.drop_path < 1,
@@ -118,11 +112,8 @@ class AOTConfig:
                 self.width % self.heads == 0 == self.width % 4
             ),
             f"feedforward={self.feedforward} must be a multiple of 32": self.feedforward % 32 == 0,
-            f"decoder_width={self.decoder_width} must be a multiple of 16": (
-                self.decoder_width % 16 == 0
-            ),
-            f"decoder_width={self.decoder_width} must be at least 2 (1 + identities)": (
-                self.decoder_width >= 2 * outputs
+            f"decoder_width={self.decoder_width} must be a multiple of 16, >= 2 (1 + identities)": (
+                self.decoder_width % 16 == 0 and self.decoder_width >= 2 * (1 + self.identities)
             ),
         })  # fmt: skip
 
@@ -165,10 +156,7 @@ class IdentityBank(nn.Module):
         return F.one_hot(rows, 1 + self.identities).to(self.embed.weight)
 
     def vectors(self) -> Tensor:
-        """The embedding, less its bias, of a patch that one identity covers whole: (1+M, C).
-
-        Background comes first.
-        """
+        """The embedding, less its bias, of patches that one identity covers, (1+M, C)."""
         return self.embed.weight.detach().sum(dim=(2, 3)).T
 
 
@@ -189,7 +177,7 @@ class SelfAttention(nn.Module):
         self.heads, self.name = heads, name
         self.query, self.key, self.value, self.project = (nn.Linear(width, width) for _ in range(4))
 
-    def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, grid: Size) -> Tensor:
         """x (B, N, C) of one frame -> (B, N, C)."""
         position = sine_position(grid, x.shape[-1], x.device)
         q, k, v = self.query(x + position), self.key(x + position), self.value(x)
@@ -256,7 +244,7 @@ class FeedForward(nn.Module):
         self.mix = nn.Conv2d(inner, inner, kernel_size=5, padding=2, groups=inner, bias=False)
         self.shrink = nn.Linear(inner, width)
 
-    def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
+    def forward(self, x: Tensor, grid: Size) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
         x = rearrange(self.expand(x), "b (y x) c -> b c y x", y=grid[0])
         x = self.mix(F.gelu(self.norm(x)))
@@ -293,7 +281,7 @@ class LSTTBlock(nn.Module):
         self.drop_path = DropPath(config.drop_path)
 
     def forward(
-        self, x: Tensor, grid: tuple[int, int], past: Past | None, identity: Tensor | None
+        self, x: Tensor, grid: Size, past: Past | None, identity: Tensor | None
     ) -> tuple[Tensor, Trace]:
         """x (B, N, C) -> the same shape, and the trace of the frame.
 
@@ -334,16 +322,9 @@ class LSTT(nn.Module):
                 nn.init.xavier_uniform_(weight)
 
     def forward(
-        self,
-        x: Tensor,
-        grid: tuple[int, int],
-        pasts: list[Past] | None = None,
-        identity: Tensor | None = None,
+        self, x: Tensor, grid: Size, pasts: list[Past] | None, identity: Tensor | None = None
     ) -> tuple[list[Tensor], list[Trace]]:
-        """x (B, N, C) -> outputs (B, N, C) and traces, one per block; `pasts` as well.
-
-        Without pasts, each block reads the frame itself with its identity embedding.
-        """
+        """x (B, N, C) and what each block reads -> outputs (B, N, C) and traces, one per block."""
         outputs, traces = [], []
         for i, block in enumerate(self.blocks):
             x, trace = block(x, grid, pasts[i] if pasts else None, identity)
@@ -358,7 +339,7 @@ class AOTSeen(Seen):
 
     features: list[Tensor]  # of the encoder, finest scale first
     tokens: Tensor  # (B, N, C)
-    grid: tuple[int, int]
+    grid: Size
     traces: list[Trace] | None = None  # one per block, once the frame has been read
     assignment: Tensor | None = None  # P (B, 1+K, 1+M), once it has been read
 
@@ -389,10 +370,8 @@ class AOT(VOSNetwork[AOTSeen, AOTEntry]):
         nn.init.xavier_uniform_(self.project.weight)
         self.identity_bank = IdentityBank(config.identities, config.width, stride, overlap=aligned)
         self.lstt = LSTT(config)
-        self.decoder = FPNDecoder(
-            config.width * (1 + config.layers), self.encoder.channels[:3], config.decoder_width,
-            outputs, aligned,
-        )  # fmt: skip
+        inputs, shortcuts = config.width * (1 + config.layers), self.encoder.channels[:3]
+        self.decoder = FPNDecoder(inputs, shortcuts, config.decoder_width, outputs, aligned)
 
         self.sizing = Sizing(stride, config.short_side, config.longest, aligned, config.antialias)
         self.schedule = Schedule(every=config.every, at_most=config.memory_size)
@@ -423,11 +402,11 @@ class AOT(VOSNetwork[AOTSeen, AOTEntry]):
         pasts = self.recall(memory)
         with at_frame(memory.now):
             outputs, traces = self.lstt(seen.tokens, seen.grid, pasts)
-        maps = [
-            rearrange(x, "b (y x) c -> b c y x", y=seen.grid[0]) for x in (seen.tokens, *outputs)
-        ]
+        back, height = "b (y x) c -> b c y x", seen.grid[0]
+        maps = [rearrange(x, back, y=height) for x in (seen.tokens, *outputs)]
         logits = self.decoder(torch.cat(maps, dim=1), seen.features[:3])  # L^D (B, 1+M, h, w)
-        assignment = most_objects(entries)
+        newest = (entry.assignment for entry in reversed(entries))
+        assignment = max(newest, key=lambda p: p.shape[1])  # which knows all objects
         logits = einsum(assignment, logits, "b k m, b m h w -> b k h w")  # AOT Eq. 5
         return logits, replace(seen, traces=traces, assignment=assignment)
 
@@ -458,17 +437,12 @@ class AOT(VOSNetwork[AOTSeen, AOTEntry]):
             assignment = self.identity_bank.assign(batch, channels - 1, shuffle, masks.device)
         identity = self.identity_bank(masks, assignment)
         if traces is None:
-            _, traces = self.lstt(seen.tokens, seen.grid, identity=identity)
+            _, traces = self.lstt(seen.tokens, seen.grid, None, identity)
         blocks = []
         for block, trace in zip(self.lstt.blocks, traces, strict=True):
             values = block.values_of(trace.content, identity)
             blocks.append(KeysValues(trace.keys, values, (1, *seen.grid)))
         return AOTEntry(seen.size, blocks, assignment)
-
-
-def most_objects(entries: list[AOTEntry]) -> Tensor:
-    """The assignment P of the entry with the most objects, the newest of them."""
-    return max((entry.assignment for entry in reversed(entries)), key=lambda p: p.shape[1])
 
 
 # Our own initialisation ---------------------------------------------------------------------------

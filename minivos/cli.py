@@ -33,13 +33,14 @@ from minivos.models import (
     create_model,
     has_weights,
     list_models,
+    pick_device,
     read_facts,
     save_weights,
 )
 from minivos.nn.network import VOSNetwork
 from minivos.nn.summary import count_parameters
 from minivos.official import load_official
-from minivos.tracker import Tracker, pick_device
+from minivos.tracker import Tracker
 from minivos.training.loop import fit_side, train
 from minivos.training.recipe import RECIPES, Recipe, find_recipe
 from minivos.training.samples import clips_for

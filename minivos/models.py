@@ -100,6 +100,28 @@ def create_model(name: str, weights: str | Path | None = None, **overrides: Any)
     return network.eval()
 
 
+def pick_device(name: str = "auto") -> torch.device:
+    """A device: "auto" takes CUDA, then MPS, then the CPU; any other name is taken at its word.
+
+    Raises InputError for a device that this machine does not have.
+    """
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    here = ["cuda"] * cuda + ["mps"] * mps + ["cpu"]
+    if name == "auto":
+        name = here[0]
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"got device {name!r}; expected cuda, cuda:1, mps or cpu.") from error
+    if device.type not in here:
+        have = ", ".join(here)
+        raise InputError(f"got device {name!r}, but this machine has {have}: use one or 'auto'.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        last = torch.cuda.device_count() - 1
+        raise InputError(f"got device {name!r}, but GPUs here end at cuda:{last}.")
+    return device
+
+
 def save_weights(network: VOSNetwork, path: str | Path) -> None:
     """Write the weights as safetensors, whole or not at all, with a checksum.
 

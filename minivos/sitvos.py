@@ -43,7 +43,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from minivos.errors import InputError, check_choices, check_flags, check_numbers, check_rules
+from minivos.errors import InputError, check_rules, check_settings
 from minivos.nn.attention import attend
 from minivos.nn.checks import check_frame, check_masks, check_memory
 from minivos.nn.decoders import RefineDecoder
@@ -89,13 +89,8 @@ class SITVOSConfig:
         return replace(sizes, every=0, spread=5, dropout=0.0, copy_at_start=True)
 
     def __post_init__(self) -> None:
-        check_choices(self, encoder=MASK_ENCODERS)
-        check_numbers(self, "width", "match", "context", "decoder_width", least=2)
-        check_numbers(self, "kernel")
-        check_numbers(self, "every", "spread", least=0)
-        check_numbers(self, "short_side", or_none=True)
-        check_numbers(self, "dropout", least=0, kind=float)
-        check_flags(self, "cross_values", "share_norm", "skip_query", "fim", "copy_at_start")
+        least = {"width": 2, "match": 2, "context": 2, "decoder_width": 2, "every": 0, "spread": 0}
+        check_settings(self, least, encoder=MASK_ENCODERS)
         one_of_them = f"every={self.every} beside spread={self.spread}: one of them must be 0"
         check_rules({
             f"kernel={self.kernel} must be odd": self.kernel % 2 == 1,

@@ -26,28 +26,6 @@ from minivos.video.masks import VOID, check_picture, one_hot, resize
 log = logging.getLogger(__name__)
 
 
-def pick_device(name: str = "auto") -> torch.device:
-    """A device: "auto" takes CUDA, then MPS, then the CPU; any other name is taken at its word.
-
-    Raises InputError for a device that this machine does not have.
-    """
-    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    here = ["cuda"] * cuda + ["mps"] * mps + ["cpu"]
-    if name == "auto":
-        name = here[0]
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"got device {name!r}; expected cuda, cuda:1, mps or cpu.") from error
-    if device.type not in here:
-        have = ", ".join(here)
-        raise InputError(f"got device {name!r}, but this machine has {have}: use one or 'auto'.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        last = torch.cuda.device_count() - 1
-        raise InputError(f"got device {name!r}, but GPUs here end at cuda:{last}.")
-    return device
-
-
 @dataclass
 class Group:
     """Up to `max_objects` objects that share one memory."""

@@ -3,58 +3,51 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from minivos.errors import InputError
 from minivos.nn.memory import EntryT, Memory
-from minivos.nn.network import Seen, SeenT, VOSNetwork
+from minivos.nn.network import Seen, SeenT, VOSNetwork, size_of
 
 
 def check_frame(network: VOSNetwork, frame: Tensor) -> None:
     """InputError unless frames are RGB (B, 3, H, W) in [0, 1], float, of a size that it takes."""
     _check_tensor(network, frame, "frames", "RGB (B, 3, H, W)")
     if frame.dim() != 4 or frame.shape[1] != 3 or not frame.is_floating_point():
+        kind = f"shape {tuple(frame.shape)} and type {frame.dtype}"
+        raise InputError(f"got frames of {kind}; expected RGB (B, 3, H, W), float, in [0, 1]")
+    _, height, width = size_of(frame)
+    if not network.sizing.fits((height, width)):
+        nearest = replace(network.sizing, short_side=None)((height, width))
         raise InputError(
-            f"got frames of shape {tuple(frame.shape)} and type {frame.dtype}; expected RGB "
-            "(B, 3, H, W), float, in [0, 1]"
+            f"got frames of {(height, width)} pixels; resize them to {nearest}, the nearest size "
+            "that this network takes"
         )
-    size = frame.shape[2], frame.shape[3]
-    if not network.sizing.fits(size):
-        nearest = replace(network.sizing, short_side=None)(size)
-        raise InputError(
-            f"got frames of {size} pixels; resize them to {nearest}, the nearest size that fits"
-        )
-    if len(frame) and not (frame.amin() >= -1 and frame.amax() <= 2):  # resizing may overshoot
-        low, high = frame.amin().item(), frame.amax().item()
-        raise InputError(
-            f"got frames with values {low:g} to {high:g}; expected [0, 1]: divide uint8 by 255"
-        )
+    _check_range(frame, "frames", 1, "divide uint8 by 255")  # resizing may overshoot
 
 
 def check_memory(
     network: VOSNetwork[SeenT, EntryT], seen: SeenT, memory: Memory[EntryT]
 ) -> list[EntryT]:
-    """The entries in time order; InputError unless there are some of this network and size."""
+    """The entries in time order; InputError unless there are some, of this network and size."""
     _check_seen(network, seen)
     if not isinstance(memory, Memory):
         kind = type(memory).__name__
         raise InputError(f"got a {kind} as memory; make one: memory = network.new_memory()")
     if not (entries := memory.entries()):
         raise InputError("The memory is empty: memorize a frame with its masks first.")
-    kinds = {type(entry).__name__ for entry in entries if not isinstance(entry, network.entry_type)}
-    if kinds:
+    own = network.entry_type
+    if foreign := {type(entry).__name__ for entry in entries if not isinstance(entry, own)}:
         raise InputError(
-            f"The memory holds {', '.join(kinds)}, but {type(network).__name__} reads "
-            f"{network.entry_type.__name__}: give each network a memory of its own."
+            f"The memory holds {', '.join(foreign)}, but {type(network).__name__} reads "
+            f"{own.__name__}: give each network a memory of its own."
         )
-    if others := {entry.size for entry in entries} - {seen.size}:
-        sizes = ", ".join(map(str, others))
+    if others := {str(entry.size) for entry in entries if entry.size != seen.size}:
         raise InputError(
-            f"The memory holds frames of (B, H, W) = {sizes}, but one of {seen.size} reads it: "
-            "resize the frame, or start anew."
+            f"The memory holds frames of (B, H, W) = {', '.join(others)}, but one of {seen.size} "
+            "reads it: resize the frame, or start anew."
         )
     return entries
 
@@ -63,21 +56,23 @@ def check_masks(network: VOSNetwork, seen: Seen, masks: Tensor) -> None:
     """InputError unless masks are float (B, 1+K, H, W) in [0, 1], K >= 1, of seen's B, H and W."""
     _check_seen(network, seen)
     _check_tensor(network, masks, "masks", "(B, 1+K, H, W)")
-    fits = masks.dim() == 4 and masks.shape[1] > 1
-    if not fits or (len(masks), *masks.shape[-2:]) != seen.size or not masks.is_floating_point():
+    fits = masks.dim() == 4 and masks.shape[1] > 1 and masks.is_floating_point()
+    if not fits or (len(masks), *masks.shape[-2:]) != seen.size:
         raise InputError(
             f"got masks of shape {tuple(masks.shape)} and type {masks.dtype} for frames of "
             f"(B, H, W) = {seen.size}; expected float (B, 1+K, H, W) of that number and size, "
             "background first, and at least one object"
         )
-    if len(masks) and not (masks.amin() >= -1e-3 and masks.amax() <= 1 + 1e-3):
-        low, high = masks.amin().item(), masks.amax().item()
-        raise InputError(
-            f"got masks with values {low:g} to {high:g}; expected [0, 1]: divide 0/255 masks by 255"
-        )
+    _check_range(masks, "masks", 1e-3, "divide 0/255 masks by 255")
 
 
-def _check_tensor(network: VOSNetwork, x: Any, name: str, shape: str) -> None:
+def _check_range(x: Tensor, name: str, margin: float, remedy: str) -> None:
+    if len(x) and not (x.amin() >= -margin and x.amax() <= 1 + margin):
+        low, high = x.amin().item(), x.amax().item()
+        raise InputError(f"got {name} with values {low:g} to {high:g}; expected [0, 1]: {remedy}")
+
+
+def _check_tensor(network: VOSNetwork, x: Tensor, name: str, shape: str) -> None:
     if not isinstance(x, Tensor):
         raise InputError(f"got {name} as {type(x).__name__}; give a tensor, {shape}")
     own = network.mean.dtype
@@ -85,9 +80,7 @@ def _check_tensor(network: VOSNetwork, x: Any, name: str, shape: str) -> None:
         raise InputError(f"got {name} of type torch.float64 for a network in {own}; call .float()")
 
 
-def _check_seen(network: VOSNetwork, seen: object) -> None:
+def _check_seen(network: VOSNetwork, seen: Seen) -> None:
     if not isinstance(seen, network.seen_type):
-        raise InputError(
-            f"got {type(seen).__name__}; expected {network.seen_type.__name__}: call "
-            "seen = network.encode(frame) of the same network"
-        )
+        kind, own = type(seen).__name__, network.seen_type.__name__
+        raise InputError(f"got {kind}; expected {own}: call seen = network.encode(frame) first")

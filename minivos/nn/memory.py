@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 import torch
 
-from minivos.errors import InputError, check_flags, check_numbers, check_rules
+from minivos.errors import InputError, check_rules, check_settings
 
 
 @dataclass
@@ -130,11 +130,7 @@ class Schedule:
     at_most: int = 32  # keep no more, `previous` apart; the oldest but the first reference goes
 
     def __post_init__(self) -> None:
-        check_flags(self, "first", "previous")
-        check_numbers(self, "every", "last", "spread", least=0)
-        check_numbers(self, "at_most")
-        if not isinstance(self.these, tuple):
-            raise InputError(f"got these={self.these!r}; expected a tuple of frame numbers.")
+        check_settings(self, {"every": 0, "last": 0, "spread": 0})
         chosen = bool(self.every or self.last or self.these)
         numbers = all(isinstance(frame, int) and frame >= 0 for frame in self.these)
         something = self.first or self.previous or self.spread > 0 or chosen

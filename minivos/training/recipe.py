@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from minivos.errors import InputError, check_choices, check_numbers, check_rules
+from minivos.errors import InputError, check_rules, check_settings
 
 FOOTAGE = ("synthetic", "stills", "video")
 SHARES = (
@@ -51,15 +51,8 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_numbers(self, "steps", "batch", "side", "objects", "longest_gap")
-        check_numbers(self, "frames", least=2)
-        check_numbers(self, "pool", "seed", least=0)
-        check_numbers(self, "clip_side", kind=float)
-        check_numbers(
-            self, "minutes", "learning_rate", "final_learning_rate", "encoder_rate", "weight_decay",
-            "clip_norm", *SHARES, least=0, kind=float,
-        )  # fmt: skip
-        check_choices(self, footage=FOOTAGE)
+        least = {"frames": 2, "clip_side": 1, "pool": 0, "seed": 0}
+        check_settings(self, least, footage=FOOTAGE)
         shares = {name: getattr(self, name) for name in SHARES}
         check_rules(
             {f"{name}={share} must be 0 to 1": share <= 1 for name, share in shares.items()}

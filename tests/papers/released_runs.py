@@ -54,7 +54,7 @@ class ReleasedRun:
         identity = network.identity_bank(self.first_masks, assignment)
         self.found["id_emb"] = as_map(identity, seen)
         self.found["pos_emb"] = as_map(sine_position(seen.grid, network.config.width), seen)
-        outputs, _ = network.lstt(seen.tokens, seen.grid, identity=identity)
+        outputs, _ = network.lstt(seen.tokens, seen.grid, None, identity)
         maps = [as_map(tokens, seen) for tokens in (seen.tokens, *outputs)]
         logits = network.decoder(torch.cat(maps, dim=1), seen.features[:3])
         self.found["reference_logits_4x"] = logits[:, : 1 + OBJECTS]

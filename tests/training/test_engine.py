@@ -47,7 +47,7 @@ class Engine:
         """A second pass through the transformer in which the frame reads itself; always kept."""
         self.objects, self.kept_at = objects, step
         identity = self.identity(labels)
-        _, self.traces = self.model.lstt(tokens, grid, identity=identity)
+        _, self.traces = self.model.lstt(tokens, grid, None, identity)
         self.short = self.keys_and_values(identity)
         self.keep()
 

@@ -83,15 +83,12 @@ class SITVOSConfig:
     @classmethod
     def mini(cls) -> SITVOSConfig:
         """A network that learns on a laptop."""
-        sizes = cls(
-            encoder="tiny", width=64, match=32, context=64, decoder_width=32, short_side=192
-        )
-        return replace(sizes, every=0, spread=5, dropout=0.0, copy_at_start=True)
+        sizes = cls(encoder="tiny", width=64, match=32, context=64, decoder_width=32, dropout=0.0)
+        return replace(sizes, short_side=192, every=0, spread=5, copy_at_start=True)
 
     def __post_init__(self) -> None:
         least = {"width": 2, "match": 2, "context": 2, "decoder_width": 2, "every": 0, "spread": 0}
         check_settings(self, least, encoder=MASK_ENCODERS)
-        one_of_them = f"every={self.every} beside spread={self.spread}: one of them must be 0"
         check_rules({
             f"kernel={self.kernel} must be odd": self.kernel % 2 == 1,
             f"dropout={self.dropout} must be below 1": self.dropout < 1,
@@ -99,7 +96,7 @@ class SITVOSConfig:
             f"encoder={self.encoder!r} cannot start by copying, only tiny can": (
                 not self.copy_at_start or self.encoder == "tiny"
             ),
-            one_of_them: 0 in (self.every, self.spread),
+            f"every={self.every}, spread={self.spread}: one is 0": 0 in (self.every, self.spread),
         })  # fmt: skip
 
 
@@ -238,8 +235,7 @@ class SITVOS(VOSNetwork[SITVOSSeen, SITVOSEntry]):
         fine, middle, deep = self.encoder.channels
 
         def embed(channels: int) -> nn.Conv2d:
-            kernel = config.kernel
-            return nn.Conv2d(channels, config.width, kernel, padding=kernel // 2)
+            return nn.Conv2d(channels, config.width, config.kernel, padding=config.kernel // 2)
 
         self.embed_memory, self.embed_query = embed(deep), embed(deep)
         self.embed_mask = embed(self.mask_encoder.channels[-1])
@@ -248,9 +244,8 @@ class SITVOS(VOSNetwork[SITVOSSeen, SITVOSEntry]):
 
         self.stride = self.encoder.strides[-1]
         self.sizing = Sizing(1, config.short_side)  # any size: `encode` pads
-        self.schedule = Schedule(
-            previous=not config.spread, every=config.every, spread=config.spread
-        )
+        every, spread = config.every, config.spread
+        self.schedule = Schedule(previous=not spread, every=every, spread=spread)
         self.schedule_in_training = Schedule(previous=False, every=1)
         if config.copy_at_start:
             start_by_copying(self)
@@ -269,10 +264,7 @@ class SITVOS(VOSNetwork[SITVOSSeen, SITVOSEntry]):
         return SITVOSSeen(size, features, border)
 
     def read(self, seen: SITVOSSeen, memory: Memory[SITVOSEntry]) -> tuple[Tensor, SITVOSSeen]:
-        """Log odds (B, 1+K, H, W) of background and objects, softly aggregated, and seen.
-
-        H and W are those of the frame.
-        """
+        """Log odds (B, 1+K, H, W) of background and objects, softly aggregated, and seen."""
         entries = check_memory(self, seen, memory)
         objects = max(entry.marks.shape[1] for entry in entries)
         cells = torch.stack([entry.cells for entry in entries], dim=1)  # (B, T, C, H, W)
@@ -284,8 +276,8 @@ class SITVOS(VOSNetwork[SITVOSSeen, SITVOSEntry]):
         past = Tokens(rearrange(cells, "b t c y x -> b 1 t (y x) c"), grid, frames)
         now = Tokens(rearrange(query, "b c y x -> b 1 1 (y x) c"), grid, (memory.now,))
 
-        present = torch.stack([pad_objects(entry.present, objects) for entry in entries])
-        present = present.any(dim=0)
+        there = [pad_objects(entry.present, objects) for entry in entries]
+        present = torch.stack(there).any(dim=0)
         context = self.transformer(past, now, marked)
         return self.decode(seen, context, present), replace(seen, present=present)
 
@@ -340,9 +332,8 @@ def released_schedule(length: int, n: int = 7) -> Schedule:
 def start_by_copying(network: SITVOS) -> None:
     """Initialise so that a cell takes over the mask from memory cells that look like it.
 
-    The first channels carry the mask past all norms to the decoder, half of them as it is, half of
-    them negated. What memory and query are compared by is embedded alike. The numbers were found by
-    trial.
+    The first channels carry the mask to the decoder, half of them as it is, half negated. What
+    memory and query are compared by is embedded alike. The numbers were found by trial.
     """
     carry, middle = max(1, network.config.width // 16), network.config.kernel // 2
     sign = torch.tensor([4.0] * carry + [-4.0] * carry)

@@ -37,9 +37,8 @@ class Group:
 class Tracker:
     """Segments the objects of a video frame by frame, with bounded memory.
 
-    Objects are those of the masks given so far; ids need not be consecutive. More objects than the
-    network can tell apart are tracked in groups, each with a memory of its own, and merged by soft
-    aggregation.
+    Objects are those of the masks given so far. More of them than the network can tell apart are
+    tracked in groups, each with a memory of its own, and merged by soft aggregation.
 
     Args:
         model: the network; it is put into evaluation mode and stays on its device.
@@ -47,8 +46,7 @@ class Tracker:
             up to 10,000, some 10 MB each at 480p; `Schedule(every=5, at_most=32)` bounds them.
         side: short side in pixels at which frames are processed; None: the network's own.
 
-    Raises InputError for arguments of another kind, a side below one patch, and a network that is
-    not in float32.
+    Raises InputError for arguments of another kind, a side below one patch, and float16 networks.
     """
 
     def __init__(
@@ -72,11 +70,10 @@ class Tracker:
     def step(self, frame: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         """Take in the next frame, uint8 (H, W, 3) RGB, and return its labels, uint8 (H, W).
 
-        `mask`, uint8 (H, W), gives or corrects objects in this frame: its non-zero pixels win over
-        the prediction. An object that is already tracked and drawn anew is corrected: pixels that
-        the prediction gives it elsewhere become background. Void pixels (255) are left to the
-        prediction. Raises InputError for a frame of another size or kind, for a mask of another
-        size or without objects, and for a first frame without mask.
+        `mask`, uint8 (H, W), gives or corrects objects: its non-zero pixels win over the
+        prediction. Where the prediction has a given object elsewhere it becomes background. Void
+        pixels (255) are left to the prediction. Raises InputError for a frame of another size or
+        kind, for a mask of another size or without objects, and for a first frame without mask.
         """
         self._check(frame, mask)
         with at_frame(self.time):
@@ -162,16 +159,11 @@ class Tracker:
         check_picture(frame)
         height, width = size = frame.shape[:2]
         if self.time > 0 and size != self.size:
-            raise InputError(
-                f"got frame {self.time} of {size}; expected {self.size} as before: resize it."
-            )
+            raise InputError(f"got frame {self.time} of {size}; expected {self.size} as before")
         if mask is None and not self.groups:
-            raise InputError(
-                "The first frame needs a mask that says which objects to follow: step(frame, mask)."
-            )
+            raise InputError("The first frame needs a mask of the objects: step(frame, mask).")
         if not isinstance(mask, np.ndarray | None):
-            kind = type(mask).__name__
-            raise InputError(f"got the mask as {kind}; expected a NumPy array, uint8 (H, W)")
+            raise InputError(f"got the mask as {type(mask).__name__}; expected a NumPy array")
         if mask is not None:
             check_mask(mask, size)
         self.size = (height, width)
@@ -186,13 +178,9 @@ def _redraw(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def _check_settings(model: VOSNetwork, schedule: Schedule | None, side: int | None) -> None:
     if not isinstance(model, VOSNetwork):
-        raise InputError(
-            f"got {model!r} as network; make one: create_model('aot_mini', 'shipped')."
-        )
+        raise InputError(f"got {model!r} as network; make one: create_model('aot_mini').")
     if not isinstance(schedule, Schedule | None):
-        raise InputError(
-            f"got schedule={schedule!r}; expected a Schedule, such as Schedule(every=5), or None."
-        )
+        raise InputError(f"got schedule={schedule!r}; expected a Schedule or None.")
     if not isinstance(side, Integral | None) or isinstance(side, bool):
         raise InputError(f"got side={side!r}; expected a whole number of pixels, or None.")
     least = model.sizing.stride
@@ -214,12 +202,10 @@ def track(
     """Labels, uint8 (H, W), of each frame in turn; `masks` {frame number: labels} are given.
 
     `settings` go to `Tracker`. Frames before the first mask are all background. Raises InputError
-    without masks, when the first frame is asked for, and for masks of frames that the video has
-    not, when it ends.
+    without masks, and, when the video ends, for masks of frames that it does not have.
     """
     if not isinstance(masks, dict):
-        kind = type(masks).__name__
-        raise InputError(f"got masks as {kind}; expected {{frame number: mask}}: {{0: mask}}.")
+        raise InputError(f"got masks as {type(masks).__name__}; expected {{frame number: mask}}.")
     if not masks:
         raise InputError("No mask was given: nothing says which objects to follow.")
     tracker, missed = Tracker(model, **settings), set(masks)
@@ -231,7 +217,7 @@ def track(
             yield tracker.step(frame, masks.get(t))
     if missed:
         raise InputError(
-            f"got masks of frames {sorted(missed)}, which the video has not: numbers count from 0."
+            f"got masks of frames {sorted(missed)}, which the video lacks: count from 0."
         )
 
 
@@ -239,12 +225,11 @@ def propagate(model: VOSNetwork, clip: Clip, **settings: Any) -> np.ndarray:
     """Follow the objects of a clip's first mask through the clip: uint8 (T, H, W).
 
     Later masks of the clip are not looked at; `track` takes them. `settings` go to `Tracker`.
-    Raises InputError for what is no clip or has no masks.
     """
     if not isinstance(clip, Clip):
+        kind = type(clip).__name__
         raise InputError(
-            f"got a {type(clip).__name__}; expected a Clip. If it has frames and a mask for each, "
-            "wrap it: Clip(video.frames, {0: video.masks[0]})."
+            f"got a {kind}; expected a Clip: Clip(video.frames, {{0: video.masks[0]}})."
         )
     if not clip.masks:
         raise InputError(f"The clip {clip.name} has no mask that says which objects to follow.")

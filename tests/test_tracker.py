@@ -276,7 +276,7 @@ def test_devices_that_are_not_there_are_refused(monkeypatch):
 
 
 def test_masks_of_frames_that_the_video_lacks_are_refused():
-    with pytest.raises(InputError, match=r"frames \[7\], which the video has not"):
+    with pytest.raises(InputError, match=r"frames \[7\], which the video lacks"):
         list(track(repeater(), [FRAME, FRAME], {0: MASK, 7: MASK}))
     with pytest.raises(InputError, match="got masks as list; expected {frame number: mask}"):
         list(track(repeater(), [FRAME], [MASK]))

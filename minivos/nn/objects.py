@@ -12,18 +12,16 @@ from torch import Tensor
 def soft_aggregate(object_probabilities: Tensor) -> Tensor:
     """One foreground probability per object (B,K,H,W) -> (B,1+K,H,W) that sum to one.
 
-    Soft aggregation of STM, Oh et al. 2019, Sec. 3.4: background is "none of the objects", and the
-    odds are normalised.
+    STM, Oh et al. 2019, Sec. 3.4: background is "none of the objects"; odds are normalised.
     """
     objects = object_probabilities.float()
     return _normalised_odds((1 - objects).prod(dim=1, keepdim=True), objects)
 
 
 def merge_groups(groups: Sequence[Tensor]) -> Tensor:
-    """Probabilities of groups of objects, each (B,1+K,H,W), -> one (B,1+sum of K,H,W).
+    """Soft aggregation of groups of objects, each (B,1+K,H,W), -> one (B,1+sum of K,H,W).
 
-    Soft aggregation again, but each group has its own probability of background, as in AOT's
-    released code. Background comes first, and all sum to one.
+    Each group has its own probability of background, as in AOT's released code.
     """
     background = torch.stack([group[:, :1].float() for group in groups]).prod(dim=0)
     objects = torch.cat([group[:, 1:].float() for group in groups], dim=1)

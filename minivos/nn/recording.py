@@ -6,13 +6,13 @@ to `record`; the windows of a Swin do not. Nothing that a network computes depen
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
-from einops import rearrange
 from torch import Tensor
 
 
@@ -45,24 +45,19 @@ class AttentionMap:
         return self._on_key_grid(self.weights, self.index)
 
     def look_from(self, y: int, x: int, batch: int = 0) -> Tensor:
-        """Where query cell (y, x) looks: (heads, T, H, W), sums to one per head.
-
-        Raises IndexError outside the grid.
-        """
+        """Where query cell (y, x) looks: (heads, T, H, W), sums to one per head; or IndexError."""
         height, width = self.query_grid
         if not (0 <= y < height and 0 <= x < width):
             raise IndexError(f"cell ({y}, {x}) is outside the grid of {height} x {width} cells")
-        cell, (t, h, w) = y * width + x, self.key_grid
+        cell = y * width + x
         index = None if self.index is None else self.index[cell]
-        row = self._on_key_grid(self.weights[batch, :, cell], index)
-        return rearrange(row, "n (t h w) -> n t h w", t=t, h=h, w=w)
+        return self._on_key_grid(self.weights[batch, :, cell], index).unflatten(1, self.key_grid)
 
     def _on_key_grid(self, weights: Tensor, index: Tensor | None) -> Tensor:
         """Weights (..., Nk) of the cells in index ([Nq,] Nk) -> (..., T*H*W)."""
         if index is None:
             return weights
-        frames, height, width = self.key_grid
-        full = weights.new_zeros(*weights.shape[:-1], frames * height * width)
+        full = weights.new_zeros(*weights.shape[:-1], math.prod(self.key_grid))
         return full.scatter_add_(-1, index.clamp(min=0).expand_as(weights), weights)
 
 
@@ -75,16 +70,10 @@ class Recording(list[AttentionMap]):
         self.names_met: set[str] = set()
 
     def find(self, name: str, frame: int | None = None, object: int | None = None) -> AttentionMap:
-        """The last map called `name` (wildcards allowed), of that query frame and object if given.
-
-        Raises KeyError when there is none.
-        """
+        """The last map called `name` (wildcards allowed), of that frame and object; KeyError."""
         for look in reversed(self):
-            if (
-                fnmatch(look.name, name)
-                and frame in (None, look.query_frame)
-                and object in (None, look.object)
-            ):
+            asked = frame in (None, look.query_frame) and object in (None, look.object)
+            if asked and fnmatch(look.name, name):
                 return look
         known = sorted({(look.name, look.query_frame) for look in self})
         raise KeyError(f"no map {name!r} of frame {frame}, object {object}; (name, frame): {known}")
@@ -102,11 +91,8 @@ def record_attention(only: str = "*") -> Iterator[Recording]:
     Raises RuntimeError at the end of the block when nothing was recorded.
     """
     recording = Recording(only)
-    token = _recording.set(recording)
-    try:
+    with _set(_recording, recording):
         yield recording
-    finally:
-        _recording.reset(token)
     if not recording:
         met = sorted(recording.names_met)
         why = f"names met: {met}" if met else "no attention ran inside the block: run it there"
@@ -116,21 +102,24 @@ def record_attention(only: str = "*") -> Iterator[Recording]:
 @contextmanager
 def explicit_attention() -> Iterator[None]:
     """Run attention in its explicit form, as if it were recorded: to compare the two forms."""
-    token = _explicit.set(True)
-    try:
+    with _set(_explicit, True):
         yield
-    finally:
-        _explicit.reset(token)
 
 
 @contextmanager
 def at_frame(number: int) -> Iterator[None]:
     """Maps recorded inside the block are of frame `number`."""
-    token = _frame.set(number)
+    with _set(_frame, number):
+        yield
+
+
+@contextmanager
+def _set(variable: ContextVar, value: object) -> Iterator[None]:
+    token = variable.set(value)
     try:
         yield
     finally:
-        _frame.reset(token)
+        variable.reset(token)
 
 
 def wants_weights(name: str) -> bool:
@@ -155,16 +144,12 @@ def record(
     """Hand over the weights (B, heads, Nq, Nk) of one attention; see `AttentionMap`.
 
     `frames` are the numbers of the key frames, None: the frame that looks. `query_grid` is the
-    (H, W) of `key_grid` if not given. Does nothing when nobody records.
+    (H, W) of `key_grid` if not given. Does nothing when nothing is recorded.
     """
     recording = _recording.get()
-    if recording is None:
+    if recording is None or not wants_weights(name) or not fnmatch(name, recording.only):
         return
-    recording.names_met.add(name)
-    if fnmatch(name, recording.only):
-        now = _frame.get()
-        grid = query_grid or key_grid[1:]
-        kept = weights.detach().float().cpu()
-        index = None if index is None else index.cpu()
-        frames = (now,) if frames is None else frames
-        recording.append(AttentionMap(name, kept, grid, key_grid, frames, now, index, object))
+    now, grid = _frame.get(), query_grid or key_grid[1:]
+    frames = (now,) if frames is None else frames
+    kept, index = weights.detach().float().cpu(), None if index is None else index.cpu()
+    recording.append(AttentionMap(name, kept, grid, key_grid, frames, now, index, object))

@@ -26,22 +26,21 @@ def show_network(network: VOSNetwork) -> None:
     memory = network.new_memory()
 
     seen = network.encode(frame)
-    show_call("encode(frame) -> seen", {"frame": frame}, {"seen": seen})
+    show_call("encode(frame) -> seen", frame=frame, seen=seen)
     entry = network.memorize(seen, masks)
     call = f"memorize(seen, masks) -> entry, of {OBJECTS} objects and background"
-    show_call(call, {"masks": masks}, {"entry": entry})
+    show_call(call, masks=masks, entry=entry)
     memory.add(entry, 0, reference=True)
     logits, _ = network.read(network.encode(frame), memory)
-    call = "read(seen, memory) -> logits, seen; the memory holds one entry"
-    show_call(call, {}, {"logits": logits})
+    show_call("read(seen, memory) -> logits, seen; the memory holds one entry", logits=logits)
 
 
-def show_call(call: str, taken: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Print what a call takes and gives."""
+def show_call(call: str, **values: Any) -> None:
+    """Print the shapes of what a call takes (frame, masks) and gives."""
     print(f"\n{call}")
-    for mark, values in (("takes", taken), ("gives", given)):
-        for path, tensor in find_tensors(values):
-            print(f"  {mark} {path:24} {tuple(tensor.shape)}")
+    for path, tensor in find_tensors(values):
+        mark = "takes" if path in ("frame", "masks") else "gives"
+        print(f"  {mark} {path:24} {tuple(tensor.shape)}")
 
 
 def find_tensors(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:

@@ -385,7 +385,7 @@ def test_fixed_numbers_of_frames():
         ({"encoder": "swin_b"}, "got encoder='swin_b'; expected one of"),
         ({"encoder": ["tiny"]}, "got encoder=.'tiny'.; expected one of"),
         ({"spread": -1}, "got spread=-1; expected a whole number, 0 or more"),
-        ({"every": 3}, "every=3 beside spread=5: one of them must be 0"),
+        ({"every": 3}, "every=3, spread=5: one is 0"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(change, said):

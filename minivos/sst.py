@@ -1,14 +1,12 @@
 """SST: sparse spatiotemporal transformers.
 
 Duke, Ahmed, Wolf, Aarabi and Taylor, "SSTVOS: Sparse Spatiotemporal Transformers for Video Object
-Segmentation", CVPR 2021. Notebook 04 takes it apart; docs/equations.md says where its equations
-stand.
+Segmentation", CVPR 2021. Notebook 04 takes it apart; docs/equations.md lists its equations.
 
-A video is a block of cells, and every cell could look at every other; but a map of all pairs soon
-fits into no memory. SST lets each cell look at a small set of others that depends on its place
-only, and stacks layers, so that what is far away arrives over several steps. What the decoder is
-told about an object is the *object affinity*: how strongly a cell looks at the most similar earlier
-cell of that object.
+A map of how each cell of a video looks at every other soon fits into no memory. SST lets a cell
+look at few others, chosen by its place only, and stacks layers, so that what is far away arrives
+over several steps. What the decoder is told about an object is the *object affinity*: how strongly
+a cell looks at the most similar earlier cell of that object.
 
     nn/patterns.py                      the sets I_p, as index arithmetic          Sec. 3.2
     SSTConfig                           sizes and presets
@@ -21,10 +19,9 @@ cell of that object.
 
 The authors never released the network. What the paper leaves open is chosen here: for each object
 the decoder sees its affinity and the largest of the other objects' (a channel per layer and head),
-with the same weights for every object; local and strided layers see all frames of the buffer, since
-a history of a few frames is shorter than any stride. `sst_mini` has a smaller encoder, which learns
-from scratch, a smaller decoder and a finer grid; its affinity is by distance, and its buffer keeps
-the given frame.
+with the same weights for every object; local and strided layers see all frames of the buffer, which
+are fewer than any stride. `sst_mini` has a smaller encoder, which learns from scratch, a smaller
+decoder and a finer grid; its affinity is by distance, and its buffer keeps the given frame.
 
 Letters: B batch, C channels, T frames in the buffer, H x W grid, S = T*H*W cells, O = 1 + K
 objects, background included. A cell is p = (t, y, x). Heads are folded into the batch.
@@ -32,7 +29,6 @@ objects, background included. A cell is p = (t, y, x). Heads are folded into the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,23 +37,13 @@ import torch.nn.functional as F
 from einops import einsum, rearrange, repeat
 from torch import Tensor, nn
 
-from minivos.errors import InputError, check_choices, check_flags, check_numbers, check_rules
+from minivos.errors import InputError, check_rules, check_settings
 from minivos.nn.checks import check_frame, check_masks, check_memory
 from minivos.nn.decoders import FPNDecoder
 from minivos.nn.encoders import ENCODERS
 from minivos.nn.memory import Entry, Memory, Schedule
 from minivos.nn.network import Seen, Sizing, VOSNetwork, size_of
-from minivos.nn.patterns import (
-    PATTERNS,
-    Boxes,
-    Cell,
-    Grid,
-    Pattern,
-    cells_of,
-    check_fit,
-    check_together,
-    slices_of,
-)
+from minivos.nn.patterns import CHOICES, PATTERNS, Boxes, Cell, Grid, Pattern, cells_of, check_fit
 from minivos.nn.recording import at_frame, record, wants_weights
 
 AFFINITIES = ("softmax", "score", "distance")
@@ -94,55 +80,36 @@ class SSTConfig:
     def patterns(self) -> list[Pattern]:
         """The pattern of each layer; local_strided takes turns."""
         names = ["local", "strided"] if self.pattern == "local_strided" else [self.pattern]
-        settings = self.h, self.scale, self.temporal, self.local_window
-        return [find_pattern(names[i % len(names)], *settings) for i in range(self.layers)]
+        settings = self.h, self.scale, self.temporal, self.local_window  # the fields of Pattern
+        return [PATTERNS[names[i % len(names)]](*settings) for i in range(self.layers)]
 
     def __post_init__(self) -> None:
-        check_choices(self, encoder=ENCODERS, pattern=("local_strided", *PATTERNS))
-        check_choices(self, affinity=AFFINITIES, position=POSITIONS)
-        check_numbers(self, "layers", "width", "heads", "feedforward", "history", "decoder_width")
-        check_numbers(self, "short_side", or_none=True)
-        check_flags(self, "scale", "keep_first")
+        names: dict[str, Any] = {"encoder": ENCODERS, "pattern": ["local_strided", *PATTERNS]}
+        check_settings(self, affinity=AFFINITIES, position=POSITIONS, **names, **CHOICES)
+        width_fits = self.width % self.heads == 0 == self.width % 6
+        decoder_width_fits = self.decoder_width % 16 == 0
         check_rules({
-            f"width={self.width} must be a multiple of 6 and of heads={self.heads}": (
-                self.width % self.heads == 0 == self.width % 6
-            ),
-            f"decoder_width={self.decoder_width} must be a multiple of 16": (
-                self.decoder_width % 16 == 0
-            ),
+            f"width={self.width} must be a multiple of 6 and of heads={self.heads}": width_fits,
+            f"decoder_width={self.decoder_width} must be a multiple of 16": decoder_width_fits,
         })  # fmt: skip
-        self.patterns()  # which raise for settings that no pattern can have
 
 
 # Sparse attention ---------------------------------------------------------------------------------
 
 
-def find_pattern(
-    name: str,
-    h: int | None = None,
-    scale: bool = False,
-    temporal: str = "same",
-    local_window: str = "open",
-) -> Pattern:
-    """A pattern by name, with settings as in `Pattern`.
-
-    Raises InputError for an unknown name or setting, and for local or strided without h.
-    """
+def find_pattern(name: str, h: int | None = None, **settings: Any) -> Pattern:
+    """A pattern by name; `settings` are fields of `Pattern`. Local and strided need h."""
     if name not in PATTERNS:
         raise InputError(f"got pattern={name!r}; expected one of {', '.join(PATTERNS)}")
     if h is None and name in ("local", "strided"):
         raise InputError(f"{name} attention needs h, its window or stride in cells")
-    return PATTERNS[name](1 if h is None else h, scale, temporal, local_window)
+    return PATTERNS[name](1 if h is None else h, **settings)
 
 
 def connectivity(
     pattern: str, shape: Cell, cell: Cell, h: int | None = None, **settings: Any
 ) -> list[Cell]:
-    """I_p (Sec. 3.2): the cells (t, y, x), in order, that `cell` looks at, itself once.
-
-    The video has the shape (T, H, W); `settings` as in `find_pattern`. Raises InputError unless
-    shape and cell are three whole numbers, for a cell outside, and as `sparse_attention`.
-    """
+    """I_p (Sec. 3.2): the cells of a video (T, H, W) that `cell` looks at, in order, each once."""
     chosen = find_pattern(pattern, h, **settings)
     for name, numbers in (("shape (T, H, W)", shape), ("cell (t, y, x)", cell)):
         if len(numbers) != 3 or not all(isinstance(number, int) for number in numbers):
@@ -150,8 +117,7 @@ def connectivity(
     check_fit(chosen, shape)
     if not all(0 <= place < size for place, size in zip(cell, shape, strict=True)):
         raise InputError(f"got cell {cell} of a video of {shape} cells, which count from 0")
-    frames, height, width = shape
-    cells = cells_of((range(frames), range(height), range(width)), torch.device("cpu"))
+    cells = cells_of(shape)
     return [tuple(r) for r in cells[chosen.connected(cells - torch.tensor(cell))].tolist()]
 
 
@@ -160,14 +126,25 @@ def sparse_attention(
 ) -> Tensor:
     """softmax(Q_p K_I^T) V_I over the cells I_p that each cell looks at (Eq. 6), one head.
 
-    q and k (B, C, T, H, W), v (B, Cv, T, H, W) -> (B, Cv, T, H, W); `settings` as in
-    `find_pattern`. Raises InputError for an unknown pattern, for h below 1 or larger than the grid,
-    and when q, k and v do not fit together.
+    q, k (B, C, T, H, W), v (B, Cv, T, H, W) -> (B, Cv, T, H, W); `settings` as in `find_pattern`.
     """
     chosen = find_pattern(pattern, h, **settings)
-    check_together(q=q, k=k, v=v)
-    check_fit(chosen, (q.shape[2], q.shape[3], q.shape[4]))
+    check_inputs(chosen, q=q, k=k, v=v)
     return attend_sparsely(q, k, v, chosen)
+
+
+def check_inputs(pattern: Pattern, **inputs: Tensor) -> None:
+    """InputError unless q, k, perhaps v are float (B, C, T, H, W), alike but for the C of v."""
+    for name, x in inputs.items():
+        if not isinstance(x, Tensor) or x.dim() != 5 or not x.is_floating_point():
+            kind = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+            raise InputError(f"got {name} as {kind}; expected a float tensor (B, C, T, H, W)")
+    q, k = inputs["q"], inputs["k"]
+    kinds = {(len(x), x.shape[2:], x.dtype, x.device) for x in inputs.values()}
+    if len(kinds) > 1 or q.shape[1] != k.shape[1]:
+        got = [f"{name} {tuple(x.shape)} {x.dtype} on {x.device}" for name, x in inputs.items()]
+        raise InputError(f"got {', '.join(got)}; expected them alike, but for the C of v")
+    check_fit(pattern, q.shape[2:])
 
 
 def grid_attention(q: Tensor, k: Tensor, v: Tensor, **settings: Any) -> Tensor:
@@ -187,12 +164,10 @@ def strided_attention(q: Tensor, k: Tensor, v: Tensor, h: int, **settings: Any) 
 
 def attend_sparsely(q: Tensor, k: Tensor, v: Tensor, pattern: Pattern) -> Tensor:
     """`sparse_attention` for a pattern, without checks; queries may be of the last frames only."""
-    if isinstance(pattern, Grid):
-        lines = grid_scores(q, k, pattern)
-        weights = torch.cat(lines, dim=-1).softmax(dim=-1)  # the three lines share one softmax
-        return carry_along(weights.split([line.shape[-1] for line in lines], dim=-1), v)
+    if not isinstance(pattern, Boxes):  # a grid, whose three lines share one softmax
+        return carry_along(grid_scores(q, k, pattern).softmax(dim=-1), v)
     out, factor = q.new_zeros(q.shape[0], v.shape[1], *q.shape[2:]), pattern.factor(q.shape[1])
-    for here, there, mask in boxes_of(q, k, pattern):
+    for here, there, mask in pattern.boxes(k.shape[2:], q.shape[2], q.device):
         parts = (rearrange(x, "b c t y x -> b 1 (t y x) c") for x in (q[here], k[there], v[there]))
         a, b, c = (part.contiguous() for part in parts)  # for the kernel that builds no map
         read = F.scaled_dot_product_attention(a, b, c, mask, scale=factor)  # SST Eq. 5, 6
@@ -200,81 +175,54 @@ def attend_sparsely(q: Tensor, k: Tensor, v: Tensor, pattern: Pattern) -> Tensor
     return out
 
 
-def boxes_of(q: Tensor, k: Tensor, pattern: Pattern) -> list[tuple[tuple, tuple, Tensor | None]]:
-    """For each box of a pattern: the index of its queries, of its keys, and who looks at whom."""
-    assert isinstance(pattern, Boxes)
-    shape, last = (k.shape[2], k.shape[3], k.shape[4]), q.shape[2]
-    return [
-        (
-            slices_of(queries, last - shape[0]),
-            slices_of(keys),
-            pattern.mask(queries, keys, q.device),
-        )
-        for queries, keys in pattern.boxes(shape, last)
-    ]
-
-
-def grid_scores(q: Tensor, k: Tensor, pattern: Pattern) -> tuple[Tensor, Tensor, Tensor]:
-    """Dot products along x, y and t: (B, Tq, H, W, W), (B, Tq, H, W, H) and (B, Tq, H, W, T).
+def grid_scores(q: Tensor, k: Tensor, pattern: Pattern) -> Tensor:
+    """Dot products along x, y and t, one behind the other: (B, Tq, H, W, W + H + T).
 
     A cell stands on all three lines; it counts along x, and is -inf along y and t.
     """
     last, frames, height = q.shape[2], k.shape[2], k.shape[3]
-    q, k = channels_last(q * pattern.factor(q.shape[1])), channels_last(k)
+    parts = (rearrange(x, "b c t y x -> b t y x c") for x in (q * pattern.factor(q.shape[1]), k))
+    q, k = (part.contiguous() for part in parts)  # products along t are faster so
     now = k[:, -last:]
+    own_y = torch.eye(height, dtype=torch.bool, device=q.device)[:, None]  # (H, 1, H)
+    own_t = torch.eye(frames, dtype=torch.bool, device=q.device)[-last:, None, None]
     along_x = einsum(q, now, "b t y x c, b t y i c -> b t y x i")
-    along_y = einsum(q, now, "b t y x c, b t j x c -> b t y x j")
-    along_t = einsum(q, k, "b t y x c, b k y x c -> b t y x k")
-    same_y = torch.eye(height, dtype=torch.bool, device=q.device)[:, None]  # (H, 1, H)
-    same_t = torch.eye(frames, dtype=torch.bool, device=q.device)[-last:, None, None]
-    return (
-        along_x,
-        along_y.masked_fill(same_y, -torch.inf),
-        along_t.masked_fill(same_t, -torch.inf),
-    )
+    along_y = einsum(q, now, "b t y x c, b t j x c -> b t y x j").masked_fill(own_y, -torch.inf)
+    along_t = einsum(q, k, "b t y x c, b k y x c -> b t y x k").masked_fill(own_t, -torch.inf)
+    return torch.cat([along_x, along_y, along_t], dim=-1)
 
 
-def carry_along(weights: Sequence[Tensor], v: Tensor) -> Tensor:
+def carry_along(weights: Tensor, v: Tensor) -> Tensor:
     """Sums of values (B, C, T, H, W), weighted along x, y and t as in `grid_scores`."""
-    along_x, along_y, along_t = weights
-    v = channels_last(v)
-    now = v[:, -along_x.shape[1] :]
+    frames, height, width = v.shape[2:]
+    along_x, along_y, along_t = weights.split([width, height, frames], dim=-1)
+    v = rearrange(v, "b c t y x -> b t y x c").contiguous()
+    now = v[:, -weights.shape[1] :]
     carried = einsum(along_x, now, "b t y x i, b t y i c -> b t y x c")
     carried = carried + einsum(along_y, now, "b t y x j, b t j x c -> b t y x c")
     carried = carried + einsum(along_t, v, "b t y x k, b k y x c -> b t y x c")
     return rearrange(carried, "b t y x c -> b c t y x")
 
 
-def channels_last(x: Tensor) -> Tensor:
-    """(B, C, T, H, W) -> (B, T, H, W, C), in memory too: products along t are faster so."""
-    return rearrange(x, "b c t y x -> b t y x c").contiguous()
-
-
 def grid_routes(features: Tensor, values: Tensor, steps: int = 3) -> Tensor:
     """Grid attention without softmax, `steps` times, features being queries and keys (Eq. 7 to 10).
 
-    Features (B, C, T, H, W), values (B, Cv, T, H, W), as returned: each value is carried along
-    every route of so many steps, one axis a step, and multiplied by the dot products of the
-    features that meet on the way. Raises InputError when the two do not fit together, and for
-    steps below 0.
+    Features (B, C, T, H, W), values (B, Cv, T, H, W), as returned: each is carried along every
+    route of so many steps, one axis a step, times the dot products of the features that meet.
     """
-    check_together(q=features, k=features, v=values)
+    check_inputs(Grid(), q=features, k=features, v=values)
     if not isinstance(steps, int) or steps < 0:
         raise InputError(f"got steps={steps!r}; expected a whole number, 0 or more")
-    scores = grid_scores(features, features, Grid())
-    lines = [line.masked_fill(line == -torch.inf, 0) for line in scores]
+    lines = grid_scores(features, features, Grid())
+    lines = lines.masked_fill(lines == -torch.inf, 0)
     for _ in range(steps):  # three make SST Eq. 7, 10
         values = carry_along(lines, values)  # SST Eq. 8, 9
     return values
 
 
 def explicit_weights(q: Tensor, k: Tensor, pattern: Pattern) -> tuple[Tensor, Tensor]:
-    """The definition written out: weights (B, N, I) of N queries, and the cell (N, I) of each.
-
-    Cells that are no cells are -1. Slow, and large: to record one frame, and for tests.
-    """
-    frames, height, width = k.shape[2:]
-    cells = cells_of((range(frames), range(height), range(width)), q.device)
+    """The definition written out, slow and large: weights (B, N, I), their cells (N, I) or -1."""
+    cells = cells_of(k.shape[2:], q.device)
     queries, keys = (rearrange(x, "b c t y x -> b (t y x) c") for x in (q, k))
     connected = pattern.connected(cells - cells[-queries.shape[1] :, None])  # (N, S)
     scores = queries @ keys.mT * pattern.factor(q.shape[1])
@@ -301,14 +249,11 @@ def object_affinity(
     """The strongest link of each cell to earlier cells of each object (Eq. 4): (B, O, T, H, W).
 
     q and k (B, C, T, H, W) of one head, labels (B, T, H, W) in 0..O-1, or -1 where unknown;
-    `objects` is O, background included. `kind`: of the attention weights ("softmax"), the scores
-    ("score"), or 2 / (1 + exp(|q - k|^2)) ("distance"). 0 where an object has no earlier cell
-    within reach. Raises InputError as `sparse_attention`, for an unknown kind, and for labels of
-    another size or type, or beyond O-1.
+    `objects` is O, background included. `kind` of link: attention weight ("softmax"), "score", or
+    2 / (1 + exp(|q - k|^2)) ("distance"). 0 where an object has no earlier cell within reach.
     """
     chosen = find_pattern(pattern, h, **settings)
-    check_together(q=q, k=k)
-    check_fit(chosen, (q.shape[2], q.shape[3], q.shape[4]))
+    check_inputs(chosen, q=q, k=k)
     if kind not in AFFINITIES:
         raise InputError(f"got kind={kind!r}; expected one of {', '.join(AFFINITIES)}")
     if not isinstance(objects, int) or objects < 1:
@@ -333,51 +278,45 @@ def strongest_links(
     q: Tensor, k: Tensor, labels: Tensor, objects: int, pattern: Pattern, kind: str
 ) -> Tensor:
     """`object_affinity` for a pattern, without checks; queries may be of the last frames only."""
+    if kind == "distance":
+        pattern = replace(pattern, scale=False)  # only scores are scaled
     last, times = q.shape[2], torch.arange(k.shape[2], device=q.device)
     square_q, square_k = q.square().sum(dim=1), k.square().sum(dim=1)  # (B, T, H, W)
-    factor = pattern.factor(q.shape[1])
-    if isinstance(pattern, Grid):  # the only earlier cells are those at the same place
-        lines = grid_scores(q, k, pattern)
-        links = lines[2]  # (B, Tq, H, W, T)
-        at_place = "b t y x -> b 1 y x t"
-        if kind == "softmax":
-            links = torch.cat(lines, dim=-1).softmax(dim=-1)[..., -len(times) :]
-        elif kind == "distance":
-            links = nearness(links / factor, square_q[..., None], rearrange(square_k, at_place))
+    if not isinstance(pattern, Boxes):  # in a grid the only earlier cells are at the same place
+        labels, square_k = (rearrange(x, "b t y x -> b 1 y x t") for x in (labels, square_k))
+        scores = grid_scores(q, k, pattern)
+        if kind != "softmax":
+            scores = scores[..., -len(times) :]  # those along t
+        links = as_links(scores, kind, square_q[..., None], square_k)
         earlier = times < times[-last:, None, None, None]  # (Tq, 1, 1, T)
-        return strongest(links, earlier, rearrange(labels, at_place), objects)
+        return strongest(links[..., -len(times) :], earlier, labels, objects)
 
     out = q.new_zeros(len(q), objects, *q.shape[2:])
     time_of_key = times[:, None, None].expand(k.shape[2:])
-    for here, there, mask in boxes_of(q, k, pattern):
+    q = q * pattern.factor(q.shape[1])
+    for here, there, mask in pattern.boxes(k.shape[2:], last, q.device):
         queries, keys = (rearrange(x, "b c t y x -> b (t y x) c") for x in (q[here], k[there]))
-        links = queries @ keys.mT  # (B, queries, keys)
+        scores = queries @ keys.mT  # (B, queries, keys)
         earlier = time_of_key[there].flatten() < time_of_key[-last:][here].flatten()[:, None]
         if mask is not None:
-            earlier, links = earlier & mask, links.masked_fill(~mask, -torch.inf)
-        if kind == "distance":
-            squares = square_q[here].flatten(1)[..., None], square_k[there].flatten(1)[:, None]
-            links = nearness(links, *squares)
-        elif kind == "softmax":
-            links = (links * factor).softmax(dim=-1)
-        else:
-            links = links * factor
+            earlier, scores = earlier & mask, scores.masked_fill(~mask, -torch.inf)
+        squares = square_q[here].flatten(1)[..., None], square_k[there].flatten(1)[:, None]
+        links = as_links(scores, kind, *squares)
         link = strongest(links, earlier, labels[there].flatten(1)[:, None], objects)
         out[here] = link.view_as(out[here])
     return out
 
 
-def nearness(dots: Tensor, square_q: Tensor, square_k: Tensor) -> Tensor:
-    """2 / (1 + exp(|q - k|^2)), from 1 for equal vectors to 0, by products and squared lengths."""
-    distance = (square_q + square_k - 2 * dots).clamp(min=0)
-    return 2 * torch.sigmoid(-distance)
+def as_links(scores: Tensor, kind: str, square_q: Tensor, square_k: Tensor) -> Tensor:
+    """Links of a kind from dot products and squared lengths: 2 / (1 + exp(|q - k|^2)) is 1 to 0."""
+    if kind == "distance":
+        distance = (square_q + square_k - 2 * scores).clamp(min=0)
+        return 2 * torch.sigmoid(-distance)
+    return scores.softmax(dim=-1) if kind == "softmax" else scores
 
 
 def strongest(links: Tensor, allowed: Tensor, labels: Tensor, objects: int) -> Tensor:
-    """The largest link to a cell of each object, among those allowed; at least 0: (B, O, ...).
-
-    Links (B, ..., keys) in which `allowed` and `labels` can be broadcast.
-    """
+    """The largest allowed link (B, ..., keys) to a cell of each object, at least 0: (B, O, ...)."""
     per_object = []
     for number in range(objects):  # SST Eq. 4
         other = ~(allowed & (labels == number))
@@ -395,30 +334,21 @@ def sine_position_3d(
 ) -> Tensor:
     """Sine position encoding P of Eq. 2: (C, T, H, W), a third of the channels each for t, y, x.
 
-    Channels j and j+1 of a third are sine and cosine of place / base^(3 j / C); `times` (T,) are
-    frame numbers. A base of 100 suits short axes (10,000 is usual for text). Raises InputError
-    unless `channels` is a multiple of 6.
+    Channels j and j+1 of a third are sine and cosine of place / base^(3 j / C), along t of the
+    frame numbers `times`. A base of 100 suits short axes (10,000 is usual for text).
     """
     if channels % 6:
         raise InputError(f"got {channels} channels; expected a multiple of 6: two for each axis")
     third = channels // 3
     wave = base ** (torch.arange(0, third, 2, device=times.device) / third)
-
-    def waves(places: Tensor) -> Tensor:
-        angle = places[:, None] / wave
-        return rearrange(torch.stack([angle.sin(), angle.cos()], dim=-1), "n j two -> (j two) n")
-
-    t, y, x = (waves(places) for places in axes(times, height, width))
-    shape = (third, len(times), height, width)
-    parts = t[:, :, None, None], y[:, None, :, None], x[:, None, None, :]
-    return torch.cat([part.expand(shape) for part in parts])
+    places = torch.stack(torch.broadcast_tensors(*axes(times, height, width)))  # (3, T, H, W)
+    angle = places[..., None] / wave
+    waves = torch.stack([angle.sin(), angle.cos()], dim=-1)
+    return rearrange(waves, "three t y x j two -> (three j two) t y x")
 
 
 class LearnedPosition(nn.Module):
-    """Position encoding P of Eq. 2 as a sum of three learned vectors, one each for t, y and x.
-
-    Each axis has `most` of them; the last serves for all places beyond.
-    """
+    """Learned P of Eq. 2: a table of `most` vectors for each axis, added; the last serves beyond."""
 
     def __init__(self, channels: int, most: int = 300) -> None:
         super().__init__()
@@ -428,14 +358,14 @@ class LearnedPosition(nn.Module):
     def forward(self, times: Tensor, height: int, width: int) -> Tensor:
         """(C, T, H, W)."""
         pairs = zip(self.tables, axes(times, height, width), strict=True)
-        t, y, x = (table[places.clamp(max=len(table) - 1)].T for table, places in pairs)
-        return t[:, :, None, None] + y[:, None, :, None] + x[:, None, None, :]
+        t, y, x = (table[places.clamp(max=len(table) - 1)] for table, places in pairs)
+        return rearrange(t + y + x, "t y x c -> c t y x")
 
 
 def axes(times: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The places along t, y and x."""
-    device = times.device
-    return times, torch.arange(height, device=device), torch.arange(width, device=device)
+    """Places along t, y and x, of shapes that broadcast to (T, H, W)."""
+    y, x = (torch.arange(length, device=times.device) for length in (height, width))
+    return times[:, None, None], y[:, None], x
 
 
 # The network --------------------------------------------------------------------------------------
@@ -460,8 +390,7 @@ class SSTLayer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The `last` frames of x (B, T, H, W, C), a layer on, and affinity (B, h, O, H, W).
 
-        The affinity is that of the last frame, whose labels are -1 in labels (B, T, H, W);
-        `frames` are the numbers of the T frames.
+        The affinity is that of the last frame, -1 in labels (B, T, H, W); `frames` are T numbers.
         """
         now = x[:, -last:]
         fold = "b t y x (h c) -> (b h) c t y x"
@@ -536,11 +465,7 @@ class SST(VOSNetwork[SSTSeen, SSTEntry]):
         return SSTSeen(size_of(frame), features, cells)
 
     def read(self, seen: SSTSeen, memory: Memory[SSTEntry]) -> tuple[Tensor, SSTSeen]:
-        """Logits (B, O, h, w), background first, each to go through a sigmoid; and seen.
-
-        h and w are those of the finest features. Raises InputError also when a window or stride is
-        larger than the grid.
-        """
+        """Logits (B, O, h, w) of the finest scale, each to go through a sigmoid; and seen."""
         entries = check_memory(self, seen, memory)
         objects = max(entry.objects for entry in entries)
         frames = (*(entry.frame for entry in entries), memory.now)

@@ -1,28 +1,29 @@
 """Patterns of sparse attention: which cells I_p of a video each cell p looks at.
 
-Duke et al., "SSTVOS", CVPR 2021, Sec. 3.2. This is their index arithmetic; what attention does
-with it stands in `minivos/sst.py`. `connected` is the definition of a pattern. `boxes` cuts a video
-into parts that look at each other, so that no map of all pairs is ever built: for 16 x 64 x 64
-cells it would have 4 billion weights.
+Duke et al., "SSTVOS", CVPR 2021, Sec. 3.2; `minivos/sst.py` says what attention does with them.
+`connected` defines a pattern. `boxes` cuts a video into parts that look at each other, so that no
+map of all pairs is ever built: for 16 x 64 x 64 cells it would have 4 billion weights.
 
-A cell is p = (t, y, x) in a video of T x H x W cells.
+A cell is p = (t, y, x) in a video of shape (T, H, W).
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from minivos.errors import InputError, check_choices, check_numbers
+from minivos.errors import InputError, check_settings
 
 Cell = tuple[int, int, int]
-Box = tuple[range, range, range]  # the t, y and x of its cells
+Stretch = tuple[range, range]  # queries and keys along one axis
+Box = tuple[tuple, tuple, Tensor | None]  # the index of its queries, that of its keys, its mask
+CHOICES: dict[str, Any] = {"temporal": ("same", "dense"), "local_window": ("open", "cube")}
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,14 @@ class Pattern:
     local_window: str = "open"  # see Local
 
     def __post_init__(self) -> None:
-        check_numbers(self, "h")
-        check_choices(self, temporal=("same", "dense"), local_window=("open", "cube"))
+        check_settings(self, **CHOICES)
 
     def connected(self, offset: Tensor) -> Tensor:
         """Whether p looks at p + offset, from offsets (..., 3) along t, y and x: bool (...)."""
         raise NotImplementedError
 
-    def pairs(self, shape: Cell) -> int:
-        """The sizes of all sets I_p of a video of shape (T, H, W), together."""
+    def pairs(self, shape: Sequence[int]) -> int:
+        """The sizes of all sets I_p of a video, together."""
         raise NotImplementedError
 
     def factor(self, channels: int) -> float:
@@ -51,43 +51,57 @@ class Pattern:
         return channels**-0.5 if self.scale else 1.0
 
 
-class Boxes(Pattern):
-    """A pattern that is alike along every axis: p looks at r if it does along t, y and x."""
-
-    def near(self, offset: Tensor) -> Tensor:
-        """Whether a cell looks so many cells, with sign, along one axis: bool."""
-        raise NotImplementedError
-
-    def stretches(self, length: int) -> list[tuple[range, range]]:
-        """The queries and keys, along one axis, of which boxes are made; each query occurs once."""
-        raise NotImplementedError
+class Grid(Pattern):
+    """Each cell looks along the three lines through it, parallel to the axes."""
 
     def connected(self, offset: Tensor) -> Tensor:
-        """Near along every axis, or every axis but t."""
-        return self.near(offset[..., 1:] if self.temporal == "dense" else offset).all(dim=-1)
+        """Two of the three offsets are zero."""
+        return (offset == 0).sum(dim=-1) >= 2
 
-    def pairs(self, shape: Cell) -> int:
+    def pairs(self, shape: Sequence[int]) -> int:
+        """T + H + W - 2 for each cell."""
+        return math.prod(shape) * (sum(shape) - 2)
+
+
+class Boxes(Pattern):
+    """A pattern of one rule for each axis: p looks at r if it does along t, y and x."""
+
+    def near(self, offset: Tensor) -> Tensor:
+        """The rule: whether a cell looks so many cells, with sign, along an axis; here always."""
+        return torch.ones_like(offset, dtype=torch.bool)
+
+    def stretches(self, length: int, first: int) -> list[Stretch]:
+        """Queries from `first` on, each once, and keys, of which boxes are made; here one."""
+        return [(range(first, length), range(length))]
+
+    def rules(self) -> tuple[Boxes, Boxes, Boxes]:
+        """The patterns whose rule holds along t, y and x."""
+        return Dense() if self.temporal == "dense" else self, self, self
+
+    def connected(self, offset: Tensor) -> Tensor:
+        """Near along every axis."""
+        t, y, x = (rule.near(offset[..., i]) for i, rule in enumerate(self.rules()))
+        return t & y & x
+
+    def pairs(self, shape: Sequence[int]) -> int:
         """The product over the axes."""
-        cpu = torch.device("cpu")
-        t, y, x = (int(self.near(offsets(range(n), range(n), cpu)).sum()) for n in shape)
-        return y * x * (shape[0] ** 2 if self.temporal == "dense" else t)
+        rules = zip(self.rules(), shape, strict=True)
+        near = (rule.near(offsets(range(n), range(n))) for rule, n in rules)
+        return math.prod(int(axis.sum()) for axis in near)
 
-    def boxes(self, shape: Cell, last: int) -> Iterator[tuple[Box, Box]]:
-        """Queries and keys of all boxes of a video (T, H, W) that have queries in `last` frames."""
-        frames, height, width = shape
-        along_t = self.stretches(frames)
-        if self.temporal == "dense":
-            along_t = [(range(frames), range(frames))]
-        axes = along_t, self.stretches(height), self.stretches(width)
-        for (qt, kt), (qy, ky), (qx, kx) in product(*axes):
-            if late := qt[bisect_left(qt, frames - last) :]:
-                yield (late, qy, qx), (kt, ky, kx)
+    def boxes(self, shape: Sequence[int], last: int, device: torch.device) -> Iterator[Box]:
+        """The boxes of a video; queries are the cells of its `last` frames, counted from there."""
+        starts = shape[0] - last, 0, 0
+        axes = zip(self.rules(), shape, starts, strict=True)
+        for box in product(*(rule.stretches(length, start) for rule, length, start in axes)):
+            here = [cut(queries, start) for (queries, _), start in zip(box, starts, strict=True)]
+            there = [cut(keys, 0) for _, keys in box]
+            yield (..., *here), (..., *there), self.mask(box, device)
 
-    def mask(self, queries: Box, keys: Box, device: torch.device) -> Tensor | None:
+    def mask(self, box: tuple[Stretch, ...], device: torch.device) -> Tensor | None:
         """Which keys of a box its queries look at, bool (queries, keys); None: all."""
-        t, y, x = (self.near(offsets(*axis, device)) for axis in zip(queries, keys, strict=True))
-        if self.temporal == "dense":
-            t = torch.ones_like(t)
+        rules = zip(self.rules(), box, strict=True)
+        t, y, x = (rule.near(offsets(*stretch, device)) for rule, stretch in rules)
         if t.all() and y.all() and x.all():
             return None
         pairs = t[:, None, None, :, None, None] & y[:, None, None, :, None] & x[:, None, None, :]
@@ -97,20 +111,11 @@ class Boxes(Pattern):
 class Dense(Boxes):
     """Each cell looks at all cells (Eq. 5)."""
 
-    def near(self, offset: Tensor) -> Tensor:
-        """Always."""
-        return torch.ones_like(offset, dtype=torch.bool)
-
-    def stretches(self, length: int) -> list[tuple[range, range]]:
-        """One box."""
-        return [(range(length), range(length))]
-
 
 class Local(Boxes):
     """Each cell looks at those fewer than h cells away along every axis (I^1 of Sec. 3.2).
 
-    With `local_window="cube"` at a centred cube of side h: cheaper, but a strided layer then leaves
-    gaps at the border.
+    Or with `local_window="cube"` at a centred cube of side h; strided layers then leave gaps.
     """
 
     def reach(self) -> tuple[int, int]:
@@ -124,10 +129,10 @@ class Local(Boxes):
         low, high = self.reach()
         return (offset >= low) & (offset <= high)
 
-    def stretches(self, length: int) -> list[tuple[range, range]]:
+    def stretches(self, length: int, first: int) -> list[Stretch]:
         """h queries in a row, at least 8 (smaller boxes cost more calls), and all they reach."""
         (low, high), step = self.reach(), max(self.h, 8)
-        ends = [(start, min(start + step, length)) for start in range(0, length, step)]
+        ends = [(start, min(start + step, length)) for start in range(first, length, step)]
         return [(range(a, b), range(max(0, a + low), min(length, b + high))) for a, b in ends]
 
 
@@ -138,70 +143,32 @@ class Strided(Boxes):
         """A multiple of h."""
         return offset % self.h == 0
 
-    def stretches(self, length: int) -> list[tuple[range, range]]:
+    def stretches(self, length: int, first: int) -> list[Stretch]:
         """Every h-th cell."""
-        return [(range(start, length, self.h),) * 2 for start in range(min(self.h, length))]
-
-
-class Grid(Pattern):
-    """Each cell looks along the three lines through it, parallel to the axes (Sec. 3.2)."""
-
-    def connected(self, offset: Tensor) -> Tensor:
-        """Two of the three offsets are zero."""
-        return (offset == 0).sum(dim=-1) >= 2
-
-    def pairs(self, shape: Cell) -> int:
-        """T + H + W - 2 for each cell."""
-        return math.prod(shape) * (sum(shape) - 2)
+        starts = range(first, min(first + self.h, length))
+        return [(range(i, length, self.h), range(i % self.h, length, self.h)) for i in starts]
 
 
 PATTERNS = {"dense": Dense, "grid": Grid, "local": Local, "strided": Strided}
 
 
-def offsets(queries: range, keys: range, device: torch.device) -> Tensor:
+def offsets(queries: range, keys: range, device: torch.device | str = "cpu") -> Tensor:
     """Signed distance from each query to each key along one axis: (queries, keys)."""
     return torch.tensor(keys, device=device) - torch.tensor(queries, device=device)[:, None]
 
 
-def slices_of(box: Box, shift: int = 0) -> tuple:
-    """The index of a box's cells in the last three dimensions, its frames shifted."""
-    t, *others = (slice(axis.start, axis.stop, axis.step) for axis in box)
-    return (..., slice(t.start + shift, t.stop + shift, t.step), *others)
+def cut(places: range, start: int) -> slice:
+    """The index of places along an axis of which only those from `start` on are there."""
+    return slice(places.start - start, places.stop - start, places.step)
 
 
-def cells_of(box: Box, device: torch.device) -> Tensor:
-    """The (t, y, x) of a box's cells, in order: (cells, 3)."""
-    return torch.cartesian_prod(*(torch.tensor(axis, device=device) for axis in box))
+def cells_of(shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
+    """The (t, y, x) of all cells of a video, in order: (cells, 3)."""
+    return torch.cartesian_prod(*(torch.arange(length, device=device) for length in shape))
 
 
-def check_fit(pattern: Pattern, shape: Cell) -> None:
+def check_fit(pattern: Pattern, shape: Sequence[int]) -> None:
     """Raise InputError when the window or stride is larger than the grid."""
     limit = max(shape[1:] if pattern.temporal == "dense" else shape)
     if isinstance(pattern, Local | Strided) and pattern.h > limit:
-        raise InputError(
-            f"got h={pattern.h} for a video of {shape} cells (T, H, W); expected 1 to {limit}"
-        )
-
-
-def check_together(**inputs: Tensor) -> None:
-    """Raise InputError unless tensors (B, C, T, H, W), float, are alike, but for the C of v."""
-    for name, tensor in inputs.items():
-        if not isinstance(tensor, Tensor):
-            raise InputError(f"got {name} as {type(tensor).__name__}; expected PyTorch tensors")
-    q = inputs["q"]
-    if not q.is_floating_point():
-        raise InputError(f"got q as {q.dtype}; expected a type of float")
-    for name, tensor in inputs.items():
-        shape = list(tensor.shape)
-        if name == "v" and len(shape) == 5:
-            shape[1] = q.shape[1]
-        if q.dim() != 5 or shape != list(q.shape):
-            shapes = ", ".join(f"{key} {tuple(value.shape)}" for key, value in inputs.items())
-            raise InputError(
-                f"{shapes} do not fit together; expected (B, C, T, H, W), all alike but the C of v"
-            )
-        if (tensor.device, tensor.dtype) != (q.device, q.dtype):
-            raise InputError(
-                f"q is {q.dtype} on {q.device}, {name} {tensor.dtype} on {tensor.device}; expected "
-                "one type and device"
-            )
+        raise InputError(f"got h={pattern.h} for a video of {tuple(shape)}; expected 1 to {limit}")

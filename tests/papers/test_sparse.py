@@ -340,19 +340,21 @@ def test_patterns_that_do_not_exist_or_fit_are_refused(change, message):
 
 def test_inputs_that_do_not_fit_together_are_refused():
     q, k, v = qkv((2, 4, 5))
-    with pytest.raises(InputError, match=r"k \(2, 4, 1, 4, 5\).*do not fit together"):
+    with pytest.raises(InputError, match=r"k \(2, 4, 1, 4, 5\).*expected them alike, but for the C of v"):
         sst.grid_attention(q, k[:, :, :1], v)
-    with pytest.raises(InputError, match="do not fit together"):
+    with pytest.raises(
+        InputError, match=r"got q as torch.float64 \(4, 2, 4, 5\); expected a float tensor \(B, C, T, H, W"
+    ):
         sst.grid_attention(q[0], k[0], v[0])
-    with pytest.raises(InputError, match="do not fit together"):
+    with pytest.raises(InputError, match=r"v \(2, 3, 2, 4, 3\).*expected them alike"):
         sst.local_attention(q, k, v[..., :3], 2)
-    with pytest.raises(InputError, match="q is torch.float64 on cpu, k torch.float64 on meta"):
+    with pytest.raises(InputError, match="torch.float64 on cpu, k .* torch.float64 on meta.*expected them alike"):
         sst.grid_attention(q, k.to("meta"), v)
-    with pytest.raises(InputError, match="k torch.float32 on cpu; expected one type and device"):
+    with pytest.raises(InputError, match="torch.float64 on cpu, k .* torch.float32 on cpu.*expected them alike"):
         sst.grid_attention(q, k.float(), v)
-    with pytest.raises(InputError, match="got v as ndarray; expected PyTorch tensors"):
+    with pytest.raises(InputError, match="got v as ndarray; expected a float tensor"):
         sst.grid_attention(q, k, v.numpy())
-    with pytest.raises(InputError, match="got q as torch.int64; expected a type of float"):
+    with pytest.raises(InputError, match="got q as torch.int64 .*; expected a float tensor"):
         sst.grid_attention(q.long(), k.long(), v.long())
     with pytest.raises(InputError, match="got steps=-1; expected a whole number, 0 or more"):
         grid_routes(q, v, -1)

@@ -5,9 +5,8 @@ Notebook 06 takes it apart; docs/equations.md says where its equations stand.
 
 The current frame goes through an image Swin; the past frames go, together and with their masks,
 through a video Swin. Both give features at four stages, and at each stage the frame reads the past.
-A dense read at the finest scale would compare every fine cell with every fine cell of all frames.
-HST reads densely at the coarsest stage only; finer cells look no further than under the k coarse
-cells that their own coarse cell liked best.
+HST reads densely at the coarsest stage only. Finer cells, which are too many for that, look no
+further than under the k coarse cells that their own coarse cell liked best.
 
     nn/swin.py        image Swin, and the video Swin inflated from it       Sec. III-A and III-B
     HSTConfig         sizes and presets                                     Sec. III-D and IV-A
@@ -18,14 +17,14 @@ cells that their own coarse cell liked best.
 
 The authors released no code. What the paper leaves open is chosen here; where that is a setting,
 `HSTConfig` says so. Each stage of a Swin ends in a layer norm. Windows are padded where they do not
-fit, unseen. RGB, the object's mask and that of all others are embedded apart and summed, as the
-supplement has it (the main text: one patch of RGB and mask). Predicted masks are remembered as
-probabilities. Keys and values come from 3x3 convolutions, and the decoder's blocks are those of
-STM, on which HST builds. All cells under a coarse cell share its k choices, as in HMMN. Stages that
-do not read hand zeros to the decoder beside their query value.
+fit, unseen. RGB, the object's mask and that of all others are embedded apart and summed, as in the
+supplement (main text: one patch of RGB and mask). Predicted masks are remembered as probabilities.
+Keys and values come from 3x3 convolutions, the decoder's blocks from STM, on which HST builds. All
+cells under a coarse cell share its k choices, as in HMMN. Stages that do not read hand zeros to the
+decoder beside their query value.
 
-`hst_mini` is the same with a small Swin that learns from scratch, and an initialisation of our own,
-with which the untrained network roughly copies masks to what looks alike.
+`hst_mini` has a small Swin that learns from scratch, and an initialisation of our own, with which
+the untrained network roughly copies masks to what looks alike.
 
 Letters: B batch (in `memory_read`: one sample for each object of each clip), K objects, T frames in
 memory, C channels, H_i x W_i grid of stage i = 1..4, finest first, f = 8, 4, 2 or 1 the side of a
@@ -46,7 +45,7 @@ import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from minivos.errors import InputError, check_choices, check_flags, check_numbers, check_rules
+from minivos.errors import InputError, check_rules, check_settings
 from minivos.nn.checks import check_frame, check_masks, check_memory
 from minivos.nn.decoders import RefineDecoder
 from minivos.nn.memory import Entry, Memory, Schedule
@@ -56,6 +55,8 @@ from minivos.nn.recording import at_frame, record, wants_weights
 from minivos.nn.swin import SWINS, VideoSwin
 
 log = logging.getLogger(__name__)
+Stages = Sequence[Tensor]  # one of each stage, finest first
+Numbers = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,11 @@ class HSTConfig:
     def published(cls, swin: str) -> HSTConfig:
         """HST-T, S, B or L by their Swins; the decoder is as wide as the first stage.
 
-        The paper gives the two Swins of HST-B 193.6 M parameters; ours have 176.5 M, the whole
-        network 196.5 M. Raises InputError for other names.
+        The Swins of HST-B have 176.5 M parameters (paper: 193.6 M), the whole network 196.5 M.
         """
-        names = [name for name in SWINS if name != "mini"]
+        _, *names = SWINS  # all but mini
         if swin not in names:
-            raise InputError(f"got swin={swin!r}; expected one of {', '.join(names)}.")
+            raise InputError(f"got swin={swin!r}; expected one of {', '.join(names)}")
         return cls(swin=swin, decoder_width=SWINS[swin].channels[0])
 
     @classmethod
@@ -96,22 +96,13 @@ class HSTConfig:
         return replace(sizes, memory_size=8, short_side=128, chunk=64, copy_at_start=True)
 
     def __post_init__(self) -> None:
-        check_choices(self, swin=SWINS)
-        check_numbers(self, "time_window", "reads", "key_share", "value_share")
-        check_numbers(self, "memory_size", "chunk")
-        check_numbers(self, "decoder_width", least=2)
-        check_numbers(self, "every", least=0)
-        check_numbers(self, "top_k", "short_side", or_none=True)
-        check_flags(self, "others", "scale", "copy_at_start")
-        channels, values = SWINS[self.swin].channels[0], 2 if self.copy_at_start else 1
+        check_settings(self, {"decoder_width": 2, "every": 0}, or_none={"top_k"}, swin=SWINS)
+        channels = SWINS[self.swin].channels[0]
+        most = channels // 2 if self.copy_at_start else channels
         check_rules({
             f"reads={self.reads} must be 1 to 4": self.reads <= 4,
-            f"key_share={self.key_share} must leave a key of {channels} channels": (
-                self.key_share <= channels
-            ),
-            f"value_share={self.value_share} must leave {values} or more of {channels} channels": (
-                channels // self.value_share >= values
-            ),
+            f"key_share={self.key_share} must be 1 to {channels}": self.key_share <= channels,
+            f"value_share={self.value_share} must be 1 to {most}": self.value_share <= most,
         })  # fmt: skip
 
 
@@ -125,28 +116,20 @@ class EmbedKeysValues(nn.Module):
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, [T,] H, W) -> keys and values (B, C', [T,] H, W), frame by frame."""
-        if features.dim() == 4:
-            return self.key(features), self.value(features)
-        flat = rearrange(features, "b c t y x -> (b t) c y x")
+        frames = features.movedim(1, -3)  # (B, [T,] C, H, W)
+        flat = frames.flatten(end_dim=-4)
         keys, values = (
-            rearrange(layer(flat), "(b t) c y x -> b c t y x", b=len(features))
+            layer(flat).unflatten(0, frames.shape[:-3]).movedim(-3, 1)
             for layer in (self.key, self.value)
         )
         return keys, values
 
 
 def memory_read(
-    query_keys: Sequence[Tensor],
-    query_values: Sequence[Tensor],
-    memory_keys: Sequence[Tensor],
-    memory_values: Sequence[Tensor],
-    k: int | None = 128,
-    scale: bool = True,
-    chunk: int = 16,
-    reads: int = 4,
-    frames: Sequence[int] | None = None,
-    objects: Sequence[int] | None = None,
-) -> list[Tensor]:
+    query_keys: Stages, query_values: Stages, memory_keys: Stages, memory_values: Stages,
+    k: int | None = 128, scale: bool = True, chunk: int = 16, reads: int = 4,
+    frames: Sequence[int] | None = None, objects: Sequence[int] | None = None,
+) -> list[Tensor]:  # fmt: skip
     """Read the memory: dense at stage 4, finer stages under the k best coarse cells (Sec. III-C).
 
     Args:
@@ -154,24 +137,21 @@ def memory_read(
         memory_keys, memory_values: (B, C_i, T, H_i, W_i) of each stage.
         k: coarse cells per coarse query cell; more than there are: all; None: all stages are dense.
         scale: divide scores by the root of their channels.
-        chunk: coarse query cells that read at once. It changes no result: a read holds keys, values
-            and weights of so many cells, or of all where gradients or maps are wanted.
+        chunk: coarse query cells that read at once: more need more memory; it changes no result.
         reads: how many stages read, from the coarsest, 1 to 4; the others get zeros.
         frames, objects: numbers of the T frames and of the B samples' objects, for recorded maps.
 
-    Returns [query value; what was read] of each stage, finest first: (B, 2 C'_i, H_i, W_i). Raises
-    InputError when parts or settings do not fit together.
+    Returns [query value; what was read] of each stage: (B, 2 C'_i, H_i, W_i).
     """
+    HSTConfig(top_k=k, scale=scale, chunk=chunk, reads=reads)  # which raises for bad settings
     parts = query_keys, query_values, memory_keys, memory_values
     check_read(*parts)
-    samples, times = len(memory_keys[3]), memory_keys[3].shape[2]
+    samples, _, times = memory_keys[3].shape[:3]
     frames = tuple(range(times) if frames is None else frames)
     objects = tuple(range(1, samples + 1) if objects is None else objects)
-    check_read_settings(k, scale, chunk, reads)
     if (len(frames), len(objects)) != (times, samples):
-        raise InputError(
-            f"got {len(frames)} frames and {len(objects)} objects; expected T={times}, B={samples}"
-        )
+        got = f"{len(frames)} frames and {len(objects)} objects"
+        raise InputError(f"got {got}; expected T={times}, B={samples}")
     chosen, answers = None, []
     for number in (4, 3, 2, 1):  # coarsest first
         q, own, keys, values = (part[number - 1] for part in parts)
@@ -195,33 +175,23 @@ class Stage:
     keys: Tensor  # (B, T*H4*W4, f*f, C)
     values: Tensor  # (B, T*H4*W4, f*f, C')
     grid: tuple[int, int, int]  # T, H_i, W_i
-    lengths: dict[
-        str, int
-    ]  # for einops: y blocks from top to bottom, of f = fy rows and fx columns
-    frames: tuple[int, ...]
-    objects: tuple[int, ...]
+    lengths: dict[str, int]  # for einops: y blocks in a column, each of fy x fx cells
+    frames: Numbers  # of the memory, and ...
+    objects: Numbers  # ... of each sample, for recorded maps
 
     @classmethod
     def cut(
-        cls,
-        number: int,
-        queries: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        frames: tuple[int, ...],
-        objects: tuple[int, ...],
+        cls, number: int, q: Tensor, k: Tensor, v: Tensor, frames: Numbers, objects: Numbers
     ) -> Stage:
         """From queries (B, C, H, W), keys (B, C, T, H, W) and values (B, C', T, H, W)."""
-        _, _, times, height, width = keys.shape
+        _, _, times, height, width = k.shape
         f = 2 ** (4 - number)
-
-        def blocks(part: Tensor) -> Tensor:
-            each = "b c t (y fy) (x fx) -> b (t y x) (fy fx) c"
-            return rearrange(part, each, fy=f, fx=f).contiguous()
-
-        grid, lengths = (times, height, width), {"y": height // f, "fy": f, "fx": f}
-        cut = blocks(queries[:, :, None]), blocks(keys), blocks(values)
-        return cls(number, *cut, grid, lengths, frames, objects)
+        q, k, v = (
+            rearrange(x, "b c t (y fy) (x fx) -> b (t y x) (fy fx) c", fy=f, fx=f).contiguous()
+            for x in (q[:, :, None], k, v)
+        )
+        lengths = {"y": height // f, "fy": f, "fx": f}
+        return cls(number, q, k, v, (times, height, width), lengths, frames, objects)
 
     def best(self, k: int) -> Tensor:
         """For each coarse query cell the k memory cells that score highest: (B, H4*W4, k)."""
@@ -232,10 +202,7 @@ class Stage:
         return scores.topk(min(k, cells)).indices
 
     def read(self, chosen: Tensor | None, chunk: int) -> Tensor:
-        """What the query reads under the chosen coarse cells (B, H4*W4, k): (B, C', H, W).
-
-        With None it reads anywhere.
-        """
+        """What the query reads under the chosen (B, H4*W4, k), or all, cells: (B, C', H, W)."""
         explicit = wants_weights(f"stage{self.number}")
         answers, maps = [], []
         for first in range(0, self.queries.shape[1], chunk):
@@ -261,23 +228,17 @@ class Stage:
 
     def record(self, weights: Tensor, chosen: Tensor | None) -> None:
         """Record a map for each sample: weights (B, H4*W4*f*f, n) of the cells that were read."""
-        weights = rearrange(weights, "b (y x fy fx) n -> b 1 1 (y fy x fx) n", **self.lengths)
+        t, lengths = self.grid[0], self.lengths
+        weights = rearrange(weights, "b (y x fy fx) n -> b 1 1 (y fy x fx) n", **lengths)
         cells: Sequence[Tensor | None] = [None] * len(weights)
         if chosen is None:
-            in_rows = "... (t y x fy fx) -> ... (t y fy x fx)"
-            weights = rearrange(weights, in_rows, t=self.grid[0], **self.lengths)
-        else:
-            under = self.under(chosen)
-            cells = list(repeat(under, "b (y x) n -> b (y fy x fx) n", **self.lengths))
+            weights = rearrange(weights, "... (t y x fy fx) -> ... (t y fy x fx)", t=t, **lengths)
+        else:  # numbers in the grid of the cells under coarse cells
+            numbers = torch.arange(math.prod(self.grid), device=chosen.device)
+            under = rearrange(numbers, "(t y fy x fx) -> (t y x) (fy fx)", t=t, **lengths)[chosen]
+            cells = list(repeat(under, "b (y x) k f -> b (y fy x fx) (k f)", **lengths))
         for each, index, number in zip(weights, cells, self.objects, strict=True):
-            name = f"stage{self.number}"
-            record(each, name, self.grid, self.frames, index=index, object=number)
-
-    def under(self, chosen: Tensor) -> Tensor:
-        """Numbers in the grid of the cells under coarse cells (..., k): (..., k*f*f)."""
-        numbers = torch.arange(math.prod(self.grid), device=chosen.device)
-        blocks = "(t y fy x fx) -> (t y x) (fy fx)"
-        return rearrange(numbers, blocks, t=self.grid[0], **self.lengths)[chosen].flatten(-2)
+            record(each, f"stage{self.number}", self.grid, self.frames, index=index, object=number)
 
 
 def pick(blocks: Tensor, cells: Tensor) -> Tensor:
@@ -293,30 +254,14 @@ def say_once(message: str) -> None:
     log.warning(message)
 
 
-def check_read_settings(k: int | None, scale: bool, chunk: int, reads: int) -> None:
-    """InputError unless the settings of `memory_read` can be."""
-
-    def whole(number: object) -> bool:
-        return type(number) is int and number >= 1
-
-    check_rules({
-        f"k={k!r} must be a whole number, 1 or more, or None": k is None or whole(k),
-        f"scale={scale!r} must be True or False": isinstance(scale, bool),
-        f"chunk={chunk!r} must be a whole number, 1 or more": whole(chunk),
-        f"reads={reads!r} must be 1 to 4": whole(reads) and reads <= 4,
-    })  # fmt: skip
-
-
-def check_read(*parts: Sequence[Tensor]) -> None:
+def check_read(*parts: Stages) -> None:
     """InputError unless keys and values of query and memory, for `memory_read`, fit together."""
-    if {len(part) for part in parts} != {4}:
-        stages = [len(part) for part in parts]
-        raise InputError(f"got {stages} stages of query and memory; expected 4 each.")
+    lengths = [len(part) for part in parts]
+    if lengths != [4, 4, 4, 4]:
+        raise InputError(f"got {lengths} stages of query and memory; expected 4 each")
     kinds = {(tensor.dtype, tensor.device) for part in parts for tensor in part}
     if len(kinds) > 1 or not parts[0][3].is_floating_point():
-        raise InputError(
-            f"got parts of the kinds {kinds}; expected one type of float on one device"
-        )
+        raise InputError(f"got parts of {kinds}; expected one type of float on one device")
     batch, _, *coarse = parts[0][3].shape
     times = parts[2][3].shape[2:3]
     for i, stage in enumerate(zip(*parts, strict=True)):
@@ -324,12 +269,11 @@ def check_read(*parts: Sequence[Tensor]) -> None:
         frame, video = (batch, *grid), (batch, *times, *grid)
         shapes = [tuple(part.shape) for part in stage]
         without_channels = [shape[:1] + shape[2:] for shape in shapes]
-        fits = without_channels == [frame, frame, video, video]
-        if not fits or shapes[0][1] != shapes[2][1] or any(0 in shape for shape in shapes):
+        fits = without_channels == [frame, frame, video, video] and shapes[0][1] == shapes[2][1]
+        if not fits or any(0 in shape for shape in shapes):
             raise InputError(
-                f"stage {i + 1}: got query keys and values, memory keys and values of shapes "
-                f"{shapes}; expected (B, H, W) = {frame} and (B, T, H, W) = {video} beside their "
-                "channels, none empty, and as many channels in both keys"
+                f"stage {i + 1}: got shapes {shapes}; expected (B, H, W) = {frame} of the query, "
+                f"(B, T, H, W) = {video} of the memory, none empty, as many channels in both keys"
             )
 
 
@@ -376,14 +320,11 @@ class HST(VOSNetwork[HSTSeen, HSTEntry]):
             start_by_copying(self)
 
     def load_imagenet(self) -> None:
-        """Load timm's weights into both Swins; InputError without a download.
-
-        InputError with `copy_at_start`, too: these weights would overwrite what it has initialised.
-        """
+        """Load timm's weights into both Swins, unless they would undo `copy_at_start`."""
         if self.config.copy_at_start:
             raise InputError(
-                "ImageNet's weights would overwrite what copy_at_start=True has initialised: set "
-                "copy_at_start=False, and swin=tiny, small, base or large, which have such weights."
+                "got copy_at_start=True, which ImageNet's weights would undo: set "
+                "copy_at_start=False, and swin=tiny, small, base or large, which have such weights"
             )
         super().load_imagenet()
         self.video = VideoSwin(self.encoder, self.config.time_window)
@@ -399,10 +340,7 @@ class HST(VOSNetwork[HSTSeen, HSTEntry]):
         return HSTSeen(size, picture, keys, values, border)
 
     def read(self, seen: HSTSeen, memory: Memory[HSTEntry]) -> tuple[Tensor, HSTSeen]:
-        """Log odds (B, 1+K, H, W) of background and objects, softly aggregated, and seen.
-
-        H and W are those of the frame. Maps are recorded for each object in the order of the masks.
-        """
+        """Log odds (B, 1+K, H, W) of background and objects, softly aggregated, and seen."""
         entries, config = check_memory(self, seen, memory), self.config
         objects = max(entry.masks.shape[1] for entry in entries)
         masks = torch.stack([pad_objects(entry.masks, objects) for entry in entries], dim=2)
@@ -415,17 +353,15 @@ class HST(VOSNetwork[HSTSeen, HSTEntry]):
         others = masks.sum(dim=1)[clip] - target if config.others else None
         features = self.video(pictures, target, others)
         stages = [embed(x) for embed, x in zip(self.memory, features, strict=True)]
-        memory_keys, memory_values = zip(*stages, strict=True)
+        past_keys, past_values = zip(*stages, strict=True)
         keys, values = ([x[clip] for x in parts] for parts in (seen.keys, seen.values))
 
+        settings = config.top_k, config.scale, config.chunk, config.reads
         frames, numbers = [entry.frame for entry in entries], (own + 1).tolist()
         with at_frame(memory.now):
-            *fine, coarse = memory_read(
-                keys, values, memory_keys, memory_values, config.top_k, config.scale, config.chunk,
-                config.reads, frames, numbers,
-            )  # fmt: skip
+            answers = memory_read(keys, values, past_keys, past_values, *settings, frames, numbers)
         height, width = seen.picture.shape[-2:]
-        odds = merge_answers(self.decoder(coarse, fine), (height, width), present)
+        odds = merge_answers(self.decoder(answers[3], answers[:3]), (height, width), present)
         return crop(odds, seen.border), replace(seen, present=present)
 
     def memorize(self, seen: HSTSeen, masks: Tensor) -> HSTEntry:
@@ -453,9 +389,8 @@ def start_by_copying(network: HST) -> None:
     target = network.video.embed_target.weight
     target[:], network.video.embed_others.weight[:] = 0, 0
     target[own] = sign[:, None, None, None] / target[0].numel()
-    queries: list[Any] = list(network.query)
-    memories: list[Any] = list(network.memory)
-    for query, memory in zip(queries, memories, strict=True):
+    pairs: list[Any] = list(zip(network.query, network.memory, strict=True))
+    for query, memory in pairs:
         nn.init.orthogonal_(query.key.weight, gain=2.0)  # like finds like
         query.key.weight[:, own], query.key.bias[:] = 0, 0
         memory.key.load_state_dict(query.key.state_dict())
@@ -463,7 +398,7 @@ def start_by_copying(network: HST) -> None:
         value.weight[own] = 0
         value.weight[0, own, 1, 1], value.weight[1, own, 1, 1] = -sign, sign
         value.bias[own] = sign / 2
-    *fine, coarse = (part.value.out_channels for part in queries)
+    *fine, coarse = (query.value.out_channels for query, _ in pairs)
     network.decoder.start_by_copying(coarse, fine)
 
 

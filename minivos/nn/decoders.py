@@ -1,4 +1,7 @@
-"""Mask decoders: features -> logits."""
+"""Mask decoders: coarse maps and finer image features -> logits.
+
+The n maps x (B*n, C, h, w) of a sample share its `shortcuts` (B, C_i, H_i, W_i), finest first.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class ConvGN(nn.Module):
+class ConvGN(nn.Sequential):
     """Convolution with bias and group norm in 8 groups: (B, C_in, H, W) -> (B, C_out, H, W)."""
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2)
         self.norm = nn.GroupNorm(8, channels_out)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """norm(conv(x))."""
-        return self.norm(self.conv(x))
 
 
 class FPNDecoder(nn.Module):
@@ -29,14 +28,14 @@ class FPNDecoder(nn.Module):
     def __init__(
         self,
         channels_in: int,
-        shortcuts: Sequence[int],  # channels of the three image features, finest first
+        shortcuts: Sequence[int],  # channels of the three image features
         width: int,  # channels inside; the finest scale gets half of them
         channels_out: int,
         align_corners: bool,  # how `F.interpolate` places the corner pixels
     ) -> None:
         super().__init__()
         fine, middle, coarse = shortcuts
-        self.align_corners = align_corners
+        self.grow = partial(F.interpolate, mode="bilinear", align_corners=align_corners)
         self.conv_in = ConvGN(channels_in, width, 1)
         self.conv_coarse = ConvGN(width, width, 3)
         self.conv_middle = ConvGN(width, width // 2, 3)
@@ -50,21 +49,17 @@ class FPNDecoder(nn.Module):
                 nn.init.xavier_uniform_(weight)
 
     def forward(self, x: Tensor, shortcuts: Sequence[Tensor]) -> Tensor:
-        """Coarse x (B*n, channels_in, h, w) -> logits (B*n, channels_out, H, W), finest scale.
-
-        The n maps of a sample share its image features `shortcuts` (B, C, H, W), finest first.
-        """
+        """Coarse x (B*n, channels_in, h, w) -> logits (B*n, channels_out, H, W), finest scale."""
         n = len(x) // len(shortcuts[0])
         adapters = self.adapter_fine, self.adapter_middle, self.adapter_coarse
-        fine, middle, coarse = (
-            adapter(features).repeat_interleave(n, dim=0) if n > 1 else adapter(features)
-            for adapter, features in zip(adapters, shortcuts, strict=True)
-        )
-        grow = partial(F.interpolate, mode="bilinear", align_corners=self.align_corners)
+        image = [adapt(features) for adapt, features in zip(adapters, shortcuts, strict=True)]
+        if n > 1:
+            image = [features.repeat_interleave(n, dim=0) for features in image]
+        fine, middle, coarse = image
         x = self.conv_in(x).relu()
         x = self.conv_coarse(x + coarse).relu()
-        x = self.conv_middle(grow(x, middle.shape[-2:]) + middle).relu()
-        x = self.conv_fine(grow(x, fine.shape[-2:]) + fine).relu()
+        x = self.conv_middle(self.grow(x, middle.shape[-2:]) + middle).relu()
+        x = self.conv_fine(self.grow(x, fine.shape[-2:]) + fine).relu()
         return self.conv_out(x)
 
     @torch.no_grad()
@@ -74,7 +69,6 @@ class FPNDecoder(nn.Module):
         `vectors` (channels_out, C), C <= channels_in. The first channels of each layer carry this.
         """
         outputs, width = vectors.shape
-        channel = torch.arange(outputs)
         for adapter in (self.adapter_coarse, self.adapter_middle, self.adapter_fine):
             adapter.weight[:outputs] = 0
         inside = (self.conv_coarse, self.conv_middle, self.conv_fine)
@@ -83,10 +77,10 @@ class FPNDecoder(nn.Module):
             layer.get_parameter("conv.bias").zero_()
         self.conv_in.conv.weight[:outputs, -width:, 0, 0] = F.normalize(vectors, dim=1)
         for layer in inside:
-            layer.conv.weight[channel, channel, 1, 1] = 1
+            layer.conv.weight[:outputs, :outputs, 1, 1] = torch.eye(outputs)
         for values in self.conv_out.parameters():  # weight and bias
             values.zero_()
-        self.conv_out.weight[channel, channel] = 2
+        self.conv_out.weight[:, :outputs, 0, 0] = 2 * torch.eye(outputs)
 
 
 class PreActivated(nn.Module):
@@ -118,10 +112,7 @@ class Refine(nn.Module):
 
 
 class RefineDecoder(nn.Module):
-    """The decoder of STM (Oh et al. 2019): step by step to two logits, "not this object", "this".
-
-    `shortcuts`: channels of the features that join in, finest first, one for each step.
-    """
+    """The decoder of STM (Oh et al. 2019): in steps to two logits, "not this object", "this"."""
 
     def __init__(self, channels_in: int, shortcuts: Sequence[int], width: int) -> None:
         super().__init__()
@@ -131,10 +122,7 @@ class RefineDecoder(nn.Module):
         self.predict = nn.Conv2d(width, 2, 3, padding=1)
 
     def forward(self, x: Tensor, shortcuts: Sequence[Tensor]) -> Tensor:
-        """Coarse x (B*n, channels_in, h, w) -> logits (B*n, 2, H, W), finest scale.
-
-        The n maps of a sample share the features `shortcuts` (B, C, H, W), finest first.
-        """
+        """Coarse x (B*n, channels_in, h, w) -> logits (B*n, 2, H, W), finest scale."""
         layout = torch.channels_last  # faster
         x, *shortcuts = (part.contiguous(memory_format=layout) for part in (x, *shortcuts))
         x = self.merged(self.adapt(x))

@@ -19,18 +19,17 @@ from torch import Tensor, nn
 from minivos.errors import InputError
 
 
+def conv_norm(below: int, width: int, stride: int = 1) -> list[nn.Module]:
+    """A 3x3 convolution and its group norm."""
+    return [nn.Conv2d(below, width, 3, stride, padding=1, bias=False), nn.GroupNorm(8, width)]
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions with group norm around a shortcut: (B, C, H, W) -> (B, C, H, W)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.GroupNorm(8, channels),
-            nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.GroupNorm(8, channels),
-        )
+        self.body = nn.Sequential(*conv_norm(width, width), nn.ReLU(), *conv_norm(width, width))
         nn.init.zeros_(self.body[-1].get_parameter("weight"))  # starts as the identity
 
     def forward(self, x: Tensor) -> Tensor:
@@ -41,20 +40,15 @@ class ResidualBlock(nn.Module):
 class TinyEncoder(nn.Module):
     """A small residual network: images (B, 3, H, W) -> features at strides 2, 4 and 8."""
 
-    strides = (2, 4, 8)
-    channels = (16, 48, 96)
+    strides, channels = (2, 4, 8), (16, 48, 96)
 
     def __init__(self) -> None:
         super().__init__()
-        self.stages = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(below, width, 3, stride=2, padding=1, bias=False),
-                nn.GroupNorm(8, width),
-                nn.ReLU(),
-                *(ResidualBlock(width) for _ in range(blocks)),
-            )
-            for below, width, blocks in ((3, 16, 1), (16, 48, 2), (48, 96, 2))
-        )
+        self.stages = nn.ModuleList()
+        for below, width, blocks in ((3, 16, 1), (16, 48, 2), (48, 96, 2)):
+            residual = (ResidualBlock(width) for _ in range(blocks))
+            stage = nn.Sequential(*conv_norm(below, width, stride=2), nn.ReLU(), *residual)
+            self.stages.append(stage)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Features of normalised images, finest first."""
@@ -80,10 +74,8 @@ class TinyMaskEncoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            nn.Conv2d(below, width, 3, stride=2, padding=1)
-            for below, width in pairwise((1, 8, 16, 32))
-        )
+        pairs = pairwise((1, 8, 16, 32))
+        self.layers = nn.ModuleList(nn.Conv2d(*pair, 3, stride=2, padding=1) for pair in pairs)
 
     def forward(self, masks: Tensor) -> list[Tensor]:
         """A list of one, for that of image encoders ends with the deepest, too."""
@@ -100,31 +92,22 @@ class TinyMaskEncoder(nn.Module):
             layer.get_parameter("weight")[0, 0] = 1 / 9
 
 
-class FrozenNorm(nn.Module):
+class FrozenNorm(nn.Sequential):
     """A batch norm that never changes; what `FoldedConv` leaves of it is an activation, if any."""
 
     def __init__(self, norm: nn.BatchNorm2d) -> None:
-        super().__init__()
+        super().__init__(getattr(norm, "act", nn.Identity()))  # timm's `BatchNormAct2d` has one
         self.eps = norm.eps
-        self.act = getattr(norm, "act", nn.Identity())  # timm's `BatchNormAct2d` has one
         for name in ("weight", "bias", "running_mean", "running_var"):
             self.register_buffer(name, getattr(norm, name).detach())
 
-    def forward(self, x: Tensor) -> Tensor:
-        """act(x)."""
-        return self.act(x)
-
 
 class FoldedConv(nn.Module):
-    """norm(conv(x)) as one convolution: half of the passes over the features, the same gradients.
-
-    The norm's scale goes into the kernel, its shift becomes the bias.
-    """
+    """norm(conv(x)) as one convolution: half the passes over the features, the same gradients."""
 
     def __init__(self, conv: nn.Conv2d, norm: FrozenNorm) -> None:
         super().__init__()
-        self.weight = conv.weight
-        self.stride, self.padding = conv.stride, conv.padding
+        self.weight, self.stride, self.padding = conv.weight, conv.stride, conv.padding
         self.dilation, self.groups = conv.dilation, conv.groups
         self.norm: tuple[Any] = (norm,)  # in a tuple: it is a part of the network, not of this
 
@@ -195,9 +178,8 @@ class TimmEncoder(nn.Module):
             pretrained = self.make_body(pretrained=True)
         except Exception as error:  # the download fails in many ways
             raise InputError(
-                f"The pretrained weights of {self.timm_name} could not be fetched "
-                f"({type(error).__name__}: {error}). Connect to the internet once, or use random "
-                "weights (weights=None) or a weights file."
+                f"{self.timm_name} could not be fetched ({type(error).__name__}: {error}). Connect "
+                "to the internet once, or use random weights (weights=None) or a weights file."
             ) from error
         self.body.load_state_dict(pretrained.state_dict())
 
@@ -228,21 +210,15 @@ class ResNet101(ResNet50):
 
 
 class MaskResNet18(TimmEncoder):
-    """ResNet-18 without its last stage, for masks: (B, 1, H, W) in [0, 1] -> (B, 256, H/16, W/16).
+    """ResNet-18, its last stage cut, for masks: (B, 1, H, W) in [0, 1] -> (B, 256, H/16, W/16)."""
 
-    For its first convolution, ImageNet's weights are summed over the colours.
-    """
-
-    timm_name, timm_settings = "resnet18", {"in_chans": 1}
+    timm_name, timm_settings = "resnet18", {"in_chans": 1}  # weights summed over the colours
     steps = ("conv1 bn1 act1 maxpool layer1 layer2 layer3",)
     channels = (256,)
 
 
 class PadThenShift(nn.Module):
-    """timm's Swin block, but it pads a grid to whole windows before the shift: (B, H, W, C).
-
-    So does the published code. timm pads afterwards, which puts the padding in the midst of cells.
-    """
+    """timm's Swin block, but the grid is padded before the shift, as in the published code."""
 
     def __init__(self, block: SwinTransformerBlock) -> None:
         super().__init__()
@@ -251,7 +227,7 @@ class PadThenShift(nn.Module):
         self.window_size, self.shift_and_attend = block.window_size, block._attn
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attention and feed-forward, each after a norm and with a shortcut."""
+        """(B, H, W, C) -> the same: attention and feed-forward, after a norm, with a shortcut."""
         height, width = x.shape[1:3]
         below, beside = -height % self.window_size[0], -width % self.window_size[1]
         padded = F.pad(self.norm1(x), (0, 0, 0, beside, 0, below))
@@ -293,11 +269,7 @@ class SwinB(SwinEncoder):
 
 
 ENCODERS = {
-    "tiny": TinyEncoder,
-    "mobilenet_v2": MobileNetV2,
-    "resnet50": ResNet50,
-    "resnet101": ResNet101,
-    "swin_b": SwinB,
-}
-# Those that go with an image encoder: their strides are alike.
-MASK_ENCODERS = {"tiny": TinyMaskEncoder, "resnet50": MaskResNet18}
+    "tiny": TinyEncoder, "mobilenet_v2": MobileNetV2,
+    "resnet50": ResNet50, "resnet101": ResNet101, "swin_b": SwinB,
+}  # fmt: skip
+MASK_ENCODERS = {"tiny": TinyMaskEncoder, "resnet50": MaskResNet18}  # of the same strides

@@ -3,19 +3,19 @@
 Liu et al., "Swin Transformer", ICCV 2021; Liu et al., "Video Swin Transformer", CVPR 2022.
 
 A window is a small box of cells that look at each other. Every second block shifts the boxes by
-half of their sides, so that news gets across their borders. A grid is padded to whole windows, in
-space and time; no cell looks at the padding.
+half of their sides, so that news crosses their borders. A grid is padded to whole windows, in space
+and time; no cell looks at the padding.
 
-An image is a video of one frame, so both networks run the same windows. The image network is
-timm's; the video network is that one *inflated*: it starts with the same weights, its position bias
-repeated along time. Until it is trained, and without masks, it gives for one frame, and for the
-same frame again and again, what the image network gives.
+The image network is timm's, run as a video of one frame. The video network is that one *inflated*:
+it starts with the same weights, the position bias repeated along time. Until it is trained, and
+without masks, it gives for a frame that stands still what the image network gives.
 """
 
 from __future__ import annotations
 
 from copy import deepcopy
 from functools import cache, lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +27,7 @@ from minivos.errors import InputError
 from minivos.nn.encoders import SwinEncoder
 
 Sides = tuple[int, ...]  # along t, y, x
+Masks = Tensor | None  # (B, T, H, W) in [0, 1]
 
 
 def in_windows(x: Tensor, window: Sides) -> Tensor:
@@ -46,11 +47,7 @@ def from_windows(x: Tensor, window: Sides, grid: Sides) -> Tensor:
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)  # what is kept serves in training, too
 def who_may_look(grid: Sides, window: Sides, shift: Sides) -> Tensor | None:
-    """Which cells of a window may look at each other: bool (windows, cells, cells), None for all.
-
-    Not at padding, and not across the border of the video where a shift has brought both ends into
-    one window.
-    """
+    """Which cells of a window may look at each other: bool (windows, cells, cells), None: all."""
     padded = tuple(side + -side % w for side, w in zip(grid, window, strict=True))
     if padded == grid and not any(shift):
         return None
@@ -69,8 +66,7 @@ def who_may_look(grid: Sides, window: Sides, shift: Sides) -> Tensor | None:
 def offsets(window: Sides, sides: Sides) -> Tensor:
     """Rows of the pairs of cells of a window in the bias table of windows of `sides`: (N, N)."""
     places = torch.cartesian_prod(*(torch.arange(w) for w in window))  # (N, 3)
-    apart = places[:, None] - places + torch.tensor(sides) - 1
-    t, y, x = apart.unbind(-1)
+    t, y, x = (places[:, None] - places + torch.tensor(sides) - 1).unbind(-1)
     return (t * (2 * sides[1] - 1) + y) * (2 * sides[2] - 1) + x
 
 
@@ -79,8 +75,7 @@ def window_attention(
 ) -> Tensor:
     """Self-attention in windows: (B, T, H, W, C) -> the same.
 
-    `part` has the projections, `table` (offsets, heads) the position bias of windows of `sides`. A
-    window is no longer than the video; along an axis that fits into one window nothing is shifted.
+    `part` has the projections, `table` (offsets, heads) the position bias of windows of `sides`.
     """
     grid = tuple(x.shape[1:4])
     window = (min(sides[0], grid[0]), *sides[1:])
@@ -106,10 +101,8 @@ class VideoBlock(nn.Module):
 
     def __init__(self, image: SwinTransformerBlock | ImageBlock, frames: int, shifted: bool):
         super().__init__()
-        self.norm1: nn.Module = deepcopy(image.norm1)
-        self.attn: WindowAttention = deepcopy(image.attn)
-        self.norm2: nn.Module = deepcopy(image.norm2)
-        self.mlp: nn.Module = deepcopy(image.mlp)
+        own: Any = deepcopy(image)
+        self.norm1, self.attn, self.norm2, self.mlp = own.norm1, own.attn, own.norm2, own.mlp
         self.sides, self.shifted = (frames, *self.attn.window_size), shifted
         table = self.attn.relative_position_bias_table.detach().repeat(2 * frames - 1, 1)
         self.attn.relative_position_bias_table = nn.Parameter(table)
@@ -184,42 +177,27 @@ class SwinMini(ImageSwin):
 
 
 SWINS = {
-    "mini": SwinMini,
-    "tiny": SwinTiny,
-    "small": SwinSmall,
-    "base": SwinBase,
-    "large": SwinLarge,
-}
+    "mini": SwinMini, "tiny": SwinTiny, "small": SwinSmall, "base": SwinBase, "large": SwinLarge,
+}  # fmt: skip
 
 
 class VideoSwin(nn.Module):
-    """A video Swin inflated from an image Swin, whose weights it copies; also sees masks.
-
-    A window has `frames` cells along time; every second block shifts by half of that.
-    """
+    """A video Swin inflated from a copy of an image Swin; `frames` is the length of its windows."""
 
     def __init__(self, image: ImageSwin, frames: int) -> None:
         super().__init__()
-        stages, width, patch = image.body.layers, image.channels[0], image.strides[0]
-        self.stride = image.strides[-1]
+        width, patch, self.stride = image.channels[0], image.strides[0], image.strides[-1]
         self.patch_embed, self.norms = deepcopy(image.body.patch_embed), deepcopy(image.norms)
         self.embed_target = nn.Conv2d(1, width, patch, patch, bias=False)
         self.embed_others = nn.Conv2d(1, width, patch, patch, bias=False)
-        self.merge = nn.ModuleList(deepcopy(stage.downsample) for stage in stages)
-        self.stages = nn.ModuleList(
-            nn.Sequential(*(VideoBlock(block, frames, block.shifted) for block in stage.blocks))
-            for stage in stages
-        )
+        self.merge, self.stages = nn.ModuleList(), nn.ModuleList()
+        for stage in image.body.layers:
+            blocks = [VideoBlock(block, frames, block.shifted) for block in stage.blocks]
+            self.merge.append(deepcopy(stage.downsample))
+            self.stages.append(nn.Sequential(*blocks))
 
-    def forward(
-        self, frames: Tensor, target: Tensor | None = None, others: Tensor | None = None
-    ) -> list[Tensor]:
-        """Frames and masks -> features (B, C_i, T, H_i, W_i), finest first.
-
-        Frames (B, T, 3, H, W) are normalised; masks of one object and of all others (B, T, H, W)
-        in [0, 1]. Raises InputError without frames, and unless H and W are multiples of the
-        coarsest stride and those of masks.
-        """
+    def forward(self, frames: Tensor, target: Masks = None, others: Masks = None) -> list[Tensor]:
+        """Frames (B, T, 3, H, W), masks of one object, of others -> stages (B, C_i, T, H_i, W_i)."""
         self._check(frames, target, others)
         x = self.patch_embed.proj(rearrange(frames, "b t c y x -> (b t) c y x"))
         for embed, masks in ((self.embed_target, target), (self.embed_others, others)):
@@ -233,17 +211,12 @@ class VideoSwin(nn.Module):
             x = x.flatten(0, 1)
         return features
 
-    def _check(self, frames: Tensor, *masks: Tensor | None) -> None:
+    def _check(self, frames: Tensor, *masks: Masks) -> None:
         fits = frames.dim() == 5 and frames.shape[2] == 3 and frames.numel() > 0
         if not fits or any(side % self.stride for side in frames.shape[3:]):
-            raise InputError(
-                f"got frames of shape {tuple(frames.shape)}; expected (B, T, 3, H, W) with T >= 1, "
-                f"and H and W multiples of {self.stride}: pad them"
-            )
-        expected = frames[:, :, 0].shape
-        for part in masks:
-            if part is not None and part.shape != expected:
-                raise InputError(
-                    f"got masks of shape {tuple(part.shape)}; expected (B, T, H, W) of the frames, "
-                    f"{tuple(expected)}: resize them"
-                )
+            expected = f"(B, T, 3, H, W), T >= 1, H and W multiples of {self.stride}: pad them"
+            raise InputError(f"got frames of shape {tuple(frames.shape)}; expected {expected}")
+        wanted = tuple(frames[:, :, 0].shape)
+        for shape in (tuple(x.shape) for x in masks if x is not None):
+            if shape != wanted:
+                raise InputError(f"got masks of shape {shape}; expected {wanted}: resize them")

@@ -197,7 +197,7 @@ class VideoSwin(nn.Module):
             self.stages.append(nn.Sequential(*blocks))
 
     def forward(self, frames: Tensor, target: Masks = None, others: Masks = None) -> list[Tensor]:
-        """Frames (B, T, 3, H, W), masks of one object, of others -> stages (B, C_i, T, H_i, W_i)."""
+        """Frames (B, T, 3, H, W), masks of one object, of others -> each (B, C_i, T, H_i, W_i)."""
         self._check(frames, target, others)
         x = self.patch_embed.proj(rearrange(frames, "b t c y x -> (b t) c y x"))
         for embed, masks in ((self.embed_target, target), (self.embed_others, others)):

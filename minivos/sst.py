@@ -348,7 +348,7 @@ def sine_position_3d(
 
 
 class LearnedPosition(nn.Module):
-    """Learned P of Eq. 2: a table of `most` vectors for each axis, added; the last serves beyond."""
+    """Learned P of Eq. 2: tables of `most` vectors, one an axis, summed; the last serves beyond."""
 
     def __init__(self, channels: int, most: int = 300) -> None:
         super().__init__()

@@ -105,24 +105,21 @@ class AOTConfig:
 
     def __post_init__(self) -> None:
         check_settings(self, {"every": 0, "every_in_training": 0}, encoder=ENCODERS)
+        width_fits = self.width % self.heads == 0 == self.width % 4
+        wide = self.decoder_width % 16 == 0 and self.decoder_width >= 2 * (1 + self.identities)
         check_rules({
             f"window={self.window} must be odd": self.window % 2 == 1,
             f"drop_path={self.drop_path} must be below 1": self.drop_path < 1,
-            f"width={self.width} must be a multiple of 4 and of heads={self.heads}": (
-                self.width % self.heads == 0 == self.width % 4
-            ),
+            f"width={self.width} must be a multiple of 4 and of heads={self.heads}": width_fits,
             f"feedforward={self.feedforward} must be a multiple of 32": self.feedforward % 32 == 0,
-            f"decoder_width={self.decoder_width} must be a multiple of 16, >= 2 (1 + identities)": (
-                self.decoder_width % 16 == 0 and self.decoder_width >= 2 * (1 + self.identities)
-            ),
+            f"decoder_width={self.decoder_width} must be 16 n, at least 2 (1 + identities)": wide,
         })  # fmt: skip
 
 
 class IdentityBank(nn.Module):
     """The bank D of M identity vectors, and one for the background (Sec. 4.1).
 
-    A token is made of `patch` x `patch` pixels; with `overlap` of a row and a column more, which
-    it shares with its neighbours.
+    A token has `patch` x `patch` pixels; with `overlap` a row and a column more, which it shares.
     """
 
     def __init__(self, identities: int, width: int, patch: int, overlap: bool = False) -> None:
@@ -141,14 +138,10 @@ class IdentityBank(nn.Module):
     def assign(self, batch: int, objects: int, shuffle: bool, device: torch.device) -> Tensor:
         """The selecting matrix P (B, 1+K, 1+M) of Eq. 3: which identity each object gets.
 
-        Background keeps row 0. Object k gets identity k, or a random one with `shuffle`. Raises
-        InputError for more objects than identities.
+        Background keeps row 0. Object k gets identity k, or a random one with `shuffle`.
         """
-        if objects > self.identities:
-            raise InputError(
-                f"got {objects} objects for a bank of {self.identities} identities: track them in "
-                f"groups of {self.identities} (minivos.Tracker does)."
-            )
+        if objects > (most := self.identities):
+            raise InputError(f"got {objects} objects; expected {most} at most: use minivos.Tracker")
         order = torch.arange(self.identities, device=device).expand(batch, -1)
         if shuffle:
             order = torch.rand(batch, self.identities, device=device).argsort(dim=1)
@@ -363,8 +356,7 @@ class AOT(VOSNetwork[AOTSeen, AOTEntry]):
         super().__init__()
         self.config = config
         self.encoder = ENCODERS[config.encoder]()
-        *_, deepest = self.encoder.channels
-        *_, stride = self.encoder.strides
+        deepest, stride = self.encoder.channels[-1], self.encoder.strides[-1]
         aligned, outputs = config.align_corners, 1 + config.identities
         self.project = nn.Conv2d(deepest, config.width, kernel_size=1)
         nn.init.xavier_uniform_(self.project.weight)
@@ -387,24 +379,22 @@ class AOT(VOSNetwork[AOTSeen, AOTEntry]):
         """RGB frames (B, 3, H, W) in [0, 1], H and W as `sizing` gives them -> seen."""
         check_frame(self, frame)
         features = self.encoder(self.normalise(frame))
-        tokens = self.project(features[-1])  # (B, C, H/s, W/s)
-        _, _, height, width = tokens.shape
-        tokens = rearrange(tokens, "b c y x -> b (y x) c")
-        return AOTSeen(size_of(frame), features, tokens, (height, width))
+        cells = self.project(features[-1])  # (B, C, H/s, W/s)
+        grid = cells.shape[2], cells.shape[3]
+        return AOTSeen(size_of(frame), features, rearrange(cells, "b c y x -> b (y x) c"), grid)
 
     def read(self, seen: AOTSeen, memory: Memory[AOTEntry]) -> tuple[Tensor, AOTSeen]:
         """Logits (B, 1+K, h, w) of the K objects in memory, background first, and seen.
 
-        h and w are those of the finest features: a quarter of the frame, for the tiny encoder half
-        of it. Raises InputError also when the memory lacks a kept or the previous frame.
+        h and w are those of the finest features. InputError without a kept or a previous frame.
         """
         entries = check_memory(self, seen, memory)
         pasts = self.recall(memory)
         with at_frame(memory.now):
             outputs, traces = self.lstt(seen.tokens, seen.grid, pasts)
-        back, height = "b (y x) c -> b c y x", seen.grid[0]
-        maps = [rearrange(x, back, y=height) for x in (seen.tokens, *outputs)]
-        logits = self.decoder(torch.cat(maps, dim=1), seen.features[:3])  # L^D (B, 1+M, h, w)
+        tokens = torch.cat([seen.tokens, *outputs], dim=-1)
+        maps = rearrange(tokens, "b (y x) c -> b c y x", y=seen.grid[0])
+        logits = self.decoder(maps, seen.features[:3])  # L^D (B, 1+M, h, w)
         newest = (entry.assignment for entry in reversed(entries))
         assignment = max(newest, key=lambda p: p.shape[1])  # which knows all objects
         logits = einsum(assignment, logits, "b k m, b m h w -> b k h w")  # AOT Eq. 5
@@ -417,13 +407,11 @@ class AOT(VOSNetwork[AOTSeen, AOTEntry]):
             raise InputError(
                 "AOT reads kept frames and the previous one: use a schedule with both."
             )
-        frames = tuple(entry.frame for entry in kept)
-        pasts = []
+        frames, pasts = tuple(entry.frame for entry in kept), []
         for i, last in enumerate(previous.blocks):
             keys = torch.cat([entry.blocks[i].keys for entry in kept], dim=1)
             values = torch.cat([entry.blocks[i].values for entry in kept], dim=1)
-            grid = (len(kept), *last.grid[1:])
-            long = KeysValues(keys, values, grid, frames)
+            long = KeysValues(keys, values, (len(kept), *last.grid[1:]), frames)
             pasts.append(Past(long, last._replace(frames=(previous.frame,))))
         return pasts
 
@@ -432,9 +420,8 @@ class AOT(VOSNetwork[AOTSeen, AOTEntry]):
         check_masks(self, seen, masks)
         assignment, traces = seen.assignment, seen.traces
         if assignment is None:
-            shuffle = self.training and self.config.shuffle_identities
-            batch, channels = masks.shape[:2]
-            assignment = self.identity_bank.assign(batch, channels - 1, shuffle, masks.device)
+            shuffle, objects = self.training and self.config.shuffle_identities, masks.shape[1] - 1
+            assignment = self.identity_bank.assign(len(masks), objects, shuffle, masks.device)
         identity = self.identity_bank(masks, assignment)
         if traces is None:
             _, traces = self.lstt(seen.tokens, seen.grid, None, identity)
@@ -449,12 +436,8 @@ class AOT(VOSNetwork[AOTSeen, AOTEntry]):
 
 
 def start_by_copying(network: AOT) -> None:
-    """Initialise so that the untrained network repeats masks: identities pass it unchanged.
-
-    Numbers without a reason beside them were found by trial.
-    """
-    bank = network.identity_bank
-    start_with_orthogonal_identities(bank)
+    """Initialise so that identities pass unchanged: untrained, it repeats masks (by trial)."""
+    start_with_orthogonal_identities(network.identity_bank)
     for part in network.lstt.modules():
         if isinstance(part, LSTTBlock):
             for layer in (part.value, part.long_term.project, part.short_term.project):
@@ -463,7 +446,7 @@ def start_by_copying(network: AOT) -> None:
             part.long_term.project.weight.data *= 0.25  # untrained, it blurs over the whole frame
             part.match.weight.data *= 1.6  # sharper scores: like finds like
             start_near(part.short_term)
-    network.decoder.start_by_copying(bank.vectors())
+    network.decoder.start_by_copying(network.identity_bank.vectors())
 
 
 def start_with_orthogonal_identities(bank: IdentityBank) -> None:

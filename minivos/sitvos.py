@@ -89,13 +89,12 @@ class SITVOSConfig:
     def __post_init__(self) -> None:
         least = {"width": 2, "match": 2, "context": 2, "decoder_width": 2, "every": 0, "spread": 0}
         check_settings(self, least, encoder=MASK_ENCODERS)
+        can_start = self.encoder == "tiny" or not self.copy_at_start
         check_rules({
             f"kernel={self.kernel} must be odd": self.kernel % 2 == 1,
             f"dropout={self.dropout} must be below 1": self.dropout < 1,
             f"spread={self.spread} must be 32 or fewer": self.spread <= Schedule.at_most,
-            f"encoder={self.encoder!r} cannot start by copying, only tiny can": (
-                not self.copy_at_start or self.encoder == "tiny"
-            ),
+            f"encoder={self.encoder!r} cannot start by copying, only tiny can": can_start,
             f"every={self.every}, spread={self.spread}: one is 0": 0 in (self.every, self.spread),
         })  # fmt: skip
 
@@ -122,8 +121,7 @@ class Attention(nn.Module):
     def forward(self, asking: Tokens, answering: Tokens, values: Tensor) -> Tensor:
         """What each asking cell reads: (B, K, T, N, C), of values (B, K, T', N, C).
 
-        Either the asking cells or the values may differ between objects; where only the values do,
-        all objects share the weights. Frames ask in turn, which keeps the maps small.
+        Objects whose asking cells are the same share the weights. Frames ask in turn: small maps.
         """
         q, k, v = self.query(asking.cells), self.key(answering.cells), self.value(values)
         askers, objects = q.shape[1], v.shape[1]
@@ -162,10 +160,7 @@ class FeatureInteraction(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in range(norms))
 
     def forward(self, memory: Tokens, query: Tokens, marked: Tensor) -> tuple[Tokens, Tokens]:
-        """M_SA and Q_SA, shared by all objects, and M_x (B, K, T, N, C) -> M_out and Q_out.
-
-        M_out is shared, Q_out (B, K, 1, N, C) is that of each object.
-        """
+        """M_SA, Q_SA, M_x (B, K, T, N, C) -> M_out, shared by all objects, and Q_out of each."""
         from_query = self.to_memory(memory, query, query.cells)
         from_memory = self.to_query(query, memory, marked)  # here the objects part
         memory_out = self.norms[0](from_query + memory.cells)  # SITVOS Eq. 3
@@ -287,8 +282,8 @@ class SITVOS(VOSNetwork[SITVOSSeen, SITVOSEntry]):
         height, width = deepest.shape[-2:]
         maps = rearrange(context, "b k (y x) c -> (b k) c y x", y=height)
         answers = self.decoder(maps, finer)[present.flatten()]
-        odds = merge_answers(answers, (height * self.stride, width * self.stride), present)
-        return crop(odds, seen.border)
+        size = height * self.stride, width * self.stride
+        return crop(merge_answers(answers, size, present), seen.border)
 
     def memorize(self, seen: SITVOSSeen, masks: Tensor) -> SITVOSEntry:
         """What the frame becomes as memory; masks (B, 1+K, H, W) in [0, 1] may be soft."""
@@ -315,10 +310,7 @@ class SITVOS(VOSNetwork[SITVOSSeen, SITVOSEntry]):
 
 
 def released_schedule(length: int, n: int = 7) -> Schedule:
-    """The frames that the released code stores of a video when it fixes their number to n.
-
-    It must know the `length` in frames, and stores up to n+1. InputError for either below 1.
-    """
+    """The up to n+1 frames of a video of that length that the released code stores."""
     if not isinstance(length, int) or not isinstance(n, int) or min(length, n) < 1:
         raise InputError(f"got length={length!r} and n={n!r}; expected whole numbers, 1 or more")
     these = np.unique(np.linspace(0, length, n + 2).round().astype(int)[:-1]).tolist()

@@ -129,8 +129,7 @@ class Tracker:
         """The labels of a group's objects as masks (1, 1+K, h, w), at the network's size."""
         renumber = np.zeros(256, np.int64)
         renumber[group.ids] = np.arange(1, len(group.ids) + 1)
-        own = torch.from_numpy(renumber[labels])[None].to(self.device)
-        own = resize(own, working)
+        own = resize(torch.from_numpy(renumber[labels])[None].to(self.device), working)
         if given:
             self._warn_of_lost(group.ids, labels, own)
         return one_hot(own, len(group.ids))
@@ -147,10 +146,9 @@ class Tracker:
 
     def _to_network(self, frame: np.ndarray) -> Tensor:
         """uint8 (H, W, 3) -> float (1, 3, h, w) in [0, 1]; resizing may overshoot a little."""
-        image = torch.tensor(np.ascontiguousarray(frame), device=self.device)
-        image = rearrange(image, "h w c -> 1 c h w").float()
-        sizing = self.model.sizing
-        size = sizing(self.size, self.side)
+        pixels = torch.tensor(np.ascontiguousarray(frame), device=self.device)
+        image = rearrange(pixels, "h w c -> 1 c h w").float()
+        sizing, size = self.model.sizing, self.model.sizing(self.size, self.side)
         if size != self.size:
             image = F.interpolate(image, size, mode="bicubic", antialias=sizing.antialias)
         return image / 255
@@ -187,17 +185,12 @@ def _check_settings(model: VOSNetwork, schedule: Schedule | None, side: int | No
     if side is not None and side < least:
         raise InputError(f"got side={side}; expected {least}, one patch of the network, or more.")
     if (dtype := next(model.parameters()).dtype) != torch.float32:
-        raise InputError(
-            f"got a network in {dtype}; expected float32: call model.float(), and for half "
-            "precision put the loop inside `with torch.autocast('cuda'):` on a GPU."
-        )
+        use = "call model.float(), and for half precision loop in `with torch.autocast('cuda'):`"
+        raise InputError(f"got a network in {dtype}; expected float32: {use}")
 
 
 def track(
-    model: VOSNetwork,
-    frames: Iterable[np.ndarray],
-    masks: dict[int, np.ndarray],
-    **settings: Any,
+    model: VOSNetwork, frames: Iterable[np.ndarray], masks: dict[int, np.ndarray], **settings: Any
 ) -> Iterator[np.ndarray]:
     """Labels, uint8 (H, W), of each frame in turn; `masks` {frame number: labels} are given.
 

@@ -30,8 +30,8 @@ def attend(
     """softmax(q k^T / sqrt(d)) v (AOT, Sec. 4.1).
 
     q (B, heads, Nq, d), k (B, heads, Nk, d), v (B, heads, Nk, dv) -> (B, heads, Nq, dv). `dropout`
-    is the share of the weights that are left out by chance. The other arguments say what a recorded
-    map shows, see `record`; without `key_grid`, queries and keys stand in one row each.
+    leaves out a share of the weights. The other arguments say what a recorded map shows, see
+    `record`; without `key_grid`, queries and keys stand in one row each.
     """
     if not wants_weights(name):
         return _fused(q, k, v, dropout)  # AOT Eq. 2
@@ -130,9 +130,8 @@ def sine_position(
 ) -> Tensor:
     """Sine position embedding of a grid (H, W): (1, H*W, C), half of the channels for y, then x.
 
-    Coordinates run from 0 to 2 pi over the grid. Channel j of a half has the wave length
-    2 pi 10000^(2 floor(j/2) / (C/2)), sine on even j, cosine on odd j (DETR, Carion et al. 2020,
-    with coordinates that start at 0).
+    Coordinates run from 0 to 2 pi. Channel j of a half has the wave length 2 pi 10000^(2 floor(j/2)
+    / (C/2)), sine on even j, cosine on odd j (DETR, Carion et al. 2020, but counted from 0).
     """
     half = channels // 2
     channel = torch.arange(half, device=device)

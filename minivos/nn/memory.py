@@ -30,8 +30,6 @@ class Memory(Generic[EntryT]):
     previous  the entry of the frame before, None where the schedule does not ask for it
     now       the number of the frame that reads; `add` sets it to that of the frame after the
               newest, Tracker and training set it before they read
-
-    Raises InputError for what is no schedule.
     """
 
     def __init__(self, schedule: Schedule) -> None:
@@ -46,10 +44,7 @@ class Memory(Generic[EntryT]):
         self._step = 1  # ... one in so many frames
 
     def add(self, entry: EntryT, frame: int, reference: bool = False) -> None:
-        """Take in the entry of frame number `frame`; `reference`: its masks were given.
-
-        Raises InputError for what `memorize` has not given.
-        """
+        """Take in the entry of frame number `frame`; `reference`: its masks were given."""
         if not isinstance(entry, Entry):
             kind = type(entry).__name__
             raise InputError(f"got a {kind} as entry; expected what network.memorize returns.")
@@ -133,15 +128,12 @@ class Schedule:
         check_settings(self, {"every": 0, "last": 0, "spread": 0})
         chosen = bool(self.every or self.last or self.these)
         numbers = all(isinstance(frame, int) and frame >= 0 for frame in self.these)
-        something = self.first or self.previous or self.spread > 0 or chosen
-        ways = "`first`, `previous`, `every`, `last`, `these` or `spread`"
+        something, room = self.first or self.previous or chosen, self.at_most >= self.spread
         check_rules({
             f"these={self.these} must be frame numbers, 0 or more": numbers,
-            f"{self} keeps nothing: use {ways}": something,
-            f"at_most={self.at_most} must not be below spread={self.spread}": (
-                self.at_most >= self.spread
-            ),
-            f"spread={self.spread} chooses by itself: leave out `every`, `last` and `these`": (
+            f"{self} keeps nothing: use `first` or another field": bool(something or self.spread),
+            f"at_most={self.at_most} must not be below spread={self.spread}": room,
+            f"spread={self.spread} chooses by itself: no `every`, `last`, `these`": (
                 not (self.spread and chosen)
             ),
         })  # fmt: skip

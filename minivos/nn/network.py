@@ -62,17 +62,14 @@ class VOSNetwork(nn.Module, Generic[SeenT, EntryT]):
         self.register_buffer("std", std, persistent=False)
 
     def encode(self, frame: Tensor) -> SeenT:
-        """What one frame tells us: RGB (B, 3, H, W) in [0, 1] -> seen.
-
-        Raises InputError for other frames, and for a size that `sizing` does not give.
-        """
+        """What one frame tells us: RGB (B, 3, H, W) in [0, 1], as `sizing` gives it -> seen."""
         raise NotImplementedError
 
     def read(self, seen: SeenT, memory: Memory[EntryT]) -> tuple[Tensor, SeenT]:
         """What the past says about it: logits (B, 1+K, h, w), background first, and seen.
 
-        h and w are those of the decoder, which may be coarser than the frame: resize for pixels.
-        Raises InputError when the memory is empty, of another network, or of other B, H, W.
+        h and w may be less than those of the frame: resize. Raises InputError when the memory is
+        empty, of another network, or of other B, H, W.
         """
         raise NotImplementedError
 
@@ -108,10 +105,9 @@ class Sizing:
     antialias: bool = False  # average when frames shrink
 
     def __call__(self, video: tuple[int, int], short_side: int | None = None) -> tuple[int, int]:
-        """The size (H, W) for a video of that size; its short side is near `short_side`, if given.
+        """The size (H, W) for a video of that size, with a short side near `short_side`, if given.
 
-        As AOT's released code has it: limit the long side, cut off fractions, go to the nearest
-        side that fits.
+        As AOT's released code: limit the long side, cut off fractions, go to the nearest that fits.
         """
         short_side = short_side or self.short_side or min(video)
         scale = short_side / min(video)

@@ -47,15 +47,12 @@ def find_tensors(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
     """All tensors in nested mappings, sequences and dataclasses, each with the way to it."""
     if isinstance(value, Tensor):
         yield path, value
-    elif isinstance(value, Mapping):
-        for name, part in value.items():
-            yield from find_tensors(part, name)
     elif isinstance(value, list | tuple):
         for number, part in enumerate(value):
             yield from find_tensors(part, f"{path}[{number}]")
-    elif dataclasses.is_dataclass(value):
-        for field in dataclasses.fields(value):
-            yield from find_tensors(getattr(value, field.name), f"{path}.{field.name}")
+    elif isinstance(value, Mapping) or dataclasses.is_dataclass(value):
+        for name, part in (value if isinstance(value, Mapping) else vars(value)).items():
+            yield from find_tensors(part, f"{path}.{name}" if path else name)
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -87,7 +87,7 @@ def test_shuffled_assignment_gives_each_object_an_identity_of_its_own_and_spares
 
 
 def test_more_objects_than_identities_are_refused():
-    with pytest.raises(InputError, match="6 objects for a bank of 5 identities: track them in groups of 5"):
+    with pytest.raises(InputError, match="got 6 objects; expected 5 at most: use minivos.Tracker"):
         IdentityBank(5, 32, 2).assign(1, 6, shuffle=False, device=torch.device("cpu"))
 
 

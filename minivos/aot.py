@@ -83,13 +83,10 @@ class AOTConfig:
         """A published network: t, s, b, l, r50_l or swinb_l (Sec. 5, released code)."""
         large = cls(layers=3, every=5, every_in_training=2)
         variants = {
-            "t": cls(),
-            "s": cls(layers=2),
-            "b": cls(layers=3),
-            "l": large,
+            "t": cls(), "s": cls(layers=2), "b": cls(layers=3), "l": large,
             "r50_l": replace(large, encoder="resnet50"),
             "swinb_l": replace(large, encoder="swin_b", align_corners=False),
-        }
+        }  # fmt: skip
         if variant not in variants:
             raise InputError(f"got variant={variant!r}; expected one of {', '.join(variants)}.")
         return variants[variant]
@@ -196,8 +193,7 @@ class LongTermAttention(nn.Module):
 class ShortTermAttention(nn.Module):
     """Every cell looks at a window of `window` x `window` cells in the previous frame (Eq. 7).
 
-    Each offset of the window has a learned term in the scores, which depends on the query, and one
-    in the values.
+    Each offset has a learned term in the scores, which depends on the query, and one in the values.
     """
 
     def __init__(self, width: int, heads: int, window: int, name: str = "short_term") -> None:

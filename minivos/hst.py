@@ -143,7 +143,12 @@ def memory_read(
 
     Returns [query value; what was read] of each stage: (B, 2 C'_i, H_i, W_i).
     """
-    HSTConfig(top_k=k, scale=scale, chunk=chunk, reads=reads)  # which raises for bad settings
+    check_rules({
+        f"k={k!r} must be None or 1 or more": k is None or (isinstance(k, int) and k >= 1),
+        f"scale={scale!r} must be True or False": isinstance(scale, bool),
+        f"chunk={chunk!r} must be 1 or more": isinstance(chunk, int) and chunk >= 1,
+        f"reads={reads!r} must be 1 to 4": reads in (1, 2, 3, 4),
+    })  # fmt: skip
     parts = query_keys, query_values, memory_keys, memory_values
     check_read(*parts)
     samples, _, times = memory_keys[3].shape[:3]

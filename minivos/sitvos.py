@@ -23,10 +23,9 @@ computed once per frame: both self-attentions, the weights of Eq. 4 and the whol
 read and the decoder run per object, and soft aggregation merges the answers.
 
 Paper and released code differ; the defaults are the code's, `SITVOSConfig.paper()` is to the letter
-of the paper, and a comment at each field says so. What the network without interaction feeds to the
-last read is not said; here the values are then M_x. `sitvos_mini` is the same with fewer channels,
-encoders that learn from scratch and cells of 8 pixels in frames with a short side of 192, and with
-an initialisation of our own that leans towards copying masks to what looks alike.
+of the paper. What the network without interaction reads last is not said; here it is M_x.
+`sitvos_mini` has fewer channels, encoders that learn from scratch, cells of 8 pixels, and an
+initialisation of our own that leans towards copying masks to what looks alike.
 
 Letters: B batch, K objects (1 for what all of them share), T frames, H x W grid, N = H*W cells of a
 frame, C channels.

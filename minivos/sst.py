@@ -237,15 +237,9 @@ def explicit_weights(q: Tensor, k: Tensor, pattern: Pattern) -> tuple[Tensor, Te
 
 
 def object_affinity(
-    q: Tensor,
-    k: Tensor,
-    labels: Tensor,
-    objects: int,
-    pattern: str,
-    h: int | None = None,
-    kind: str = "softmax",
-    **settings: Any,
-) -> Tensor:
+    q: Tensor, k: Tensor, labels: Tensor, objects: int,
+    pattern: str, h: int | None = None, kind: str = "softmax", **settings: Any,
+) -> Tensor:  # fmt: skip
     """The strongest link of each cell to earlier cells of each object (Eq. 4): (B, O, T, H, W).
 
     q and k (B, C, T, H, W) of one head, labels (B, T, H, W) in 0..O-1, or -1 where unknown;

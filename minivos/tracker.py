@@ -45,8 +45,6 @@ class Tracker:
         schedule: which frames the memory keeps; None: the network's own. The L variants of AOT keep
             up to 10,000, some 10 MB each at 480p; `Schedule(every=5, at_most=32)` bounds them.
         side: short side in pixels at which frames are processed; None: the network's own.
-
-    Raises InputError for arguments of another kind, a side below one patch, and float16 networks.
     """
 
     def __init__(
@@ -139,10 +137,8 @@ class Tracker:
         left = {ids[number - 1] for number in small.unique().tolist() if number}
         if lost := sorted(set(ids) & set(np.unique(labels).tolist()) - left):
             names, size = ", ".join(map(str, lost)), " x ".join(map(str, small.shape[-2:]))
-            log.warning(
-                f"Frame {self.time}: object {names} is too small to be seen at {size} pixels, the "
-                "size at which the network works; give a larger side."
-            )
+            what = f"Frame {self.time}: object {names} is too small to be seen at {size} pixels"
+            log.warning(f"{what}, the size at which the network works; give a larger side.")
 
     def _to_network(self, frame: np.ndarray) -> Tensor:
         """uint8 (H, W, 3) -> float (1, 3, h, w) in [0, 1]; resizing may overshoot a little."""
@@ -195,7 +191,7 @@ def track(
     """Labels, uint8 (H, W), of each frame in turn; `masks` {frame number: labels} are given.
 
     `settings` go to `Tracker`. Frames before the first mask are all background. Raises InputError
-    without masks, and, when the video ends, for masks of frames that it does not have.
+    without masks and, at the end, for masks of frames that the video lacks.
     """
     if not isinstance(masks, dict):
         raise InputError(f"got masks as {type(masks).__name__}; expected {{frame number: mask}}.")

@@ -17,37 +17,28 @@ from minivos.nn.recording import record, wants_weights
 
 
 def attend(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    name: str = "attention",
-    key_grid: tuple[int, int, int] | None = None,
-    frames: tuple[int, ...] | None = None,
-    *,
-    query_grid: tuple[int, int] | None = None,
+    q: Tensor, k: Tensor, v: Tensor,
+    name: str = "attention", key_grid: tuple[int, int, int] | None = None,
+    frames: tuple[int, ...] | None = None, *, query_grid: tuple[int, int] | None = None,
     dropout: float = 0.0,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """softmax(q k^T / sqrt(d)) v (AOT, Sec. 4.1).
 
     q (B, heads, Nq, d), k (B, heads, Nk, d), v (B, heads, Nk, dv) -> (B, heads, Nq, dv). `dropout`
     leaves out a share of the weights. The other arguments say what a recorded map shows, see
     `record`; without `key_grid`, queries and keys stand in one row each.
     """
+    scale = q.shape[-1] ** -0.5
     if not wants_weights(name):
-        return _fused(q, k, v, dropout)  # AOT Eq. 2
-    scores = q @ k.mT * q.shape[-1] ** -0.5  # (B, heads, Nq, Nk)
-    weights = scores.softmax(dim=-1)
+        wider = v.shape[-1] - q.shape[-1]
+        if 0 < wider <= q.shape[-1]:  # the kernel wants wide keys; zeros change no score
+            q, k = F.pad(q, (0, wider)), F.pad(k, (0, wider))
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scale)  # AOT Eq. 2
+    weights = (q @ k.mT * scale).softmax(dim=-1)  # (B, heads, Nq, Nk)
     if key_grid is None:
         key_grid, query_grid = (1, 1, k.shape[2]), (1, q.shape[2])
     record(weights, name, key_grid, frames, query_grid=query_grid)
     return F.dropout(weights, dropout) @ v  # AOT Eq. 2
-
-
-def _fused(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
-    d, wider = q.shape[-1], v.shape[-1] - q.shape[-1]
-    if 0 < wider <= d:  # the kernel wants keys as wide as values; zeros change no score
-        q, k = F.pad(q, (0, wider)), F.pad(k, (0, wider))
-    return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=d**-0.5)
 
 
 def attend_window(

@@ -21,10 +21,7 @@ def check_frame(network: VOSNetwork, frame: Tensor) -> None:
     _, height, width = size_of(frame)
     if not network.sizing.fits((height, width)):
         nearest = replace(network.sizing, short_side=None)((height, width))
-        raise InputError(
-            f"got frames of {(height, width)} pixels; resize them to {nearest}, the nearest size "
-            "that this network takes"
-        )
+        raise InputError(f"got frames of {(height, width)}; resize them to {nearest}, which fits")
     _check_range(frame, "frames", 1, "divide uint8 by 255")  # resizing may overshoot
 
 
@@ -58,10 +55,10 @@ def check_masks(network: VOSNetwork, seen: Seen, masks: Tensor) -> None:
     _check_tensor(network, masks, "masks", "(B, 1+K, H, W)")
     fits = masks.dim() == 4 and masks.shape[1] > 1 and masks.is_floating_point()
     if not fits or (len(masks), *masks.shape[-2:]) != seen.size:
+        kind = f"shape {tuple(masks.shape)} and type {masks.dtype}"
         raise InputError(
-            f"got masks of shape {tuple(masks.shape)} and type {masks.dtype} for frames of "
-            f"(B, H, W) = {seen.size}; expected float (B, 1+K, H, W) of that number and size, "
-            "background first, and at least one object"
+            f"got masks of {kind} for frames of (B, H, W) = {seen.size}; expected float "
+            "(B, 1+K, H, W) of that number and size, background first, and at least one object"
         )
     _check_range(masks, "masks", 1e-3, "divide 0/255 masks by 255")
 

@@ -48,20 +48,17 @@ class Memory(Generic[EntryT]):
         if not isinstance(entry, Entry):
             kind = type(entry).__name__
             raise InputError(f"got a {kind} as entry; expected what network.memorize returns.")
-        schedule = self.schedule
+        schedule, last = self.schedule, self._last_steady
+        since = schedule.every if last is None else frame - last
+        due = 0 < schedule.every <= since or frame in schedule.these
         entry.frame, entry.reference = frame, reference
-        entry.steady = self._is_due(frame) or (reference and schedule.first)
+        entry.steady = due or (reference and schedule.first)
         if entry.steady:
             self._last_steady = frame
         if schedule.previous:
             self.previous = entry
         self.kept = self._spread(entry) if schedule.spread else self._keep(entry)
         self.now = frame + 1
-
-    def _is_due(self, frame: int) -> bool:
-        every, last = self.schedule.every, self._last_steady
-        enough_passed = every > 0 and (last is None or frame - last >= every)
-        return enough_passed or frame in self.schedule.these
 
     def _keep(self, entry: EntryT) -> list[EntryT]:
         """The kept entries with the new one, and without those whose time has passed."""

@@ -36,9 +36,8 @@ class VOSNetwork(nn.Module, Generic[SeenT, EntryT]):
 
     The same arguments give the same answer. What a network must know of time comes with the memory
     (`memory.now`) and its entries (`entry.frame`). A frame that is memorized without having been
-    read is a reference frame: its masks were given, not predicted.
-
-    A network fills in the verbs and sets `sizing`; all else has a default.
+    read is a reference frame: its masks were given, not predicted. A network fills in the verbs and
+    sets `sizing`; all else has a default.
     """
 
     encoder: Any  # of images, if there is one; training may move it more slowly than the rest
@@ -96,7 +95,7 @@ class VOSNetwork(nn.Module, Generic[SeenT, EntryT]):
 
 @dataclass(frozen=True)
 class Sizing:
-    """At which size a network processes the frames of a video."""
+    """At which size a network processes the frames of a video, as AOT's released code has it."""
 
     stride: int  # pixels along one side of a cell of its coarsest grid
     short_side: int | None = None  # pixels; None: as the video
@@ -105,10 +104,7 @@ class Sizing:
     antialias: bool = False  # average when frames shrink
 
     def __call__(self, video: tuple[int, int], short_side: int | None = None) -> tuple[int, int]:
-        """The size (H, W) for a video of that size, with a short side near `short_side`, if given.
-
-        As AOT's released code: limit the long side, cut off fractions, go to the nearest that fits.
-        """
+        """The size (H, W) for a video of that size, its short side near `short_side`, if given."""
         short_side = short_side or self.short_side or min(video)
         scale = short_side / min(video)
         if self.longest:

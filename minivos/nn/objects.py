@@ -37,8 +37,8 @@ def _normalised_odds(background: Tensor, objects: Tensor) -> Tensor:
 def object_log_odds(object_probabilities: Tensor) -> Tensor:
     """Log odds (B,1+K,H,W) of background and objects, given (B,K,H,W) in [0,1], as logits.
 
-    Probabilities are kept in 1e-7..1-1e-7, as in STM's released code. The softmax of these is
-    `soft_aggregate`, which limits them to 1e-5..1-1e-5, as AOT's code does.
+    Probabilities are kept in 1e-7..1-1e-7, as in STM's code. The softmax of these is
+    `soft_aggregate`, which keeps them in 1e-5..1-1e-5, as AOT's code does.
     """
     objects = object_probabilities.float()
     both = torch.cat([(1 - objects).prod(dim=1, keepdim=True), objects], dim=1)
@@ -60,8 +60,8 @@ def merge_answers(logits: Tensor, size: tuple[int, int], present: Tensor) -> Ten
 def who_is_there(masks: Tensor, before: Tensor | None = None) -> Tensor:
     """Which objects each clip has, bool (B,K), by masks (B,K,H,W) and by who was there `before`.
 
-    `before` is None for a frame that was not read. Predicted masks give absent objects a little,
-    so once a frame was read, a new object needs more than 0.5 somewhere.
+    `before` is None if the frame was not read. Once it was, a new object needs more than 0.5
+    somewhere: predicted masks give absent objects a little.
     """
     there = masks.amax(dim=(2, 3)) > (0 if before is None else 0.5)
     return there if before is None else there | pad_objects(before, there.shape[1])

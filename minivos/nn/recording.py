@@ -132,15 +132,10 @@ def wants_weights(name: str) -> bool:
 
 
 def record(
-    weights: Tensor,
-    name: str,
-    key_grid: tuple[int, int, int],
-    frames: tuple[int, ...] | None = None,
-    *,
-    query_grid: tuple[int, int] | None = None,
-    index: Tensor | None = None,
-    object: int | None = None,
-) -> None:
+    weights: Tensor, name: str, key_grid: tuple[int, int, int],
+    frames: tuple[int, ...] | None = None, *, query_grid: tuple[int, int] | None = None,
+    index: Tensor | None = None, object: int | None = None,
+) -> None:  # fmt: skip
     """Hand over the weights (B, heads, Nq, Nk) of one attention; see `AttentionMap`.
 
     `frames` are the numbers of the key frames, None: the frame that looks. `query_grid` is the

@@ -15,7 +15,16 @@ MAX_LINES = 450  # of a module; a paper file is as long as its paper needs
 MAX_LINES_TO_READ = 3600  # papers + nn + tracker
 MAX_PLUMBING = 1 / 3  # of the code lines of a paper file
 MAX_COLUMNS = 100
-PAPERS = "aot", "sst", "sitvos", "hst"
+ROOT = Path(__file__).parents[1]
+
+
+def papers_in(root: Path) -> list[str]:
+    """The files of the package in root that hold a network: one for each paper."""
+    files = sorted((root / PACKAGE).glob("*.py"))
+    return [path.stem for path in files if re.search(r"^class \w+\(VOSNetwork\b", path.read_text("utf8"), re.M)]
+
+
+PAPERS = papers_in(ROOT)
 FLOORS = {
     "errors": 0,
     "nn": 1,
@@ -124,7 +133,7 @@ def arguments(function: Function) -> list[ast.arg]:
 
 def paper_files(root: Path) -> list[Path]:
     """The files of the papers in the package that stands in root."""
-    return [root / PACKAGE / f"{paper}.py" for paper in PAPERS]
+    return [root / PACKAGE / f"{paper}.py" for paper in papers_in(root)]
 
 
 def files_to_read(root: Path) -> list[Path]:

@@ -27,6 +27,16 @@ from minivos.nn.recording import at_frame, explicit_attention, record_attention
 from minivos.video.masks import one_hot
 from tiny import squares, tiny_aot
 
+EQUATIONS = {  # what stands at its line, and the test that holds it; see test_equations.py
+    "AOT Eq. 1": ("if len(scores) > 1", "test_groups_of_one_object_are_a_pass_per_object_merged_by_soft_aggregation"),
+    "AOT Eq. 2": ("dropout(weights", "test_attention_is_the_weighted_mean_of_the_values"),
+    "AOT Eq. 3": ("self.embed", "test_the_identity_embedding_is_masks_times_assignment_times_bank"),
+    "AOT Eq. 4": ("self.value(content", "test_values_carry_the_identities_of_their_cells"),
+    "AOT Eq. 5": ("einsum(assignment, logits", "test_read_selects_the_logits_of_the_assigned_identities"),
+    "AOT Eq. 6": ("attend(q, k, v", "test_long_term_attention_reads_all_kept_frames"),
+    "AOT Eq. 7": ("softmax", "test_short_term_attention_equals_a_loop_over_cells_and_offsets"),
+}
+
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))

@@ -1,4 +1,8 @@
-"""Every numbered equation of a paper stands at the line that computes it, has its test, and is in docs/equations.md."""
+"""Every numbered equation of a paper stands at the line that computes it, has its test, and is in docs/equations.md.
+
+The page says in which file it stands and which notebook takes it apart. The paper's own test file says, in EQUATIONS,
+what stands at the marked line or the one above, and which test holds it: {"AOT Eq. 3": ("self.embed", "test_...")}.
+"""
 
 import ast
 import re
@@ -6,59 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
-# equations: file, test file, what stands at the marked line or the one above, test
-TRACKER = "minivos/tracker.py", "tests/test_tracker.py"
-ATTENTION = "minivos/nn/attention.py", "tests/nn/test_attention.py"
-AOT = "minivos/aot.py", "tests/papers/test_aot.py"
-SST = "minivos/sst.py", "tests/papers/test_sst.py"
-SPARSE = "minivos/sst.py", "tests/papers/test_sparse.py"
-SITVOS = "minivos/sitvos.py", "tests/papers/test_sitvos.py"
-HST = "minivos/hst.py", "tests/papers/test_hst.py"
-TABLE = {
-    "AOT Eq. 1": (
-        *TRACKER,
-        "if len(scores) > 1",
-        "test_groups_of_one_object_are_a_pass_per_object_merged_by_soft_aggregation",
-    ),
-    "AOT Eq. 2": (*ATTENTION, "dropout(weights", "test_attention_is_the_weighted_mean_of_the_values"),
-    "AOT Eq. 3": (*AOT, "self.embed", "test_the_identity_embedding_is_masks_times_assignment_times_bank"),
-    "AOT Eq. 4": (*AOT, "self.value(content", "test_values_carry_the_identities_of_their_cells"),
-    "AOT Eq. 5": (*AOT, "einsum(assignment, logits", "test_read_selects_the_logits_of_the_assigned_identities"),
-    "AOT Eq. 6": (*AOT, "attend(q, k, v", "test_long_term_attention_reads_all_kept_frames"),
-    "AOT Eq. 7": (*AOT, "softmax", "test_short_term_attention_equals_a_loop_over_cells_and_offsets"),
-    "SST Eq. 1": (*SST, "self.encoder(", "test_the_network_adds_positions_to_the_cells_of_the_buffer"),
-    "SST Eq. 2": (*SST, "self.place(", "test_the_network_adds_positions_to_the_cells_of_the_buffer"),
-    "SST Eq. 3": (
-        *SST,
-        "for layer in self.layers",
-        "test_a_layer_is_attention_then_feed_forward_each_normalised_after_its_shortcut",
-    ),
-    "SST Eq. 4": (*SPARSE, "for number in", "test_affinity_is_the_strongest_link_to_an_object_s_earlier_cells"),
-    "SST Eq. 5, 6": (
-        *SPARSE,
-        "scaled_dot_product",
-        "test_values_and_gradients_are_those_of_dense_attention_under_a_mask",
-    ),
-    "SST Eq. 7, 10": (
-        *SPARSE,
-        "for _ in range(steps)",
-        "test_a_cell_that_differs_in_all_coordinates_is_reached_by_six_routes",
-    ),
-    "SST Eq. 8, 9": (*SPARSE, "carry_along(lines", "test_one_step_of_a_route_is_attention_without_softmax"),
-    "SITVOS Eq. 1": (*SITVOS, "attend(q", "test_attention_compares_projections_and_takes_the_mean_of_values"),
-    "SITVOS Eq. 2": (
-        *SITVOS,
-        "norm(self.last_read",
-        "test_the_last_read_is_normalised_and_goes_to_the_decoder_beside_the_query",
-    ),
-    "SITVOS Eq. 3": (*SITVOS, "from_query", "test_interaction_takes_in_both_directions_from_what_was_before"),
-    "SITVOS Eq. 4": (*SITVOS, "from_memory", "test_interaction_takes_in_both_directions_from_what_was_before"),
-    "HST Eq. 1, 2, 4": (*HST, "scaled_dot_product", "test_the_read_is_dense_attention_under_the_chosen_cells"),
-    "HST Eq. 3, 5": (*HST, "[own, read]", "test_the_read_is_dense_attention_under_the_chosen_cells"),
-}
-
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 
 # A marker is the name of a paper and its numbers: "AOT Eq. 3", "XMem Eq. 2, 4". Two capitals or more make a name, so
 # that "See Eq. 3" is prose; a network whose name has fewer is marked in capitals.
@@ -72,31 +25,13 @@ def markers(text: str) -> list[str]:
     return [f"{paper} Eq. {number}" for paper, numbers in MARKER.findall(text) for number in numbers.split(", ")]
 
 
-EQUATIONS = {equation: row for key, row in TABLE.items() for equation in markers(key)}
-
-
-def marked(source: str, equation: str) -> list[str]:
-    """The lines that carry the marker of an equation, each after the line before it."""
-    lines = ["", *source.splitlines()]
-    return [f"{lines[i - 1]}\n{line}" for i, line in enumerate(lines) if equation in markers(line)]
-
-
-@pytest.mark.parametrize("equation", EQUATIONS)
-def test_each_equation_stands_where_the_table_says(equation):
-    file, _, computes, _ = EQUATIONS[equation]
-    lines = marked((ROOT / file).read_text(), equation)
-    assert any(computes in line for line in lines), f"{file} marks {equation} at {lines or 'no line'}"
-
-
-@pytest.mark.parametrize("equation", EQUATIONS)
-def test_each_equation_has_its_test(equation):
-    _, file, _, name = EQUATIONS[equation]
-    tree = ast.parse((ROOT / file).read_text())
-    assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-
-
-def test_no_marker_is_missing_from_the_table():
-    assert {e for path in (ROOT / "minivos").rglob("*.py") for e in markers(path.read_text())} == set(EQUATIONS)
+def tables(source: str) -> dict[str, tuple[str, str]]:
+    """{equation: (code, test)} of EQUATIONS in the source of a test file."""
+    tree = ast.parse(source)
+    written = [node for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)]
+    values = [node.value for node in written if ast.unparse(node.targets[0]) == "EQUATIONS"]
+    rows = {key: row for value in values for key, row in ast.literal_eval(value).items()}
+    return {equation: row for key, row in rows.items() for equation in markers(key)}
 
 
 def rows_of(page: str) -> dict[str, tuple[str, str]]:
@@ -109,9 +44,32 @@ def rows_of(page: str) -> dict[str, tuple[str, str]]:
     return rows
 
 
-def listed() -> dict[str, tuple[str, str]]:
-    """The rows of docs/equations.md."""
-    return rows_of((ROOT / "docs" / "equations.md").read_text())
+EQUATIONS = {e: row for path in HERE.glob("test_*.py") for e, row in tables(path.read_text()).items()}
+PAGE = rows_of((ROOT / "docs" / "equations.md").read_text())
+
+
+def marked(source: str, equation: str) -> list[str]:
+    """The lines that carry the marker of an equation, each after the line before it."""
+    lines = ["", *source.splitlines()]
+    return [f"{lines[i - 1]}\n{line}" for i, line in enumerate(lines) if equation in markers(line)]
+
+
+def test_code_page_and_tests_have_the_same_equations():
+    in_code = {e for path in (ROOT / "minivos").rglob("*.py") for e in markers(path.read_text())}
+    assert in_code == EQUATIONS.keys() == PAGE.keys()
+
+
+@pytest.mark.parametrize("equation", EQUATIONS)
+def test_each_equation_stands_where_page_and_table_say(equation):
+    (file, _), (code, _) = PAGE[equation], EQUATIONS[equation]
+    lines = marked((ROOT / file).read_text(), equation)
+    assert any(code in line for line in lines), f"{file} marks {equation} at {lines or 'no line'}"
+
+
+def test_each_equation_has_its_test():
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "tests").rglob("test_*.py")]
+    names = {node.name for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert {test for _, test in EQUATIONS.values()} <= names
 
 
 def mentioned(text: str) -> set[int]:
@@ -122,11 +80,7 @@ def mentioned(text: str) -> set[int]:
     return numbers
 
 
-def test_the_page_of_equations_has_all_of_them_and_names_their_files():
-    assert {equation: file for equation, (file, _) in listed().items()} == {e: row[0] for e, row in EQUATIONS.items()}
-
-
-@pytest.mark.parametrize(("equation", "notebook"), [(e, notebook) for e, (_, notebook) in listed().items()])
+@pytest.mark.parametrize(("equation", "notebook"), [(e, notebook) for e, (_, notebook) in PAGE.items()])
 def test_the_notebook_that_the_page_names_has_the_equation(equation, notebook):
     assert int(equation.split()[-1]) in mentioned((ROOT / notebook).read_text())
 

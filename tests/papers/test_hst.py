@@ -21,6 +21,11 @@ from minivos.synthetic.clips import render
 from reference_operators import needs_reference, reference
 from tiny import clip_of, filled_memory, seeded
 
+EQUATIONS = {  # what stands at its line, and the test that holds it; see test_equations.py
+    "HST Eq. 1, 2, 4": ("scaled_dot_product", "test_the_read_is_dense_attention_under_the_chosen_cells"),
+    "HST Eq. 3, 5": ("[own, read]", "test_the_read_is_dense_attention_under_the_chosen_cells"),
+}
+
 
 def stages(times=2, coarse=(2, 3), batch=1, seed=0, keys=(2, 3, 4, 5), values=(3, 2, 3, 4)) -> tuple[list[Tensor], ...]:
     """Keys and values of query and memory at four stages, finest first."""

@@ -31,6 +31,16 @@ from minivos.synthetic.clips import render
 from reference_sitvos import inputs, labels, released_state, samples
 from tiny import clip_of, filled_memory, seeded
 
+EQUATIONS = {  # what stands at its line, and the test that holds it; see test_equations.py
+    "SITVOS Eq. 1": ("attend(q", "test_attention_compares_projections_and_takes_the_mean_of_values"),
+    "SITVOS Eq. 2": (
+        "norm(self.last_read",
+        "test_the_last_read_is_normalised_and_goes_to_the_decoder_beside_the_query",
+    ),
+    "SITVOS Eq. 3": ("from_query", "test_interaction_takes_in_both_directions_from_what_was_before"),
+    "SITVOS Eq. 4": ("from_memory", "test_interaction_takes_in_both_directions_from_what_was_before"),
+}
+
 SMALL = SITVOSConfig(width=8, match=4, context=6, dropout=0.0)
 
 

@@ -22,6 +22,19 @@ from minivos.video.masks import one_hot
 from minivos.viewing.attention_scores import score_attention
 from tiny import clip_of, filled_memory, seeded, squares
 
+EQUATIONS = {  # what stands at its line, and the test that holds it; see test_equations.py
+    "SST Eq. 1": ("self.encoder(", "test_the_network_adds_positions_to_the_cells_of_the_buffer"),
+    "SST Eq. 2": ("self.place(", "test_the_network_adds_positions_to_the_cells_of_the_buffer"),
+    "SST Eq. 3": (
+        "for layer in self.layers",
+        "test_a_layer_is_attention_then_feed_forward_each_normalised_after_its_shortcut",
+    ),
+    "SST Eq. 4": ("for number in", "test_affinity_is_the_strongest_link_to_an_object_s_earlier_cells"),
+    "SST Eq. 5, 6": ("scaled_dot_product", "test_values_and_gradients_are_those_of_dense_attention_under_a_mask"),
+    "SST Eq. 7, 10": ("for _ in range(steps)", "test_a_cell_that_differs_in_all_coordinates_is_reached_by_six_routes"),
+    "SST Eq. 8, 9": ("carry_along(lines", "test_one_step_of_a_route_is_attention_without_softmax"),
+}
+
 TINY = replace(SSTConfig.mini(), width=24, heads=2, feedforward=32, h=2, decoder_width=16, short_side=32)
 PATTERNS = ("dense", "grid", "local", "strided", "local_strided")
 

@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
+NOTEBOOKS ?= notebooks/*.ipynb
 
 .PHONY: demo test lab notebooks pages clean
 
@@ -19,8 +20,8 @@ test: $(STAMP)  # style, types, unit tests, then every notebook against its stor
 lab: $(STAMP)  # open the notebooks
 	$(BIN)/jupyter lab notebooks
 
-notebooks: $(STAMP)  # run every notebook again and store its outputs
-	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb \
+notebooks: $(STAMP)  # run notebooks again and store their outputs: all, or NOTEBOOKS=notebooks/03*.ipynb
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace $(NOTEBOOKS) \
 		--ExecutePreprocessor.timeout=600 \
 		--ExecutePreprocessor.record_timing=False \
 		--ExecutePreprocessor.store_widget_state=False

@@ -321,6 +321,7 @@ class HST(VOSNetwork[HSTSeen, HSTEntry]):
 
         self.sizing = Sizing(1, config.short_side)  # any size: `encode` pads
         self.schedule = Schedule(every=config.every, at_most=config.memory_size)
+        self.schedule_in_training = Schedule()
         if config.copy_at_start:
             start_by_copying(self)
 

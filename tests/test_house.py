@@ -16,6 +16,7 @@ from house_rules import (
     MAX_LINES_TO_READ,
     MAX_PLUMBING,
     PACKAGE,
+    PAPERS,
     code_lines,
     compound_statements,
     count_lines,
@@ -59,7 +60,8 @@ def test_module_is_short(path: Path) -> None:
 
 
 def test_the_networks_are_read_in_an_evening() -> None:
-    assert count_lines(files_to_read(ROOT)) <= MAX_LINES_TO_READ
+    lines = count_lines(files_to_read(ROOT))
+    assert lines <= MAX_LINES_TO_READ, f"{lines} lines: shorten (a new paper raises the limit by its own length)"
 
 
 @each_paper
@@ -322,7 +324,7 @@ def test_the_lines_to_read_are_papers_nn_and_tracker(tmp_path: Path) -> None:
     for name in ("aot", "sst", "sitvos", "hst", "tracker", "models", "nn/attention", "nn/sparse", "video/clip"):
         path = tmp_path / PACKAGE / f"{name}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("a = 1\n\nb = 2\n")
+        path.write_text("a = 1\n\nclass A(VOSNetwork): ...\n" if name in PAPERS else "a = 1\n\nb = 2\n")
     assert count_lines(files_to_read(tmp_path)) == 3 * 7
 
 

@@ -5,7 +5,7 @@ import time
 import psutil
 import pytest
 
-from minivos.models import create_model
+from minivos.models import create_model, list_models
 from minivos.synthetic.clips import render
 from minivos.tracker import Tracker
 
@@ -19,7 +19,7 @@ def there_and_back(count: int, length: int) -> list[int]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["aot_mini", "sst_mini", "sitvos_mini", "hst_mini"])
+@pytest.mark.parametrize("name", [name for name in list_models() if name.endswith("_mini")])
 def test_memory_stays_the_same_however_long_the_video(name, capsys):
     clip = render(3, frames=100, size=(64, 96), objects=2)
     tracker, used, began = Tracker(create_model(name), side=64), {}, time.perf_counter()

@@ -47,7 +47,7 @@ def clip_of(objects: int, frames: int = 3, size: tuple[int, int] = (40, 56)) -> 
 
 def filled_memory(network: VOSNetwork, frames: Tensor, masks: Tensor, schedule: Schedule | None = None) -> Memory:
     """A memory to which frames (B, T, 3, H, W) came with their masks (B, T, 1+K, H, W)."""
-    memory = Memory(schedule or network.schedule_in_training)
+    memory = Memory(schedule or network.schedule_in_training or network.schedule)
     for t in range(frames.shape[1]):
         memory.add(network.memorize(network.encode(frames[:, t]), masks[:, t]), t, reference=True)
     return memory

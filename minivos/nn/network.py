@@ -45,7 +45,7 @@ class VOSNetwork(nn.Module, Generic[SeenT, EntryT]):
     std: Tensor
     sizing: Sizing  # at which size it works
     schedule: Schedule = Schedule()  # which frames it wants remembered, ...
-    schedule_in_training: Schedule = Schedule()  # ... and in training
+    schedule_in_training: Schedule | None = None  # ... and in training, if others
     max_objects: int | None = None  # how many objects one memory can tell apart; None: any number
     independent_maps: bool = False  # each logit has a sigmoid of its own, not a softmax with others
     soft_masks: bool = False  # predicted masks are memorized as probabilities, not as labels
@@ -81,8 +81,8 @@ class VOSNetwork(nn.Module, Generic[SeenT, EntryT]):
 
     def new_memory(self, schedule: Schedule | None = None) -> Memory[EntryT]:
         """An empty memory; with the network's schedule if none is given."""
-        own = self.schedule_in_training if self.training else self.schedule
-        return Memory(schedule or own)
+        in_training = self.schedule_in_training if self.training else None
+        return Memory(schedule or in_training or self.schedule)
 
     def normalise(self, frame: Tensor) -> Tensor:
         """RGB (B, 3, H, W) in [0, 1] -> less ImageNet's mean, divided by its deviation."""

@@ -49,7 +49,7 @@ class Unroll(nn.Module):
         The loss is the mean over the predicted frames, plus the auxiliary one on the given frame.
         """
         network = self.network
-        memory = network.new_memory(network.schedule_in_training)
+        memory = network.new_memory(network.schedule_in_training or network.schedule)
         times, height, width = labels.shape[1:]
         objects = max(1, int(labels.where(labels != VOID, 0).max()))
         given = one_hot(labels[:, 0], objects)

@@ -1,4 +1,7 @@
-"""What must hold for every network, and for SITVOS and HST, which answer for each object and merge the answers."""
+"""What must hold for every small network, and for those that answer object by object, like SITVOS and HST.
+
+These remember in `entry.present` which objects each clip has.
+"""
 
 import re
 
@@ -8,6 +11,7 @@ import torch
 
 from minivos import Clip, create_model, list_models, propagate, record_attention
 from minivos.errors import InputError
+from minivos.models import PRESETS
 from minivos.nn.memory import Memory
 from minivos.nn.recording import at_frame
 from minivos.nn.summary import find_tensors
@@ -17,7 +21,10 @@ from tiny import clip_of, filled_memory, seeded, squares
 MINIS = [name for name in list_models() if name.endswith("_mini")]
 
 
-@pytest.fixture(params=["sitvos_mini", "hst_mini"])
+OBJECT_BY_OBJECT = [name for name in MINIS if "present" in PRESETS[name].network.entry_type.__dataclass_fields__]
+
+
+@pytest.fixture(params=OBJECT_BY_OBJECT)
 def name(request) -> str:
     return request.param
 
@@ -124,6 +131,9 @@ def test_the_gradient_reaches_every_parameter(network):
 
 
 def test_the_untrained_small_network_copies_masks_to_what_looks_alike(name):
+    if "copy_at_start" not in PRESETS[name].config.__dataclass_fields__:
+        pytest.skip("it has no start by copying")
+
     def mean_j(seed: int, **settings: object) -> float:
         torch.manual_seed(seed)
         pictures, masks = squares(seed, frames=3, size=(96, 96))
@@ -181,14 +191,14 @@ def test_values_and_kinds_that_are_off_are_refused(name):
     ]:
         with pytest.raises(InputError, match=said):
             network.memorize(seen, wrong)
-    other = seeded("sst_mini" if name != "sst_mini" else "aot_mini")
+    other = seeded(next(each for each in MINIS if each != name))
     memory = filled_memory(network, frames, masks)
     for wrong, came in [
         (frame, "Tensor"),
         (None, "NoneType"),
         (other.encode(frame), r"\w+Seen"),
     ]:
-        said = rf"got {came}; expected {name.removesuffix('_mini').upper()}Seen: call seen = network.encode"
+        said = rf"got {came}; expected {network.seen_type.__name__}: call seen = network.encode"
         with pytest.raises(InputError, match=said):
             network.memorize(wrong, one)
         with pytest.raises(InputError, match=said):

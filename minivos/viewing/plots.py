@@ -156,9 +156,9 @@ def attention(
     bar = figure.colorbar(ScalarMappable(scale, HEAT), ax=memory, shrink=0.9, ticks=[0, scale.vmax])
     bar.ax.set_yticklabels(["0", f"{scale.vmax:.2g}"])
     bar.set_label("weight of a cell", fontsize="small", labelpad=-8)
-    heads = look.weights.shape[1]
+    heads, about = look.weights.shape[1], f", object {look.object}" if look.object else ""
     mean = f", mean of {heads} heads" if heads > 1 else ""
-    figure.suptitle(look.name + mean, fontsize="medium")
+    figure.suptitle(f"{look.name}{about}{mean}", fontsize="medium")
     return figure
 
 

@@ -392,8 +392,8 @@ class AOT(VOSNetwork[AOTSeen, AOTEntry]):
         maps = rearrange(tokens, "b (y x) c -> b c y x", y=seen.grid[0])
         logits = self.decoder(maps, seen.features[:3])  # L^D (B, 1+M, h, w)
         newest = (entry.assignment for entry in reversed(entries))
-        assignment = max(newest, key=lambda p: p.shape[1])  # which knows all objects
-        logits = einsum(assignment, logits, "b k m, b m h w -> b k h w")  # AOT Eq. 5
+        assignment = max(newest, key=lambda p: p.shape[1])  # the first that knows all
+        logits = einsum(assignment, logits, "b k m, b m h w -> b k h w")  # AOT Eq. 5, no softmax
         return logits, replace(seen, traces=traces, assignment=assignment)
 
     def recall(self, memory: Memory[AOTEntry]) -> list[Past]:

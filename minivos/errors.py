@@ -18,7 +18,7 @@ def check_settings(
     """Raise InputError unless each field of a dataclass is of the kind that its default is.
 
     Whole numbers are 1 or more, others 0 or more, or as `least` says. A field whose default is
-    None, or that is named in `or_none`, is a whole number or None.
+    None, or that is named in `or_none`, is a whole number or None. Names need their `choices`.
     """
     for field in fields(settings):
         value, example = getattr(settings, field.name), field.default
@@ -39,40 +39,6 @@ def check_settings(
                 fits, expected = fits or value is None, f"{expected} or None"
         if not fits:
             raise InputError(f"got {field.name}={value!r}; expected {expected}.")
-
-
-def check_numbers(
-    settings: object,
-    *fields: str,
-    least: float = 1,
-    kind: type = int,
-    or_none: bool = False,
-) -> None:
-    """Raise InputError unless these fields are whole numbers (or floats), `least` or more."""
-    for field in fields:
-        value = getattr(settings, field)
-        if value is None and or_none:
-            continue
-        allowed = int if kind is int else (int, float)
-        if not isinstance(value, allowed) or isinstance(value, bool) or not value >= least:
-            number = "a whole number" if kind is int else "a number"
-            none = " or None" if or_none else ""
-            raise InputError(f"got {field}={value!r}; expected {number}, {least} or more{none}.")
-
-
-def check_flags(settings: object, *fields: str) -> None:
-    """Raise InputError unless these fields are True or False."""
-    for field in fields:
-        if not isinstance(value := getattr(settings, field), bool):
-            raise InputError(f"got {field}={value!r}; expected True or False.")
-
-
-def check_choices(settings: object, **choices: Collection[str]) -> None:
-    """Raise InputError unless each field named here is one of its choices."""
-    for field, known in choices.items():
-        value = getattr(settings, field)
-        if not isinstance(value, str) or value not in known:
-            raise InputError(f"got {field}={value!r}; expected one of {', '.join(known)}.")
 
 
 def check_rules(rules: Mapping[str, bool]) -> None:

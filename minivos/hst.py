@@ -80,10 +80,7 @@ class HSTConfig:
 
     @classmethod
     def published(cls, swin: str) -> HSTConfig:
-        """HST-T, S, B or L by their Swins; the decoder is as wide as the first stage.
-
-        The Swins of HST-B have 176.5 M parameters (paper: 193.6 M), the whole network 196.5 M.
-        """
+        """HST-T, S, B or L by their Swins (those of B: 176.5 M parameters, paper: 193.6 M)."""
         _, *names = SWINS  # all but mini
         if swin not in names:
             raise InputError(f"got swin={swin!r}; expected one of {', '.join(names)}")
@@ -201,10 +198,9 @@ class Stage:
     def best(self, k: int) -> Tensor:
         """For each coarse query cell the k memory cells that score highest: (B, H4*W4, k)."""
         scores = self.queries[:, :, 0] @ self.keys[:, :, 0].mT  # HST Eq. 1, to choose by
-        cells = scores.shape[-1]
-        if k > cells:
-            say_once(f"top_k={k}: the memory has {cells} coarse cells, finer stages look under all")
-        return scores.topk(min(k, cells)).indices
+        if k > scores.shape[-1]:
+            say_once(f"top_k={k} is more than there are coarse cells: finer stages read all")
+        return scores.topk(min(k, scores.shape[-1])).indices
 
     def read(self, chosen: Tensor | None, chunk: int) -> Tensor:
         """What the query reads under the chosen (B, H4*W4, k), or all, cells: (B, C', H, W)."""

@@ -120,7 +120,8 @@ class Attention(nn.Module):
     def forward(self, asking: Tokens, answering: Tokens, values: Tensor) -> Tensor:
         """What each asking cell reads: (B, K, T, N, C), of values (B, K, T', N, C).
 
-        Objects whose asking cells are the same share the weights. Frames ask in turn: small maps.
+        The values of all objects stand side by side in the channels, so that one map serves them
+        all where asking cells are shared. Frames ask one after the other, which keeps maps small.
         """
         q, k, v = self.query(asking.cells), self.key(answering.cells), self.value(values)
         askers, objects = q.shape[1], v.shape[1]
@@ -144,7 +145,7 @@ class SelfAttention(nn.Module):
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
 
     def forward(self, x: Tokens) -> Tokens:
-        """As many tokens, a layer on."""
+        """Tokens (B, K, T, N, C) -> the same shape."""
         return replace(x, cells=self.norm(self.attention(x, x, x.cells) + x.cells))
 
 
@@ -334,9 +335,7 @@ def start_by_copying(network: SITVOS) -> None:
 
     memory: Any = network.embed_memory
     mask: Any = network.embed_mask
-    memory.weight -= memory.weight.mean(
-        dim=1, keepdim=True
-    )  # what all cells share tells none apart
+    memory.weight -= memory.weight.mean(dim=1, keepdim=True)  # features share a mean
     for layer in (memory, mask):
         layer.weight[own] = 0
         layer.bias.zero_()

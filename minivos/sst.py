@@ -276,7 +276,7 @@ def strongest_links(
         pattern = replace(pattern, scale=False)  # only scores are scaled
     last, times = q.shape[2], torch.arange(k.shape[2], device=q.device)
     square_q, square_k = q.square().sum(dim=1), k.square().sum(dim=1)  # (B, T, H, W)
-    if not isinstance(pattern, Boxes):  # in a grid the only earlier cells are at the same place
+    if not isinstance(pattern, Boxes):  # a grid, whose earlier cells are at the same place
         labels, square_k = (rearrange(x, "b t y x -> b 1 y x t") for x in (labels, square_k))
         scores = grid_scores(q, k, pattern)
         if kind != "softmax":
@@ -350,7 +350,7 @@ class LearnedPosition(nn.Module):
         self.tables = nn.ParameterList(tables)
 
     def forward(self, times: Tensor, height: int, width: int) -> Tensor:
-        """(C, T, H, W)."""
+        """P of frames with the numbers `times`: (C, T, H, W)."""
         pairs = zip(self.tables, axes(times, height, width), strict=True)
         t, y, x = (table[places.clamp(max=len(table) - 1)] for table, places in pairs)
         return rearrange(t + y + x, "t y x c -> c t y x")
@@ -375,8 +375,7 @@ class SSTLayer(nn.Module):
         c, inner = config.width, config.feedforward
         self.query, self.key, self.value, self.project = (nn.Linear(c, c) for _ in range(4))
         self.norm1, self.norm2 = nn.LayerNorm(c), nn.LayerNorm(c)
-        nn.init.orthogonal_(self.query.weight, gain=0.25)  # at the start like looks at like, softly
-        self.key.load_state_dict(self.query.state_dict())
+        start_alike(self)
         self.feed_forward = nn.Sequential(nn.Linear(c, inner), nn.ReLU(), nn.Linear(inner, c))
 
     def forward(
@@ -472,7 +471,9 @@ class SST(VOSNetwork[SSTSeen, SSTEntry]):
         affinities = []
         with at_frame(memory.now):
             for layer in self.layers:  # SST Eq. 3
-                last = 1 if layer is self.layers[-1] else len(frames)  # no layer reads the others
+                last = (
+                    1 if layer is self.layers[-1] else len(frames)
+                )  # the last gives the newest frame
                 x, affinity = layer(x, labels, objects, frames, last)
                 affinities.append(affinity)
         return self.decode(seen, x[:, -1], torch.cat(affinities, dim=1)), seen
@@ -505,6 +506,15 @@ class SST(VOSNetwork[SSTSeen, SSTEntry]):
         _, height, width, _ = seen.cells.shape
         labels = F.adaptive_avg_pool2d(masks, (height, width)).argmax(dim=1)
         return SSTEntry(seen.size, seen.cells, labels, masks.shape[1])
+
+
+# Our own initialisation ---------------------------------------------------------------------------
+
+
+def start_alike(layer: SSTLayer) -> None:
+    """Initialise queries and keys alike, so that like looks at like, softly: all SST networks."""
+    nn.init.orthogonal_(layer.query.weight, gain=0.25)
+    layer.key.load_state_dict(layer.query.state_dict())
 
 
 if __name__ == "__main__":

@@ -179,7 +179,7 @@ def _check_settings(model: VOSNetwork, schedule: Schedule | None, side: int | No
         raise InputError(f"got side={side!r}; expected a whole number of pixels, or None.")
     least = model.sizing.stride
     if side is not None and side < least:
-        raise InputError(f"got side={side}; expected {least}, one patch of the network, or more.")
+        raise InputError(f"got side={side}; expected {least} or more, a cell of the network.")
     if (dtype := next(model.parameters()).dtype) != torch.float32:
         use = "call model.float(), and for half precision loop in `with torch.autocast('cuda'):`"
         raise InputError(f"got a network in {dtype}; expected float32: {use}")
@@ -216,10 +216,7 @@ def propagate(model: VOSNetwork, clip: Clip, **settings: Any) -> np.ndarray:
     Later masks of the clip are not looked at; `track` takes them. `settings` go to `Tracker`.
     """
     if not isinstance(clip, Clip):
-        kind = type(clip).__name__
-        raise InputError(
-            f"got a {kind}; expected a Clip: Clip(video.frames, {{0: video.masks[0]}})."
-        )
+        raise InputError(f"got a {type(clip).__name__}; expected Clip(video.frames, {{0: mask}}).")
     if not clip.masks:
         raise InputError(f"The clip {clip.name} has no mask that says which objects to follow.")
     first = min(clip.masks)

@@ -344,7 +344,7 @@ from minivos.nn.recording import at_frame
 
 
 def test_the_network_that_contributing_shows_runs() -> None:
-    from minivos import Clip, propagate, record_attention
+    from minivos import record_attention, track
 
     (example,) = re.findall(r"^   ```python\n(.*?)^   ```", (ROOT / "CONTRIBUTING.md").read_text("utf8"), re.S | re.M)
     names: dict = {}
@@ -353,6 +353,7 @@ def test_the_network_that_contributing_shows_runs() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (3, 64, 80, 3), dtype=np.uint8)
     mask = np.repeat(np.arange(80, dtype=np.uint8)[None] // 32, 64, axis=0)  # objects 1 and 2 beside background
     with record_attention() as maps:
-        labels = propagate(names["XYZ"](config), Clip(frames, {0: mask}))
+        given = {0: mask * (mask == 1), 1: mask}  # object 2 comes later
+        labels = np.stack(list(track(names["XYZ"](config), frames, given)))
     assert labels.shape == (3, 64, 80) and set(np.unique(labels)) <= {0, 1, 2}
     assert [(m.query_frame, m.key_frames) for m in maps] == [(1, (0,)), (2, (0, 1))]

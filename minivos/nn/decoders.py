@@ -132,9 +132,9 @@ class RefineDecoder(nn.Module):
 
     @torch.no_grad()
     def start_by_copying(self, first: int = 0, joining: Sequence[int] = ()) -> None:
-        """Our own initialisation: the logits show channels `first` and the next of x, if positive.
+        """Our own initialisation: the logits copy channels `first`, `first + 1` of x, if positive.
 
-        To them are added channels `joining[i]` and the next of features i, finest first.
+        To them it adds channels `joining[i]` and the next of the image features i, finest first.
         """
         steps = [part for part in self.modules() if isinstance(part, Refine)]
         copying = [self.adapt, self.predict, *(step.adapt for step in reversed(steps))]

@@ -17,7 +17,7 @@ class Entry:
     size: tuple[int, int, int]  # B, H, W of the frame
     frame: int = field(default=-1, init=False)  # frame number
     reference: bool = field(default=False, init=False)  # its masks were given, not predicted
-    steady: bool = field(default=False, init=False)  # stays until `at_most` is reached
+    steady: bool = field(default=False, init=False)  # only `at_most` may take it out
 
 
 EntryT = TypeVar("EntryT", bound=Entry)
@@ -49,7 +49,7 @@ class Memory(Generic[EntryT]):
             kind = type(entry).__name__
             raise InputError(f"got a {kind} as entry; expected what network.memorize returns.")
         schedule, last = self.schedule, self._last_steady
-        since = schedule.every if last is None else frame - last
+        since = schedule.every if last is None else frame - last  # none kept yet: due
         due = 0 < schedule.every <= since or frame in schedule.these
         entry.frame, entry.reference = frame, reference
         entry.steady = due or (reference and schedule.first)

@@ -73,10 +73,7 @@ class VOSNetwork(nn.Module, Generic[SeenT, EntryT]):
         raise NotImplementedError
 
     def memorize(self, seen: SeenT, masks: Tensor) -> EntryT:
-        """What we keep of it, given masks (B, 1+K, H, W) in [0, 1], background first.
-
-        Raises InputError for masks without an object, or of another B, H, W than the frame.
-        """
+        """What we keep of it, given masks (B, 1+K, H, W) in [0, 1], background first, K >= 1."""
         raise NotImplementedError
 
     def new_memory(self, schedule: Schedule | None = None) -> Memory[EntryT]:
@@ -97,7 +94,7 @@ class VOSNetwork(nn.Module, Generic[SeenT, EntryT]):
 class Sizing:
     """At which size a network processes the frames of a video, as AOT's released code has it."""
 
-    stride: int  # pixels along one side of a cell of its coarsest grid
+    stride: int  # sides are multiples of so many pixels, a cell's; 1: the network pads
     short_side: int | None = None  # pixels; None: as the video
     longest: int | None = None  # limit of the long side; None: no limit
     align_corners: bool = False  # grids share their corner pixels' centres: sides n * stride + 1

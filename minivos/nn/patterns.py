@@ -76,7 +76,8 @@ class Boxes(Pattern):
 
     def rules(self) -> tuple[Boxes, Boxes, Boxes]:
         """The patterns whose rule holds along t, y and x."""
-        return Dense() if self.temporal == "dense" else self, self, self
+        along_t = Dense() if self.temporal == "dense" else self
+        return along_t, self, self
 
     def connected(self, offset: Tensor) -> Tensor:
         """Near along every axis."""

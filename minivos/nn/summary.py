@@ -45,6 +45,8 @@ def show_call(call: str, **values: Any) -> None:
 
 def find_tensors(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
     """All tensors in nested mappings, sequences and dataclasses, each with the way to it."""
+    if hasattr(value, "_asdict"):  # a named tuple
+        value = value._asdict()
     if isinstance(value, Tensor):
         yield path, value
     elif isinstance(value, list | tuple):

@@ -49,7 +49,7 @@ class Unroll(nn.Module):
         The loss is the mean over the predicted frames, plus the auxiliary one on the given frame.
         """
         network = self.network
-        memory = network.new_memory(network.schedule_in_training or network.schedule)
+        memory = network.new_memory()
         times, height, width = labels.shape[1:]
         objects = max(1, int(labels.where(labels != VOID, 0).max()))
         given = one_hot(labels[:, 0], objects)
@@ -70,7 +70,7 @@ class Unroll(nn.Module):
             ).mean()
 
         loss, scores = torch.zeros((), device=frames.device), []
-        if recipe.auxiliary and progress < recipe.auxiliary:
+        if recipe.auxiliary and progress < recipe.auxiliary:  # it comes again, as if as frame 1
             loss = (1 - progress / recipe.auxiliary) * loss_at(0, predict(first)[0])
         for t in range(1, times):
             memory.now = t
@@ -146,9 +146,7 @@ def train(
             batch = next(batches)
             data_ready = time.perf_counter()
 
-            torch.manual_seed(
-                1_000_003 * recipe.seed + step
-            )  # chance depends on (seed, step) alone
+            torch.manual_seed(1_000_003 * recipe.seed + step)  # all chance is of (seed, step)
             for group in optimiser.param_groups:
                 group["lr"] = group_rate(recipe, progress, group)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):

@@ -24,9 +24,7 @@ class Recipe:
     """
 
     steps: int = 6000  # optimiser steps (paper: 100,000)
-    minutes: float = (
-        0.0  # stop after this long, for which `steps` is then a guess; 0: after `steps`
-    )
+    minutes: float = 0.0  # stop after this long instead, `steps` being a guess; 0: after `steps`
     batch: int = 8  # clips per step, over all processes (paper: 16)
     frames: int = 4  # frames per clip, the first with its masks given (paper: 5)
     side: int = 128  # pixels of a sample (paper: 465)
@@ -34,7 +32,7 @@ class Recipe:
     objects: int = 4  # at most so many per clip (paper: 10)
     learning_rate: float = 2e-3  # highest (paper: 4e-4, then 2e-4)
     final_learning_rate: float = 2e-5  # lowest (code: 1e-5 for R50-L and SwinB-L on video)
-    encoder_rate: float = 1.0  # rise of the encoder's rate above the lowest, over the others' (0.1)
+    encoder_rate: float = 1.0  # share of the others' rate that the encoder gets (paper: 0.1)
     weight_decay: float = 0.03  # (paper: 0.03, then 0.07)
     warm_up: float = 0.05  # share with rising learning rate (code: 0.05)
     easy: float = 0.2  # share over which clips grow from easy to hard

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, pad
 from typer.testing import CliRunner
 
 from minivos import Clip, Tracker, propagate, record_attention
@@ -46,13 +47,14 @@ class Toy(VOSNetwork[ToySeen, ToyEntry]):
 
     def read(self, seen: ToySeen, memory: Memory[ToyEntry]) -> tuple[Tensor, ToySeen]:
         entries = memory.entries()
+        most = max(entry.masks.shape[2] for entry in entries)  # objects may come later
         _, height, width = seen.size
         q, k, v = (
             split_heads(x, 1)
             for x in (
                 seen.cells,
                 torch.cat([entry.cells for entry in entries], dim=1),
-                torch.cat([entry.masks for entry in entries], dim=1),
+                torch.cat([pad(entry.masks, (0, most - entry.masks.shape[2])) for entry in entries], dim=1),
             )
         )
         grid = (len(entries), height // PATCH, width // PATCH)
@@ -60,7 +62,7 @@ class Toy(VOSNetwork[ToySeen, ToyEntry]):
         return masks.mT.unflatten(2, grid[1:]).clamp(min=1e-4).log(), seen
 
     def memorize(self, seen: ToySeen, masks: Tensor) -> ToyEntry:
-        small = nn.functional.avg_pool2d(masks, PATCH)
+        small = avg_pool2d(masks, PATCH)
         return ToyEntry(seen.size, seen.cells, small.flatten(2).mT)
 
 

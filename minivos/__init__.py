@@ -10,9 +10,9 @@ PUBLIC = {
     "create_model": "minivos.models",
     "list_models": "minivos.models",
     "load_official": "minivos.official",
-    "propagate": "minivos.tracker",
+    "propagate": "minivos.propagation",
     "record_attention": "minivos.nn.recording",
-    "track": "minivos.tracker",
+    "track": "minivos.propagation",
 }
 __all__ = list(PUBLIC)
 

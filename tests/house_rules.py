@@ -33,6 +33,7 @@ FLOORS = {
     **dict.fromkeys(PAPERS, 4),
     "models": 5,
     "tracker": 5,
+    "propagation": 6,
     "official": 6,
     "viewing": 7,
     "training": 8,

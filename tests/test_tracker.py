@@ -12,8 +12,9 @@ from minivos.models import pick_device
 from minivos.nn.memory import Schedule
 from minivos.nn.objects import soft_aggregate
 from minivos.nn.recording import record_attention
+from minivos.propagation import propagate, track
 from minivos.synthetic.clips import render
-from minivos.tracker import Tracker, propagate, track
+from minivos.tracker import Tracker
 from minivos.video.clip import Clip
 from minivos.video.masks import resize
 from tiny import EveryFrameCounts, squares, tiny_aot

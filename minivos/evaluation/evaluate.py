@@ -12,7 +12,7 @@ from tqdm import tqdm
 from minivos.errors import InputError
 from minivos.evaluation.tables import Table
 from minivos.nn.network import VOSNetwork
-from minivos.tracker import propagate
+from minivos.propagation import propagate
 from minivos.video.baselines import block_matching, repeat_first_mask
 from minivos.video.clip import Clip
 from minivos.video.datasets import DavisDataset, samples_root

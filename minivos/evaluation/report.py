@@ -20,7 +20,8 @@ from minivos.evaluation.evaluate import BASELINES, Evaluation, every_mask
 from minivos.evaluation.tables import Table
 from minivos.nn.network import VOSNetwork
 from minivos.nn.recording import AttentionMap, record_attention
-from minivos.tracker import Tracker, propagate
+from minivos.propagation import propagate
+from minivos.tracker import Tracker
 from minivos.video.clip import Clip
 from minivos.video.masks import is_object, overlay
 from minivos.viewing import plots

@@ -17,7 +17,7 @@ from minivos.evaluation.evaluate import Evaluation
 from minivos.evaluation.report import Card, build_cards, film, middle_of_largest_object, weight_on_object, write_report
 from minivos.models import create_model
 from minivos.nn.recording import AttentionMap, record_attention
-from minivos.tracker import propagate
+from minivos.propagation import propagate
 from minivos.video.baselines import block_matching, repeat_first_mask
 from minivos.video.clip import Clip
 from minivos.video.masks import overlay

@@ -12,9 +12,10 @@ from minivos.models import create_model
 from minivos.nn.encoders import ResNet101
 from minivos.nn.memory import Memory, Schedule
 from minivos.nn.recording import record_attention
+from minivos.propagation import propagate
 from minivos.sst import SST, LearnedPosition, SSTConfig, SSTLayer, connectivity, sine_position_3d, sparse_attention
 from minivos.synthetic.clips import render
-from minivos.tracker import Tracker, propagate
+from minivos.tracker import Tracker
 from minivos.training.loop import train
 from minivos.training.recipe import Recipe
 from minivos.video.clip import Clip

@@ -29,7 +29,7 @@ from minivos.models import has_weights
 from minivos.nn.memory import Memory, Schedule
 from minivos.nn.recording import explicit_attention
 from minivos.synthetic.clips import render
-from minivos.video.masks import one_hot, resize
+from minivos.video.mask_tensors import one_hot, resize
 
 WARM_UP, TIMED, LONG_MEMORY = 2, 7, 5
 PARTS = ("encode", "self", "long", "short", "feed", "decode", "memorize")

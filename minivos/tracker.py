@@ -19,7 +19,8 @@ from minivos.nn.network import VOSNetwork
 from minivos.nn.objects import merge_groups
 from minivos.nn.recording import at_frame
 from minivos.video.mask_files import check_mask
-from minivos.video.masks import VOID, check_picture, one_hot, resize
+from minivos.video.mask_tensors import one_hot, resize
+from minivos.video.masks import VOID, check_picture
 
 log = logging.getLogger(__name__)
 

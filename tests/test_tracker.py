@@ -16,7 +16,7 @@ from minivos.propagation import propagate, track
 from minivos.synthetic.clips import render
 from minivos.tracker import Tracker
 from minivos.video.clip import Clip
-from minivos.video.masks import resize
+from minivos.video.mask_tensors import resize
 from tiny import EveryFrameCounts, squares, tiny_aot
 
 

@@ -10,7 +10,7 @@ from minivos import create_model
 from minivos.aot import AOT, AOTConfig
 from minivos.nn.memory import Entry, Memory, Schedule
 from minivos.nn.network import Sizing, VOSNetwork
-from minivos.video.masks import one_hot
+from minivos.video.mask_tensors import one_hot
 
 TINY = AOTConfig(
     layers=2, width=32, heads=2, feedforward=64, window=3, identities=5,

@@ -28,7 +28,8 @@ from minivos.training.pool import Footage
 from minivos.training.recipe import Recipe, group_rate, hardest_share, learning_rate
 from minivos.training.samples import clips_for, draw_batches
 from minivos.video.files import whole_file
-from minivos.video.masks import VOID, one_hot, resize
+from minivos.video.mask_tensors import one_hot, resize
+from minivos.video.masks import VOID
 
 log = logging.getLogger(__name__)
 LOG_EVERY = 20  # steps

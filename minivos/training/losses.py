@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minivos.video.masks import VOID, one_hot
+from minivos.video.mask_tensors import one_hot
+from minivos.video.masks import VOID
 
 ABSENT = -1e4  # logit of an object that the clip does not have
 

@@ -11,7 +11,7 @@ from minivos.aot import AOT, AOTEntry, Seen
 from minivos.nn.attention import sine_position
 from minivos.nn.memory import Memory, Schedule
 from minivos.nn.recording import AttentionMap, record_attention
-from minivos.video.masks import one_hot, resize
+from minivos.video.mask_tensors import one_hot, resize
 from reference_weights import disks_and_boxes, sliding_frames
 
 OBJECTS = 3

@@ -24,7 +24,7 @@ from minivos.nn.decoders import FPNDecoder
 from minivos.nn.encoders import TinyEncoder
 from minivos.nn.memory import Memory
 from minivos.nn.recording import at_frame, explicit_attention, record_attention
-from minivos.video.masks import one_hot
+from minivos.video.mask_tensors import one_hot
 from tiny import squares, tiny_aot
 
 EQUATIONS = {  # what stands at its line, and the test that holds it; see test_equations.py

@@ -19,7 +19,7 @@ from minivos.tracker import Tracker
 from minivos.training.loop import train
 from minivos.training.recipe import Recipe
 from minivos.video.clip import Clip
-from minivos.video.masks import one_hot
+from minivos.video.mask_tensors import one_hot
 from minivos.viewing.attention_scores import score_attention
 from tiny import clip_of, filled_memory, seeded, squares
 

@@ -25,7 +25,7 @@ from minivos.training.losses import segmentation_loss
 from minivos.training.recipe import RECIPES, Recipe, group_rate, hardest_share, learning_rate, longest_gap
 from minivos.training.samples import clips_for, synthetic_clips
 from minivos.video.datasets import samples_root
-from minivos.video.masks import one_hot, resize
+from minivos.video.mask_tensors import one_hot, resize
 from tiny import EveryFrameCounts, squares, tiny_aot
 
 HERE = Path(__file__).parent  # tests/training

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 
 from minivos.errors import InputError
 from minivos.nn.objects import crop, merge_answers, object_log_odds, padding, soft_aggregate
-from minivos.video.masks import OKABE_ITO, davis_palette, object_colour, one_hot, overlay, resize
+from minivos.video.mask_tensors import one_hot, resize
+from minivos.video.masks import OKABE_ITO, davis_palette, object_colour, overlay
 
 
 def test_davis_palette_holds_the_published_colours():

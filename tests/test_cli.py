@@ -18,7 +18,9 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import minivos
-from minivos.cli import app, origin, training_minutes
+from minivos.cli import app
+from minivos.cli.show import training_minutes
+from minivos.cli.train import origin
 from minivos.errors import InputError
 from minivos.models import has_weights, save_weights
 from minivos.video.datasets import samples_root
@@ -28,6 +30,7 @@ from reference_weights import state_dict
 
 SHARED_CLIPS = Path(__file__).parents[2] / "shared" / "clips"
 SIZE = (36, 52)
+SCORING = "minivos.evaluation.evaluate.score_samples"  # of a finished training
 
 
 def run(*words: object) -> tuple[int, str]:
@@ -218,7 +221,7 @@ def test_eval_prints_a_table_and_writes_csv(tmp_path: Path) -> None:
 def test_demo_shows_every_network_that_comes_with_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frames, masks = zip(*(square(t, size=(72, 104)) for t in range(4)), strict=True)
     clip = minivos.Clip(np.stack(frames), dict(enumerate(masks)), name="square")
-    monkeypatch.setattr("minivos.cli.DavisDataset", lambda root, split: [clip])
+    monkeypatch.setattr("minivos.video.datasets.DavisDataset", lambda root, split: [clip])
     one, *others = filter(has_weights, minivos.list_models())
     status, printed = run("demo", "--out", tmp_path / "report.html", "--model", one, "--model", one)
     assert status == 0 and not any(name in printed for name in others), printed
@@ -247,7 +250,7 @@ def test_train_rejects_settings_it_does_not_know(tmp_path: Path) -> None:
 
 
 def test_train_writes_weights_with_their_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("minivos.cli.score_samples", lambda network: {"val": {"J": 0.1, "F": 0.3, "J&F": 0.2}})
+    monkeypatch.setattr(SCORING, lambda network: {"val": {"J": 0.1, "F": 0.3, "J&F": 0.2}})
     small = [word for field in ("batch=1", "side=32", "frames=2", "pool=1", "objects=1") for word in ("--set", field)]
     status, printed = run("train", "--steps", 2, "--out", tmp_path, "--device", "cpu", *small)
     assert status == 0 and "0.200" in printed, printed
@@ -260,7 +263,7 @@ def test_train_writes_weights_with_their_facts(tmp_path: Path, monkeypatch: pyte
 def test_train_by_a_recipe_of_the_paper_starts_from_weights_and_reads_data(
     clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("minivos.cli.score_samples", lambda network: {"val": {"J": 0.1, "F": 0.3, "J&F": 0.2}})
+    monkeypatch.setattr(SCORING, lambda network: {"val": {"J": 0.1, "F": 0.3, "J&F": 0.2}})
     monkeypatch.chdir(clip)
     small = [word for field in ("batch=1", "side=33", "frames=2", "warm_up=0.9") for word in ("--set", field)]
     small += ["--steps", 1, "--device", "cpu", "--set", "final_learning_rate=0"]  # a first step of size 0
@@ -302,11 +305,11 @@ def test_a_training_keeps_its_weights_when_scoring_fails_and_looks_for_samples_f
     (clip / "tiny.json").write_text("{")
     status, printed = run(*words, "--start", clip / "tiny.safetensors")
     assert status == 2 and "tiny.json should say how" in printed and not (clip / "run").exists()
-    monkeypatch.setattr("minivos.cli.score_samples", missing)
+    monkeypatch.setattr(SCORING, missing)
     status, printed = run(*words)
     assert status == 2 and "no data_samples here" in printed
     minivos.create_model("aot_mini", clip / "run/aot_mini.safetensors")
-    monkeypatch.setattr("minivos.cli.samples_root", missing)
+    monkeypatch.setattr("minivos.video.datasets.samples_root", missing)
     shutil.rmtree(clip / "run")
     assert run(*words)[0] == 2 and not (clip / "run").exists()
 

@@ -1,0 +1,5 @@
+"""`python -m minivos.cli` is `minivos`."""
+
+from minivos.cli import app
+
+app()

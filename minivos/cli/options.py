@@ -1,0 +1,18 @@
+"""Options that several commands have."""
+
+from typing import Annotated
+
+import typer
+
+Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu")]
+Model = Annotated[str, typer.Option(help="model name, see `minivos models`")]
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--model", help="model name, repeatable; all that come with weights if not given"),
+]
+Weights = Annotated[
+    str, typer.Option(help="'shipped' (with the package) or a .safetensors / .pt file")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="write into a folder that holds results already")
+]

@@ -1,0 +1,33 @@
+"""Masks as tensors: one-hot and resized."""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+
+from minivos.errors import InputError
+from minivos.video.masks import VOID
+
+
+def one_hot(labels: torch.Tensor, objects: int) -> torch.Tensor:
+    """Integer labels (B,H,W) in 0..objects as float masks (B,1+objects,H,W).
+
+    Void pixels are 0 in every channel. Raises InputError when a label is neither void nor in
+    0..objects.
+    """
+    known = (labels >= 0) & (labels <= objects) | (labels == VOID)
+    if not known.all():
+        raise InputError(
+            f"got labels {labels.unique().tolist()} for {objects} objects; "
+            f"expected 0..{objects}: renumber them"
+        )
+    ids = rearrange(torch.arange(objects + 1, device=labels.device), "k -> 1 k 1 1")
+    return (rearrange(labels, "b h w -> b 1 h w") == ids).float()
+
+
+def resize(masks: torch.Tensor, size: tuple[int, int], align_corners: bool = False) -> torch.Tensor:
+    """Resize integer labels (B,H,W) by nearest neighbour, float values (B,C,H,W) bilinearly."""
+    if masks.is_floating_point():
+        return F.interpolate(masks, size, mode="bilinear", align_corners=align_corners)
+    planes = rearrange(masks, "b h w -> b 1 h w").float()
+    planes = F.interpolate(planes, size, mode="nearest")
+    return rearrange(planes, "b 1 h w -> b h w").to(masks.dtype)

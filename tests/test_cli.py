@@ -70,7 +70,8 @@ def segment(clip: Path, *more: object, video: Path | None = None, mask: Path | N
 
 
 def results(clip: Path) -> list[str]:
-    return sorted(p.name for p in (clip / "out").rglob("*")) if (clip / "out").exists() else []
+    """Names of everything in the output folder but the mark that it is ours."""
+    return sorted(p.name for p in (clip / "out").rglob("*") if p.name != ".minivos")
 
 
 def test_segment_writes_a_mask_per_frame_and_an_overlay(clip: Path) -> None:
@@ -110,6 +111,16 @@ def test_results_are_not_overwritten_unasked(clip: Path) -> None:
     assert status == 2 and "already holds results" in printed
     assert (clip / "out/masks/00003.png").stat().st_mtime_ns == before
     assert segment(clip, "--overwrite")[0] == 0
+
+
+def test_overwriting_never_costs_the_masks_of_the_clip(clip: Path) -> None:
+    (clip / "masks").mkdir()
+    write_mask(clip / "masks" / "00000.png", square(0)[1])
+    minivos.Clip.load(clip).save(clip / "saved")
+    for folder, said in ((clip, "that minivos did not write"), (clip / "saved", "wrote as clip, not as segment")):
+        status, printed = segment(clip, "--overwrite", "--out", folder, video=folder)
+        assert status == 2 and said in printed, printed
+        assert read_mask(folder / "masks" / "00000.png").any() and len(list((folder / "masks").iterdir())) == 1
 
 
 def test_results_go_into_a_folder_and_a_film_is_none(clip: Path) -> None:

@@ -14,5 +14,6 @@ Weights = Annotated[
     str, typer.Option(help="'shipped' (with the package) or a .safetensors / .pt file")
 ]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="write into a folder that holds results already")
+    bool,
+    typer.Option("--overwrite", help="replace the results that this command wrote there before"),
 ]

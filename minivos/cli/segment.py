@@ -71,7 +71,7 @@ def segment(
     height, width = network.sizing(source.size, tracker.side)
     print(f"{model} on {tracker.device}, working at {width}x{height} pixels")
 
-    out = prepare_output(out, overwrite)
+    out = prepare_output(out, overwrite, "segment")
     masks_folder, overlay_file = out / "masks", out / "overlay.mp4"
     frames, seconds = 0, 0.0
     with (

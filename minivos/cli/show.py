@@ -27,13 +27,13 @@ def demo(
     from minivos.evaluation.tables import Table
     from minivos.models import create_model, has_weights, list_models, pick_device
     from minivos.video.datasets import DavisDataset, samples_root
-    from minivos.video.files import prepare_output
+    from minivos.video.files import make_folder
 
     began, where = time.perf_counter(), pick_device(device)
     out = out / "report.html" if out.is_dir() else out
     names = dict.fromkeys(model or filter(has_weights, list_models()))
     networks = {name: create_model(name, weights).to(where) for name in names}
-    prepare_output(out.parent, overwrite=True)
+    make_folder(out.parent)
     cards = build_cards(networks, DavisDataset(samples_root(), split="scenarios"))
     facts = {}
     for name, network in networks.items():
@@ -67,7 +67,7 @@ def shootout_command(
 
     names = model or [name for name in list_models() if has_weights(name)]
     shootout.check_names(names)
-    prepare_output(out, overwrite=True)
+    prepare_output(out, overwrite=True, kind="shootout")
     networks = {name: create_model(name, "shipped") for name in names}
     most = 2 if quick else 3
     settings = (shootout.SIDES[:most], shootout.OBJECTS[:most], shootout.LENGTHS[:most])

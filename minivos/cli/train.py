@@ -92,7 +92,7 @@ def train_command(
     facts = {"model": model, "recipe": dataclasses.asdict(recipe), "device": str(where)}
     facts |= {"start": origin(model, start)} if start else {}
     samples_root()  # which may be missing: before the work, not after it
-    prepare_output(out, overwrite=True)
+    prepare_output(out, overwrite=True, kind="train")
     history = train(network, recipe, out, where, make_clip, workers=workers)
     if int(os.environ.get("RANK", 0)) == 0:
         keep(out / model, network, facts, history)

@@ -186,9 +186,10 @@ SAMPLES: dict[str, dict[str, dict]] = {  # split -> name of the clip -> argument
 def write_samples(root: Path | str) -> None:
     """Render all SAMPLES and write them under `root` in the layout of DAVIS 2017.
 
-    Files of these names are replaced. Raises InputError when `root` cannot be written to.
+    Files of these names are replaced in a folder that `write_samples` made. Raises InputError when
+    `root` holds other files or cannot be written to.
     """
-    root = prepare_output(root, overwrite=True)
+    root = prepare_output(root, overwrite=True, kind="samples")
     for split, clips in SAMPLES.items():
         for name, arguments in tqdm(clips.items(), desc=split, disable=None):
             write_sample(root, name, render(**arguments, size=SAMPLE_SIZE))

@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -14,7 +12,14 @@ import numpy as np
 from PIL import Image
 
 from minivos.errors import InputError
-from minivos.video.files import as_written, clear_folder, natural_key, pictures_in, prepare_output
+from minivos.video.files import (
+    as_written,
+    natural_key,
+    pictures_in,
+    prepare_output,
+    whole_file,
+    whole_folder,
+)
 from minivos.video.frames import FOLDER_FPS, frames_folder, open_frames
 from minivos.video.mask_files import check_size, read_masks, write_mask
 
@@ -76,23 +81,20 @@ class Clip:
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write `frames/` (lossless PNG), `masks/` (palette PNG) and `clip.json` into a folder.
 
-        The last holds the frames per second. Raises InputError when the folder holds anything
-        already, unless `overwrite`, or cannot be written to.
+        The last holds the frames per second. Raises InputError when the folder cannot be written
+        to, and when it holds anything already, unless `save` wrote it and `overwrite` is true.
         """
-        folder = prepare_output(path, overwrite)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
-            new = Path(temporary)
-            (new / "frames").mkdir()
-            (new / "masks").mkdir()
+        folder = prepare_output(path, overwrite, "clip")
+        with (
+            whole_folder(folder / "frames") as frames,
+            whole_folder(folder / "masks") as masks,
+            whole_file(folder / "clip.json") as note,
+        ):
             for name, frame in zip(self.frame_names, self.frames, strict=True):
-                Image.fromarray(frame).save(new / "frames" / f"{name}.png")
+                Image.fromarray(frame).save(frames / f"{name}.png")
             for t, labels in self.masks.items():
-                write_mask(new / "masks" / f"{self.frame_names[t]}.png", labels)
-            (new / "clip.json").write_text(json.dumps({"fps": self.fps}))
-            for part in ("frames", "masks"):
-                clear_folder(folder / part)
-            for part in ("frames", "masks", "clip.json"):
-                os.replace(new / part, folder / part)
+                write_mask(masks / f"{self.frame_names[t]}.png", labels)
+            note.write_text(json.dumps({"fps": self.fps}))
 
     def _check_masks(self) -> None:
         for t, labels in self.masks.items():

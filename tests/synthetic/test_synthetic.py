@@ -323,6 +323,7 @@ def test_samples_are_written_in_the_layout_of_davis_and_always_alike(tmp_path, m
         trees.append({str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()})
     assert trees[0] == trees[1]
     assert list(trees[0]) == [
+        ".minivos",
         "Annotations/480p/one/00000.png",
         "Annotations/480p/one/00001.png",
         "ImageSets/2017/val.txt",

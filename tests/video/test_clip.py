@@ -15,6 +15,7 @@ from PIL import Image
 import minivos.video.frames as frames_module
 from minivos.errors import InputError
 from minivos.video.clip import Clip, find_masks
+from minivos.video.files import clear_folder
 from minivos.video.frames import OverlayWriter, open_frames
 from minivos.video.mask_files import check_mask, write_mask
 from minivos.video.masks import check_picture
@@ -250,12 +251,22 @@ def test_saving_again_replaces_the_old_clip_and_nothing_else(tmp_path):
     Clip(frames(2)).save(folder, overwrite=True)
     again = Clip.load(folder)
     assert len(again) == 2 and again.masks == {}
-    assert sorted(path.name for path in folder.iterdir()) == ["clip.json", "frames", "masks", "notes.txt"]
+    assert sorted(path.name for path in folder.iterdir()) == [".minivos", "clip.json", "frames", "masks", "notes.txt"]
+
+
+def test_no_masks_of_others_are_lost_to_overwriting(tmp_path):
+    save_frames(tmp_path / "mine" / "frames", frames(2))
+    (tmp_path / "mine" / "masks").mkdir()
+    write_mask(tmp_path / "mine" / "masks" / "00000.png", labels())
+    with pytest.raises(InputError, match="did not write, such as frames; expected a new or empty folder"):
+        Clip(frames(2)).save(tmp_path / "mine", overwrite=True)
+    assert list(Clip.load(tmp_path / "mine").masks) == [0]
 
 
 def test_saving_over_a_link_leaves_what_it_leads_to(tmp_path):
     folder, elsewhere = tmp_path / "clip", save_frames(tmp_path / "elsewhere", frames(3))
-    folder.mkdir()
+    Clip(frames(4)).save(folder)
+    clear_folder(folder / "frames")
     (folder / "frames").symlink_to(elsewhere, target_is_directory=True)
     Clip(frames(2)).save(folder, overwrite=True)
     assert len(Clip.load(folder)) == 2 and len(Clip.load(elsewhere)) == 3

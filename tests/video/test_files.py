@@ -1,12 +1,26 @@
 """Files and folders: natural order, and output that is whole or not there."""
 
+import errno
+import os
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from minivos.errors import InputError
-from minivos.video.files import natural_key, pictures_in, prepare_output, whole_folder
+from minivos.video.files import (
+    natural_key,
+    open_picture,
+    pictures_in,
+    prepare_output,
+    read_json,
+    read_text,
+    whole_file,
+    whole_folder,
+)
 
 
 @given(st.lists(st.integers(0, 10**6), unique=True), st.sampled_from(["", "frame_", "cam2-"]))
@@ -27,22 +41,112 @@ def test_two_pictures_of_one_name(tmp_path):
         pictures_in(tmp_path)
 
 
-def test_prepare_output(tmp_path):
+def test_an_output_folder_is_made_and_marked(tmp_path):
     folder = tmp_path / "new" / "results"
-    assert prepare_output(folder, overwrite=False) == folder and folder.is_dir()
-    assert prepare_output(folder, overwrite=False) == folder  # still empty
+    for _ in range(2):  # the second time it is there, but empty
+        assert prepare_output(folder, overwrite=False, kind="clip") == folder
+    assert (folder / ".minivos").read_text().startswith("clip\n")
+    assert prepare_output(tmp_path / "film.mp4", False, "segment").is_dir()  # whatever its name
     (folder / "a.mp4").touch()
-    assert prepare_output(tmp_path / "film.mp4", overwrite=False).is_dir()  # whatever its name
-    with pytest.raises(InputError, match="already holds results"):
-        prepare_output(folder, overwrite=False)
-    assert prepare_output(folder, overwrite=True) == folder and (folder / "a.mp4").is_file()
-    with pytest.raises(InputError, match="cannot write to"):
-        prepare_output(folder / "a.mp4" / "below", overwrite=True)
-    (folder / "notes").touch()
+    with pytest.raises(InputError, match="already holds results; choose another output, or ask for overwriting"):
+        prepare_output(folder, overwrite=False, kind="clip")
+    assert prepare_output(folder, overwrite=True, kind="clip") == folder and (folder / "a.mp4").is_file()
+
+
+def test_a_folder_that_others_made_is_never_written_into(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match=r"did not write, such as notes.txt; expected a new or empty folder"):
+            prepare_output(tmp_path, overwrite, "segment")
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    (tmp_path / ".minivos").touch()  # what the message says of results of an earlier version
+    assert prepare_output(tmp_path, overwrite=True, kind="train") == tmp_path
+    with pytest.raises(InputError, match="holds what minivos wrote as train, not as segment"):
+        prepare_output(tmp_path, overwrite=True, kind="segment")
+
+
+def test_places_where_no_folder_can_be(tmp_path):
+    (tmp_path / "notes").touch()
     with pytest.raises(InputError, match="notes is a file; expected a folder"):
-        prepare_output(folder / "notes", overwrite=True)
+        prepare_output(tmp_path / "notes", overwrite=True, kind="train")
+    for path in (tmp_path / "notes" / "below", tmp_path / ("long" * 99), tmp_path / "long" / ("long" * 99)):
+        with pytest.raises(InputError, match="cannot write to"):
+            prepare_output(path, overwrite=True, kind="train")
     with pytest.raises(InputError, match="got None as path; expected a text"):
-        prepare_output(None, overwrite=True)
+        prepare_output(None, overwrite=True, kind="train")
+
+
+def test_what_a_killed_run_left_is_no_result_and_goes(tmp_path):
+    script = """
+import os, sys
+from pathlib import Path
+from minivos.video.files import prepare_output, whole_file, whole_folder
+out = prepare_output(sys.argv[1], False, "segment")
+with whole_folder(out / "masks") as masks, whole_file(out / "overlay.mp4") as film:
+    (masks / "00000.png").touch()
+    os._exit(9)
+"""
+    subprocess.run([sys.executable, "-c", script, tmp_path / "out"], check=False)
+    assert len([path for path in (tmp_path / "out").iterdir() if path.name.endswith(".part")]) == 2
+    with whole_file(tmp_path / "out" / "mine") as part:  # one that is being written stays
+        prepare_output(tmp_path / "out", overwrite=False, kind="segment")
+        assert {path.name for path in (tmp_path / "out").iterdir()} == {".minivos", part.name}
+
+
+def test_the_system_says_no_in_one_line(tmp_path):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "old.png").touch()
+    for whole in (whole_file, whole_folder):
+        said = r"cannot write .*masks \(No space left on device\)"
+        with pytest.raises(InputError, match=said), whole(tmp_path / "masks"):
+            full()
+        with pytest.raises(InputError, match="cannot write .*nowhere"), whole(tmp_path / "nowhere" / "a"):
+            pytest.fail("opened where nothing can be")
+    assert [path.name for path in tmp_path.rglob("*")] == ["masks", "old.png"]
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot write .*file \(Not a directory\)"), whole_folder(tmp_path / "file"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"{", "is damaged"),
+        (b"[1]", "it holds a list"),
+        (b"3", "it holds a int"),
+        (b'{"fps": Infinity}', "Infinity is no finite number"),
+        (b'{"fps": NaN}', "nan is no finite number|NaN is no finite number"),
+        (b'{"fps": 1e999}', "1e999 is no finite number"),
+        (b'{"fps": ' + b"9" * 9999 + b"}", r"the number 9{20}\.\.\. is too large"),
+        (b'{"fps": ' + b"[" * 10**5 + b"]" * 10**5 + b"}", "nested too deep"),
+        ('{"fps": "schön"}'.encode("latin1"), "no text .*expected UTF-8"),
+        (b"\0\1\2\377", "expected UTF-8"),
+    ],
+)
+def test_json_that_cannot_be_used_is_named(tmp_path, content, said):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(InputError, match=rf"a\.json .*({said})"):
+        read_json(tmp_path / "a.json", "an object")
+
+
+def test_json_is_read_and_its_size_is_bounded(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"fps": 2.5, "names": ["\xc3\xb6"]}')  # with the mark of Windows
+    assert read_json(tmp_path / "a.json", "an object") == {"fps": 2.5, "names": ["ö"]}
+    with pytest.raises(InputError, match=r"a.json has 0 MiB; expected at most 0"):
+        read_json(tmp_path / "a.json", "an object", most_bytes=10)
+    with pytest.raises(InputError, match="there is no file"):
+        read_json(tmp_path / "b.json", "an object")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes")
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    for read in (read_text, open_picture, lambda path: pictures_in(path.parent)):
+        with pytest.raises(InputError, match=r"a.png is no regular file; expected a file, no folder, pipe"):
+            read(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("linked", [False, True])

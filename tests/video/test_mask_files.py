@@ -180,7 +180,7 @@ def test_refuses_more_than_254_colours(path):
 
 
 def test_refuses_files_that_are_missing_empty_or_cut_short(path):
-    with pytest.raises(InputError, match="there is no picture file"):
+    with pytest.raises(InputError, match="there is no file"):
         read_mask(path)
     path.write_bytes(b"")
     with pytest.raises(InputError, match="is empty"):

@@ -4,6 +4,9 @@ BIN := .venv/bin
 STAMP := .venv/installed
 NOTEBOOKS ?= notebooks/*.ipynb
 
+# Threads that wait leave their core to others: a notebook may import torch before minivos, which asks for it too.
+export OMP_WAIT_POLICY ?= passive
+
 .PHONY: demo test lab notebooks pages clean
 
 demo: $(STAMP)  # segment the sample clips and write out/report.html

@@ -1,7 +1,11 @@
 """Transformer video object segmentation, one readable file per paper."""
 
+import os
 from importlib import import_module
 from typing import Any
+
+# Threads that wait leave their core to others. OpenMP reads this once, when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 PUBLIC = {
     "Clip": "minivos.video.clip",
@@ -10,6 +14,7 @@ PUBLIC = {
     "create_model": "minivos.models",
     "list_models": "minivos.models",
     "load_official": "minivos.official",
+    "pick_device": "minivos.models",
     "propagate": "minivos.propagation",
     "record_attention": "minivos.nn.recording",
     "track": "minivos.propagation",

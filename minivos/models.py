@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from minivos.sitvos import SITVOS, SITVOSConfig
 from minivos.sst import SST, SSTConfig
 from minivos.video.files import whole_file
 
+log = logging.getLogger(__name__)
 WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = ("shipped", "mini")  # what asks for the weights in the package; "mini" is the old name
 
@@ -103,7 +106,8 @@ def create_model(name: str, weights: str | Path | None = None, **overrides: Any)
 def pick_device(name: str = "auto") -> torch.device:
     """A device: "auto" takes CUDA, then MPS, then the CPU; any other name is taken at its word.
 
-    Raises InputError for a device that this machine does not have.
+    Says once which device it took, through `logging`. Raises InputError for a device that this
+    machine does not have.
     """
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     here = ["cuda"] * cuda + ["mps"] * mps + ["cpu"]
@@ -119,7 +123,13 @@ def pick_device(name: str = "auto") -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         last = torch.cuda.device_count() - 1
         raise InputError(f"got device {name!r}, but GPUs here end at cuda:{last}.")
+    _say_once(device)
     return device
+
+
+@cache
+def _say_once(device: torch.device) -> None:
+    log.info(f"computing on {device}")
 
 
 def save_weights(network: VOSNetwork, path: str | Path) -> None:

@@ -7,6 +7,7 @@ import functools
 import logging
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
@@ -29,9 +30,20 @@ COMMANDS: dict[str, Callable] = {
 }
 
 
+def show_version(asked: bool) -> None:
+    """Print the version and end."""
+    if asked:
+        print(f"minivos {version('minivos')}")
+        raise typer.Exit
+
+
 @app.callback()
 def main(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="say more")] = False,
+    asked: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="say the version"),
+    ] = False,
 ) -> None:
     """Video object segmentation: the masks of the first frame in, the masks of every frame out."""
     ours = logging.StreamHandler()

@@ -38,11 +38,6 @@ def segment(
     overwrite: Overwrite = False,
 ) -> None:
     """Follow the objects of the first frame's mask through a video."""
-    from tqdm import tqdm
-
-    from minivos.models import create_model, pick_device
-    from minivos.official import load_official
-    from minivos.tracker import Tracker
     from minivos.video.clip import shrink_labels
     from minivos.video.files import prepare_output, whole_folder
     from minivos.video.frames import OverlayWriter, open_frames
@@ -63,6 +58,13 @@ def segment(
     first_mask = read(mask, report=print)
     check_mask(first_mask, source.full_size, str(mask))
     first_mask = shrink_labels(first_mask, source.size)
+
+    from tqdm import tqdm  # what takes seconds comes after what the files may lack
+
+    from minivos.models import create_model, pick_device
+    from minivos.official import load_official
+    from minivos.tracker import Tracker
+
     network = create_model(model, None if released else weights)
     if released:
         load_official(network, released)

@@ -4,26 +4,25 @@ import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
 from minivos.errors import InputError
 from minivos.evaluation.tables import Table
-from minivos.nn.network import VOSNetwork
-from minivos.propagation import propagate
-from minivos.video.baselines import block_matching, repeat_first_mask
 from minivos.video.clip import Clip
 from minivos.video.datasets import DavisDataset, samples_root
 from minivos.video.files import pictures_in, whole_file
 from minivos.video.mask_files import check_size, read_masks
 from minivos.video.metrics import ObjectScore, Statistics, score_labels
 
+if TYPE_CHECKING:
+    from minivos.nn.network import VOSNetwork
+
 COLUMNS = (  # as the official CSV has them
     "J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay",
 )  # fmt: skip
-BASELINES = {"first mask repeated": repeat_first_mask, "block matching": block_matching}
 
 
 @dataclass(frozen=True)
@@ -99,11 +98,13 @@ def evaluate_folders(gt: Path | str, pred: Path | str) -> Evaluation:
     return Evaluation({name: _score_sequence(name, gt, pred) for name, (gt, pred) in read})
 
 
-def evaluate_model(model: VOSNetwork, clips: Iterable[Clip], **settings: Any) -> Evaluation:
+def evaluate_model(model: "VOSNetwork", clips: Iterable[Clip], **settings: Any) -> Evaluation:
     """Score what a network makes of clips from their first masks; `settings` go to the tracker.
 
     Raises InputError for a clip without a mask on every frame.
     """
+    from minivos.propagation import propagate  # which loads torch: scoring masks does not
+
     return score_clips(lambda clip: propagate(model, clip, **settings), clips)
 
 
@@ -115,8 +116,10 @@ def score_clips(answer: Callable[[Clip], np.ndarray], clips: Iterable[Clip]) -> 
     return Evaluation.of({clip.name: (every_mask(clip), answer(clip)) for clip in clips})
 
 
-def score_samples(model: VOSNetwork) -> dict[str, dict[str, float]]:
+def score_samples(model: "VOSNetwork") -> dict[str, dict[str, float]]:
     """J, F and J&F on the validation split of data_samples, "val", and on each scenario clip."""
+    from minivos.propagation import propagate
+
     return score_on_samples(lambda clip: propagate(model, clip))
 
 

@@ -16,12 +16,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from minivos.errors import InputError
-from minivos.evaluation.evaluate import BASELINES, Evaluation, every_mask
+from minivos.evaluation.evaluate import Evaluation, every_mask
 from minivos.evaluation.tables import Table
 from minivos.nn.network import VOSNetwork
 from minivos.nn.recording import AttentionMap, record_attention
 from minivos.propagation import propagate
 from minivos.tracker import Tracker
+from minivos.video.baselines import BASELINES
 from minivos.video.clip import Clip
 from minivos.video.masks import is_object, overlay
 from minivos.viewing import plots

@@ -22,12 +22,13 @@ from tqdm import tqdm
 
 from minivos.errors import InputError
 from minivos.evaluation.cost import peak_memory
-from minivos.evaluation.evaluate import BASELINES, score_on_samples, score_samples
+from minivos.evaluation.evaluate import score_on_samples, score_samples
 from minivos.evaluation.tables import Table
 from minivos.models import create_model, has_weights
 from minivos.nn.network import VOSNetwork
 from minivos.synthetic.clips import SyntheticClip, render
 from minivos.tracker import Tracker
+from minivos.video.baselines import BASELINES
 from minivos.viewing import page
 from minivos.viewing.attention_scores import score_attention
 

@@ -91,3 +91,6 @@ def _fetch(image: torch.Tensor, motion: torch.Tensor) -> torch.Tensor:
     y = (torch.arange(height)[:, None] + motion[0]).clamp(0, height - 1)
     x = (torch.arange(width) + motion[1]).clamp(0, width - 1)
     return image[:, y, x]
+
+
+BASELINES = {"first mask repeated": repeat_first_mask, "block matching": block_matching}

@@ -16,6 +16,7 @@ from minivos.video.datasets import DavisDataset, samples_root
 from minivos.video.files import pictures_in, whole_file
 from minivos.video.mask_files import check_size, read_masks
 from minivos.video.metrics import ObjectScore, Statistics, score_labels
+from minivos.video.task import Task
 
 if TYPE_CHECKING:
     from minivos.nn.network import VOSNetwork
@@ -103,9 +104,13 @@ def evaluate_model(model: "VOSNetwork", clips: Iterable[Clip], **settings: Any) 
 
     Raises InputError for a clip without a mask on every frame.
     """
-    from minivos.propagation import propagate  # which loads torch: scoring masks does not
+    from minivos.evaluation.loop import run_task  # which loads torch: scoring masks does not
 
-    return score_clips(lambda clip: propagate(model, clip, **settings), clips)
+    scores = {}
+    for clip in clips:
+        every_mask(clip)
+        scores[clip.name] = run_task(model, Task.of(clip), **settings).scores
+    return Evaluation(scores)
 
 
 def score_clips(answer: Callable[[Clip], np.ndarray], clips: Iterable[Clip]) -> Evaluation:
@@ -118,16 +123,18 @@ def score_clips(answer: Callable[[Clip], np.ndarray], clips: Iterable[Clip]) -> 
 
 def score_samples(model: "VOSNetwork") -> dict[str, dict[str, float]]:
     """J, F and J&F on the validation split of data_samples, "val", and on each scenario clip."""
-    from minivos.propagation import propagate
-
-    return score_on_samples(lambda clip: propagate(model, clip))
+    return _on_samples(lambda clips: evaluate_model(model, clips))
 
 
 def score_on_samples(answer: Callable[[Clip], np.ndarray]) -> dict[str, dict[str, float]]:
     """As `score_samples`, of anything that makes labels uint8 (T,H,W) of a clip."""
+    return _on_samples(lambda clips: score_clips(answer, clips))
+
+
+def _on_samples(evaluate: Callable[[Iterable[Clip]], Evaluation]) -> dict[str, dict[str, float]]:
     root = samples_root()
-    parts = {"val": score_clips(answer, DavisDataset(root, "val"))}
-    scenarios = score_clips(answer, DavisDataset(root, "scenarios"))
+    parts = {"val": evaluate(DavisDataset(root, "val"))}
+    scenarios = evaluate(DavisDataset(root, "scenarios"))
     parts |= {name: Evaluation({name: scores}) for name, scores in scenarios.scores.items()}
     return {name: _rounded(part) for name, part in parts.items()}
 

@@ -3,7 +3,6 @@
 import base64
 import io
 import re
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
@@ -17,14 +16,15 @@ from tqdm import tqdm
 
 from minivos.errors import InputError
 from minivos.evaluation.evaluate import Evaluation, every_mask
+from minivos.evaluation.loop import run_task
 from minivos.evaluation.tables import Table
 from minivos.nn.network import VOSNetwork
 from minivos.nn.recording import AttentionMap, record_attention
-from minivos.propagation import propagate
 from minivos.tracker import Tracker
 from minivos.video.baselines import BASELINES
 from minivos.video.clip import Clip
 from minivos.video.masks import is_object, overlay
+from minivos.video.task import Task
 from minivos.viewing import plots
 from minivos.viewing.cells import Cells
 from minivos.viewing.page import fact_list, table, write_page
@@ -91,15 +91,20 @@ def build_card(models: Mapping[str, VOSNetwork], clip: Clip, **settings: Any) ->
     fps: dict[str, float] = {}
     looks: dict[str, Figure] = {}
     for name, model in models.items():
-        began = time.perf_counter()
-        predictions[name] = propagate(model, clip, **settings)
-        fps[name] = len(clip) / (time.perf_counter() - began)
+        predictions[name], fps[name] = answer(model, clip, **settings)
         looks |= look_at_attention(name, model, clip.frames, truth, **settings)
     answers = predictions | {name: baseline(clip) for name, baseline in BASELINES.items()}
     scores = {
         name: Evaluation.of({clip.name: (truth, labels)}).mean for name, labels in answers.items()
     }
     return Card(clip.name, clip.frames, truth, predictions, scores, fps, looks)
+
+
+def answer(model: VOSNetwork, clip: Clip, **settings: Any) -> tuple[np.ndarray, float]:
+    """Labels (T,H,W) that a network finds from a clip's first mask, and its frames per second."""
+    found: dict[str, np.ndarray] = {}
+    outcome = run_task(model, Task.of(clip), found.__setitem__, **settings)
+    return np.stack(list(found.values())), outcome.fps
 
 
 def look_at_attention(

@@ -1,58 +1,126 @@
-"""Data sets on disk, clip by clip, and the zip files in which their servers take answers.
+"""Data sets on disk, clip by clip.
 
-    1. clips of a data set      DavisDataset, YouTubeVOS, samples_root
-    2. answers for a server     write_submission, check_submission
+    1. a list of clips          ClipFolders
+    2. DAVIS 2016 and 2017      DavisDataset, samples_root
+    3. YouTube-VOS              YouTubeVOS
+    4. the lists themselves     read_names, read_meta
 
-`data_samples/` has the layout of DAVIS.
+`data_samples/` has the layout of DAVIS. What a server takes is in `submission.py`.
 """
 
-import io
 import json
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from minivos.errors import InputError
 from minivos.video.clip import Clip
-from minivos.video.files import whole_file
-from minivos.video.mask_files import encode_mask
+from minivos.video.files import natural_key, pictures_in
+from minivos.video.frames import FrameSource, open_frames
 from minivos.video.masks import VOID
+from minivos.video.task import Listed, MaskFiles, Task, merge_objects
 
-LAYOUTS = {"davis": "", "youtube_vos": "Annotations/"}  # where the zip has the folders of clips
-SHOWN = 5  # so many mistakes are spelled out
+DATASETS = ("davis2016", "davis2017", "youtubevos2018", "youtubevos2019")
+MOST_BYTES = 16 * 2**20  # of a list; that of all training clips of YouTube-VOS has a few MB
+ALL_FRAMES = "_all_frames"  # ends the names of the splits of YouTube-VOS at 30 frames per second
+PAIR = re.compile(r"/?JPEGImages/[^/\s]+/([^/\s]+)/[^/\s]+(\s+\S+)*")  # a line of DAVIS 2016
 
-# 1. Clips of a data set ---------------------------------------------------------------------------
+# 1. A list of clips -------------------------------------------------------------------------------
 
 
 class ClipFolders:
-    """A list of clips, each read when it is asked for; `names` are those of their folders."""
+    """A list of clips, each read when it is asked for; `names` are those of their folders.
 
-    def __init__(self, folder: Path, names: list[str]) -> None:
+    `merged`: all objects of a clip count as one. Raises InputError when a folder is missing.
+    """
+
+    layout: ClassVar = "davis"  # of the zip that its server takes
+
+    def __init__(
+        self, folder: Path, names: list[str], annotations: Path, merged: bool = False
+    ) -> None:
         missing = [name for name in names if not (folder / name).is_dir()]
         if missing:
             raise InputError(
                 f"{folder} lacks {len(missing)} listed clips, such as {missing[0]}; "
                 "expected every one: unpack the data set again"
             )
-        self.folder = folder
-        self.names = names
+        self.folder, self.annotations = folder, annotations
+        self.names, self.merged = names, merged
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Clip:
-        return Clip.load(self.folder / self.names[index])
+        clip = Clip.load(self.folder / self.names[index])
+        if self.merged:
+            clip.masks = {t: merge_objects(labels) for t, labels in clip.masks.items()}
+        return clip
 
     def __iter__(self) -> Iterator[Clip]:
         return (self[i] for i in range(len(self)))
 
+    def task(self, name: str) -> Task:
+        """The clip of that name as a network gets it, with frames and masks still in their files.
+
+        Raises InputError for masks that are missing or belong to no frame.
+        """
+        source = open_frames(self.folder / name)
+        names = list(source.names)
+        files = self._mask_files(name)
+        if foreign := sorted(files.keys() - set(names)):
+            raise InputError(
+                f"{files[foreign[0]]} belongs to no frame; "
+                f"expected a frame's name, such as {names[0]}: unpack the data set again"
+            )
+        numbered = {t: files[stem] for t, stem in enumerate(names) if stem in files}
+        masks = MaskFiles(numbered, source.size, self.merged)
+        return Task(name, source.size, names, source, masks)
+
+    def tasks(self) -> Iterator[Task]:
+        """All clips in turn, see `task`."""
+        return (self.task(name) for name in self.names)
+
+    def only(self, names: Iterable[str]) -> None:
+        """Keep these clips, in this order; InputError for one that is not in the list."""
+        kept = list(dict.fromkeys(names))
+        if unknown := [name for name in kept if name not in self.names]:
+            raise InputError(
+                f"{unknown[0]} is no clip of this split ({len(unknown)} are not); "
+                f"expected some of its {len(self)}, such as {', '.join(self.names[:3])}"
+            )
+        self.names = kept
+
+    def _mask_files(self, name: str) -> dict[str, Path]:
+        """The mask files of a clip by the names of their frames; InputError without any."""
+        return {mask.stem: mask for mask in pictures_in(self.annotations / name)}
+
+
+def open_dataset(name: str, root: str | Path, split: str) -> ClipFolders:
+    """A split of a data set, one of `DATASETS`; the two years of YouTube-VOS are laid out alike.
+
+    Raises InputError for an unknown name and for folders laid out otherwise.
+    """
+    if name not in DATASETS:
+        raise InputError(f"got dataset {name!r}; expected one of {', '.join(DATASETS)}")
+    if name.startswith("davis"):
+        return DavisDataset(root, split, year=name[-4:])
+    return YouTubeVOS(root, split)
+
+
+# 2. DAVIS -----------------------------------------------------------------------------------------
+
 
 class DavisDataset(ClipFolders):
-    """Clips of one split of DAVIS 2016 or 2017; InputError for folders laid out otherwise."""
+    """Clips of one split of DAVIS 2016, whose objects count as one, or 2017.
+
+    The lists of 2016 stand in ImageSets/2016, as in the files of 2017, or in ImageSets/480p, as it
+    was published by itself. "trainval" is train and val. Raises InputError for folders laid out
+    otherwise and for damaged lists.
+    """
 
     def __init__(
         self,
@@ -61,30 +129,18 @@ class DavisDataset(ClipFolders):
         year: str | int = "2017",
         resolution: str = "480p",
     ) -> None:
-        root = Path(root)
-        listing = root / "ImageSets" / str(year) / f"{split}.txt"
-        frames = root / "JPEGImages" / resolution
-        _expect(root, listing, frames, root / "Annotations" / resolution)
-        super().__init__(frames, listing.read_text().split())
-
-
-class YouTubeVOS(ClipFolders):
-    """Clips of one split of YouTube-VOS, where objects may get their mask in later frames.
-
-    Raises InputError for folders laid out otherwise, and for a damaged list of clips.
-    """
-
-    def __init__(self, root: str | Path, split: str = "valid") -> None:
-        folder = Path(root) / split
-        listing = folder / "meta.json"
-        _expect(folder, listing, folder / "JPEGImages", folder / "Annotations")
-        try:
-            names = sorted(json.loads(listing.read_text())["videos"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{listing} is damaged ({error!r}); expected the meta.json of YouTube-VOS"
-            ) from error
-        super().__init__(folder / "JPEGImages", names)
+        root, year = Path(root), str(year)
+        frames, annotations = root / "JPEGImages" / resolution, root / "Annotations" / resolution
+        check_name(split, "the name of the split")
+        sets = root / "ImageSets" / year
+        if year == "2016" and not sets.is_dir() and (sets.parent / resolution).is_dir():
+            sets = sets.parent / resolution
+        whole = sets / f"{split}.txt"
+        parts = [sets / "train.txt", sets / "val.txt"]
+        listings = parts if split == "trainval" and not whole.exists() else [whole]
+        _expect(root, *listings, frames, annotations)
+        names = [name for listing in listings for name in read_names(listing)]
+        super().__init__(frames, list(dict.fromkeys(names)), annotations, merged=year == "2016")
 
 
 def samples_root() -> Path:
@@ -108,100 +164,163 @@ def _expect(root: Path, *paths: Path) -> None:
     for path in paths:
         if not path.exists():
             layout = ", ".join(str(expected.relative_to(root)) for expected in paths)
+            there = sorted(found.stem for found in path.parent.glob("*.txt"))
+            splits = f" (splits here: {', '.join(there)})" if there else ""
             raise InputError(
-                f"there is no {path}; expected {layout} in {root}: check the root and the split"
+                f"there is no {path}; expected {layout} in {root}: "
+                f"check the root and the split{splits}"
             )
 
 
-# 2. Answers for a server --------------------------------------------------------------------------
+# 3. YouTube-VOS -----------------------------------------------------------------------------------
 
 
-def write_submission(
-    path: str | Path, clips: Iterable[Clip], answers: Mapping[str, np.ndarray], layout: str
-) -> None:
-    """Write labels uint8 (T,H,W) of each clip, by its name, as a zip file, and check it.
+class YouTubeVOS(ClipFolders):
+    """Clips of one split of YouTube-VOS 2018 or 2019, where objects may get their mask late.
 
-    The masks are palette PNGs with the names of the clip's frames, and the folders lie directly in
-    the zip. `layout` is "davis" or "youtube_vos". The file is written whole or not at all. Raises
-    InputError for an unknown layout, for answers that are missing, too many or of another shape
-    than the frames, and as `check_submission`.
+    A split "valid_all_frames" has the frames of that folder, 30 per second, and the objects of
+    "valid", which are asked for 6 times per second. Raises InputError for folders laid out
+    otherwise and for a damaged list.
     """
-    clips = list(clips)
-    files = _files_of(clips, layout)
-    names = [clip.name for clip in clips]
-    if not names or sorted(names) != sorted(answers):
-        raise InputError(
-            f"got answers for {sorted(answers) or 'nothing'}; "
-            f"expected one for each of the clips {sorted(names)}"
+
+    layout: ClassVar = "youtube_vos"
+
+    def __init__(self, root: str | Path, split: str = "valid") -> None:
+        check_name(split, "the name of the split")
+        self.root = Path(root)
+        self.every_frame = split.endswith(ALL_FRAMES)
+        folder = self.root / split
+        about = self.root / split.removesuffix(ALL_FRAMES)
+        listing, frames, annotations = (
+            about / "meta.json",
+            folder / "JPEGImages",
+            about / "Annotations",
         )
-    for clip in clips:
-        if answers[clip.name].shape != clip.frames.shape[:3]:
+        _expect(self.root if about != folder else folder, listing, frames, annotations)
+        self.meta = read_meta(listing)
+        super().__init__(frames, sorted(self.meta), annotations)
+
+    def task(self, name: str) -> Task:
+        """See `ClipFolders.task`; without the frames that no object of the list is asked for.
+
+        Of "valid_all_frames", those between the listed ones stay.
+        """
+        listed, source = self.meta[name], open_frames(self.folder / name)
+        asked = {frame for each in listed.values() for frame in each.frames}
+        if missing := sorted(asked - set(source.names)):
             raise InputError(
-                f"{clip.name}: got labels of shape {answers[clip.name].shape}; "
-                f"expected {clip.frames.shape[:3]} (T,H,W), that of the frames"
+                f"{self.folder / name} lacks frame {missing[0]} ({len(missing)} of {len(asked)} "
+                "listed ones); expected every one: unpack the data set again"
             )
-    masks = (labels for clip in clips for labels in answers[clip.name])
-    with whole_file(path) as part:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as zipped:
-            for name, labels in zip(files, masks, strict=True):
-                zipped.writestr(name, encode_mask(labels, name))
-        _check_zip(part, str(path), files)
-
-
-def check_submission(path: str | Path, clips: Iterable[Clip], layout: str) -> None:
-    """Raise InputError, with what is wrong, unless a zip is what a server expects of these clips.
-
-    Checked are the folders, that no frame lacks or is too many, that each file is an 8-bit PNG with
-    palette or grey of the frames' size, and that it has no object but those whose masks the clip
-    gives. InputError also for what is no whole zip file.
-    """
-    _check_zip(path, str(path), _files_of(clips, layout))
-
-
-def _files_of(clips: Iterable[Clip], layout: str) -> dict[str, Clip]:
-    """The files that a server expects in the zip, in order, each with its clip."""
-    if layout not in LAYOUTS:
-        raise InputError(f"got layout={layout!r}; expected one of {', '.join(LAYOUTS)}")
-    return {
-        f"{LAYOUTS[layout]}{clip.name}/{name}.png": clip
-        for clip in clips
-        for name in clip.frame_names
-    }
-
-
-def _check_zip(path: str | Path, called: str, expected: dict[str, Clip]) -> None:
-    """See `check_submission`; messages say what the file is called."""
-    wrong = []
-    try:
-        with zipfile.ZipFile(path) as zipped:
-            files = {name for name in zipped.namelist() if not name.endswith("/")}
-            wrong += [f"{name} is missing" for name in sorted(expected.keys() - files)]
-            wrong += [f"{name} does not belong there" for name in sorted(files - expected.keys())]
-            for name in sorted(expected.keys() & files):
-                wrong += _mistakes(name, zipped.read(name), expected[name])
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
-        raise InputError(f"{called} is no whole zip file ({error}); write it again") from error
-    if wrong:
-        more = f", and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-        raise InputError(
-            f"{called} is not what the server expects: {'; '.join(wrong[:SHOWN])}{more}"
+        places = [t for t, frame in enumerate(source.names) if frame in asked]
+        frames = Picked(source, range(places[0], places[-1] + 1) if self.every_frame else places)
+        files = self._mask_files(name)
+        numbered = {t: files[frame] for t, frame in enumerate(frames.names) if frame in files}
+        return Task(
+            name, source.size, frames.names, frames, MaskFiles(numbered, source.size), listed
         )
 
+    def unseen(self) -> set[str] | None:
+        """The categories of these clips that no other training clip has.
 
-def _mistakes(name: str, content: bytes, clip: Clip) -> list[str]:
-    """What is wrong with one mask of a clip."""
+        None without train/meta.json, or where clips lack their category.
+        """
+        listing = self.root / "train" / "meta.json"
+        here = self._categories(self.meta, self.names)
+        if not listing.exists() or "" in here:
+            return None
+        training = read_meta(listing)
+        return here - self._categories(training, training.keys() - set(self.names))
+
+    @staticmethod
+    def _categories(meta: Mapping[str, Mapping[int, Listed]], names: Collection[str]) -> set[str]:
+        return {each.category for name in names for each in meta[name].values()}
+
+
+class Picked:
+    """Some frames of a source, by their numbers, with their `names`."""
+
+    def __init__(self, source: FrameSource, numbers: Collection[int]) -> None:
+        self.source, self.numbers = source, frozenset(numbers)
+        self.names = [name for t, name in enumerate(source.names) if t in self.numbers]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (frame for t, frame in enumerate(self.source) if t in self.numbers)
+
+
+# 4. The lists themselves --------------------------------------------------------------------------
+
+
+def read_names(listing: Path) -> list[str]:
+    """The clips that a text file names, one a line, or as DAVIS 2016 does, one frame a line.
+
+    Raises InputError for a file that is damaged or empty, and for names that are paths.
+    """
+    lines = [line.strip() for line in _read_text(listing).splitlines()]
+    matches = {line: PAIR.fullmatch(line) for line in lines if line}
+    names = [check_name(match[1] if match else line, listing) for line, match in matches.items()]
+    if not names:
+        raise InputError(f"{listing} is empty; expected the name of a clip on each line")
+    return list(dict.fromkeys(names))
+
+
+def read_meta(listing: Path) -> dict[str, dict[int, Listed]]:
+    """Clip -> object -> what the meta.json of YouTube-VOS says of it.
+
+    Raises InputError for a damaged file, and for names that are paths.
+    """
     try:
-        with Image.open(io.BytesIO(content)) as picture:
-            kind, mode, labels = picture.format, picture.mode, np.asarray(picture)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        return [f"{name} is no whole picture ({error})"]
-    if kind != "PNG" or mode not in ("P", "L"):
-        return [
-            f"{name} is a {kind} of mode {mode}; expected a PNG whose pixel values are object ids"
-        ]
-    if labels.shape != clip.frames.shape[1:3]:
-        return [f"{name} has {labels.shape} pixels; expected {clip.frames.shape[1:3]}"]
-    given = {int(k) for mask in clip.masks.values() for k in np.unique(mask)} | {0}
-    if strange := {int(k) for k in np.unique(labels)} - (given - {VOID}):
-        return [f"{name} has the objects {sorted(strange)}, which no given mask has"]
-    return []
+        videos = json.loads(_read_text(listing))["videos"]
+        return {
+            check_name(name, listing): _objects_of(about["objects"], listing)
+            for name, about in videos.items()
+        }
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{listing} is damaged ({error!r}); expected the meta.json of YouTube-VOS: "
+            '{"videos": {CLIP: {"objects": {"1": {"category": ..., "frames": [...]}}}}}'
+        ) from error
+
+
+def _objects_of(objects: dict[str, Any], listing: Path) -> dict[int, Listed]:
+    """The objects of one clip; whatever error shows that they are no such list."""
+    listed = {}
+    for key, about in objects.items():
+        if not key.isdecimal() or not 0 < (number := int(key)) < VOID:
+            raise ValueError(f"object {key!r}, expected 1 to 254")
+        frames, category = about["frames"], about.get("category", "")
+        if not isinstance(frames, list) or not isinstance(category, str):
+            raise TypeError(f"object {key} with frames {frames!r:.40} of {category!r:.40}")
+        names = {check_name(name, listing) for name in frames}
+        if names:
+            listed[number] = Listed(sorted(names, key=natural_key), category)
+    if not listed:
+        raise ValueError("a clip without objects")
+    return listed
+
+
+def check_name(name: object, where: str | Path) -> str:
+    """The name of a clip or frame, if it is a plain one; InputError for a path such as ../x."""
+    if not isinstance(name, str) or not name.isprintable():
+        raise InputError(f"{where} has {name!r:.60} as a name; expected a text such as '00000'")
+    if name in ("", ".", "..") or set(name) & set("/\\:"):
+        raise InputError(
+            f"{where} has the name {name!r:.60}; expected that of a folder or file, not a path"
+        )
+    return name
+
+
+def _read_text(path: Path) -> str:
+    """A list as text; InputError for one that is too large, or not in UTF-8."""
+    try:
+        if (size := path.stat().st_size) > MOST_BYTES:
+            raise InputError(
+                f"{path} has {size:,} bytes; expected at most {MOST_BYTES:,}: is it this file?"
+            )
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text in UTF-8 ({error.reason}); save it as such") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({error.strerror}); check it") from error

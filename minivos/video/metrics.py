@@ -6,7 +6,7 @@ Video Object Segmentation", 2017 (several objects).
 
     1. J and F of masks         region_similarity, contour_accuracy, boundary_map
     2. many frames, one number  statistics
-    3. label maps, many objects score_labels
+    3. label maps, many objects score_labels, score_frame, collect_scores
 
 The values equal those of the official program (davis2017-evaluation, semi-supervised task), with
 one deliberate difference: its decay is not a number for 256 and more scored frames, because it
@@ -14,7 +14,7 @@ keeps frame numbers in 8 bits.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -256,11 +256,27 @@ def score_labels(gt: np.ndarray, pred: np.ndarray) -> list[ObjectScore]:
             "set ids that were never given to 0 (background), "
             "or check that the ground truth belongs to this clip"
         )
-    return [_score_object(gt == k, pred == k, k) for k in range(1, objects + 1)]
+    ids = range(1, objects + 1)
+    return collect_scores(score_frame(*pair, ids) for pair in zip(gt, pred, strict=True))
 
 
-def _score_object(gt: np.ndarray, pred: np.ndarray, object_id: int) -> ObjectScore:
-    return ObjectScore(object_id, region_similarity(gt, pred), contour_accuracy(gt, pred))
+def score_frame(
+    gt: np.ndarray, pred: np.ndarray, ids: Iterable[int]
+) -> dict[int, tuple[float, float]]:
+    """J and F of these objects in one frame, of labels (H,W); errors as in region_similarity."""
+    masks = ((k, gt == k, pred == k) for k in ids)
+    return {
+        k: (float(region_similarity(*pair)), float(contour_accuracy(*pair))) for k, *pair in masks
+    }
+
+
+def collect_scores(frames: Iterable[Mapping[int, tuple[float, float]]]) -> list[ObjectScore]:
+    """The scores of every object from those of single frames, by id."""
+    values: dict[int, list[tuple[float, float]]] = {}
+    for frame in frames:
+        for k, pair in frame.items():
+            values.setdefault(k, []).append(pair)
+    return [ObjectScore(k, *np.array(pairs, np.float64).T) for k, pairs in sorted(values.items())]
 
 
 def _checked_labels(name: str, labels: np.ndarray) -> np.ndarray:

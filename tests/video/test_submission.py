@@ -9,8 +9,8 @@ from PIL import Image
 
 from minivos.errors import InputError
 from minivos.video.clip import Clip
-from minivos.video.datasets import check_submission, write_submission
 from minivos.video.mask_files import encode_mask, read_mask
+from minivos.video.submission import check_submission, write_submission
 
 
 def clips() -> list[Clip]:

@@ -95,7 +95,8 @@ def test_only_training_clips_are_used_and_masks_lie_as_the_data_set_has_them(tmp
 
     youtube = tmp_path / "youtube/train"
     write_frames(youtube / "JPEGImages/c", youtube / "Annotations/c", *squares(0, 3))
-    (youtube / "meta.json").write_text(json.dumps({"videos": {"c": {}}}))
+    objects = {"1": {"category": "cat", "frames": ["00000"]}}
+    (youtube / "meta.json").write_text(json.dumps({"videos": {"c": {"objects": objects}}}))
     assert training_videos(tmp_path / "youtube") == [(youtube / "JPEGImages/c", 5)]
     with pytest.raises(InputError, match="there is no .*train.txt"):
         training_videos(tmp_path)

@@ -8,7 +8,6 @@
 `data_samples/` has the layout of DAVIS. What a server takes is in `submission.py`.
 """
 
-import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 
 from minivos.errors import InputError
 from minivos.video.clip import Clip
-from minivos.video.files import natural_key, pictures_in
+from minivos.video.files import natural_key, pictures_in, read_json, read_text
 from minivos.video.frames import FrameSource, open_frames
 from minivos.video.masks import VOID
 from minivos.video.task import Listed, MaskFiles, Task, merge_objects
@@ -256,7 +255,7 @@ def read_names(listing: Path) -> list[str]:
 
     Raises InputError for a file that is damaged or empty, and for names that are paths.
     """
-    lines = [line.strip() for line in _read_text(listing).splitlines()]
+    lines = [line.strip() for line in read_text(listing, MOST_BYTES).splitlines()]
     matches = {line: PAIR.fullmatch(line) for line in lines if line}
     names = [check_name(match[1] if match else line, listing) for line, match in matches.items()]
     if not names:
@@ -269,19 +268,20 @@ def read_meta(listing: Path) -> dict[str, dict[int, Listed]]:
 
     Raises InputError for a damaged file, and for names that are paths.
     """
+    expected = (
+        "the meta.json of YouTube-VOS, "
+        '{"videos": {CLIP: {"objects": {"1": {"category": ..., "frames": [...]}}}}}'
+    )
+    content = read_json(listing, expected, MOST_BYTES)
     try:
-        videos = json.loads(_read_text(listing))["videos"]
         return {
             check_name(name, listing): _objects_of(about["objects"], listing)
-            for name, about in videos.items()
+            for name, about in content["videos"].items()
         }
     except InputError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(
-            f"{listing} is damaged ({error!r}); expected the meta.json of YouTube-VOS: "
-            '{"videos": {CLIP: {"objects": {"1": {"category": ..., "frames": [...]}}}}}'
-        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{listing} is damaged ({error!r}); expected {expected}") from error
 
 
 def _objects_of(objects: dict[str, Any], listing: Path) -> dict[int, Listed]:
@@ -310,17 +310,3 @@ def check_name(name: object, where: str | Path) -> str:
             f"{where} has the name {name!r:.60}; expected that of a folder or file, not a path"
         )
     return name
-
-
-def _read_text(path: Path) -> str:
-    """A list as text; InputError for one that is too large, or not in UTF-8."""
-    try:
-        if (size := path.stat().st_size) > MOST_BYTES:
-            raise InputError(
-                f"{path} has {size:,} bytes; expected at most {MOST_BYTES:,}: is it this file?"
-            )
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text in UTF-8 ({error.reason}); save it as such") from error
-    except OSError as error:
-        raise InputError(f"cannot read {path} ({error.strerror}); check it") from error

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import logging
+import os
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from minivos.hst import HST, HSTConfig
 from minivos.nn.network import VOSNetwork
 from minivos.sitvos import SITVOS, SITVOSConfig
 from minivos.sst import SST, SSTConfig
-from minivos.video.files import whole_file
+from minivos.video.files import read_json, whole_file
 
 log = logging.getLogger(__name__)
 WEIGHTS = Path(__file__).parent / "weights"
@@ -115,7 +115,7 @@ def pick_device(name: str = "auto") -> torch.device:
         name = here[0]
     try:
         device = torch.device(name)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise InputError(f"got device {name!r}; expected cuda, cuda:1, mps or cpu.") from error
     if device.type not in here:
         have = ", ".join(here)
@@ -156,14 +156,22 @@ def checksum(tensors: Mapping[str, Tensor]) -> str:
 def load_weights(network: VOSNetwork, path: str | Path) -> None:
     """Load weights into a network; it is left unchanged on error.
 
-    Raises InputError when the file is missing, corrupt, holds more than tensors, or fits another
-    network.
+    Names that all begin with "module." are understood. Raises InputError when the file is missing,
+    corrupt, holds more than tensors or numbers without end, or fits another network.
     """
-    load_tensors(network, only_tensors(read_file(Path(path)), str(path)), str(path))
+    tensors = only_tensors(read_file(Path(path)), str(path))
+    if tensors and all(key.startswith("module.") for key in tensors):  # of a DataParallel
+        tensors = {key.removeprefix("module."): value for key, value in tensors.items()}
+    load_tensors(network, tensors, str(path))
 
 
 def load_tensors(network: VOSNetwork, tensors: Mapping[str, Tensor], path: str) -> None:
     """Load the state dict of `path`; InputError, and nothing changed, when it does not fit."""
+    if not isinstance(network, VOSNetwork):
+        raise InputError(
+            f"got a {type(network).__name__} as network; expected one of create_model: "
+            "of a DataParallel give its .module"
+        )
     wanted = network.state_dict()
     missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
     if missing or extra:
@@ -179,7 +187,20 @@ def load_tensors(network: VOSNetwork, tensors: Mapping[str, Tensor], path: str) 
                 f"{tuple(value.shape)}. "
                 "Choose the model name and the settings that the weights were trained with."
             )
+        if why := _unusable(tensors[key], value.dtype):
+            raise InputError(
+                f"{path}: {key} {why}; expected finite numbers of {value.dtype}: the training went "
+                "wrong or the file is damaged, take weights of an earlier step"
+            )
     network.load_state_dict(tensors)
+
+
+def _unusable(tensor: Tensor, dtype: torch.dtype) -> str:
+    """What keeps a tensor from being weights of that type; nothing if it can be."""
+    if tensor.is_floating_point() != dtype.is_floating_point or tensor.is_complex():
+        return f"holds {tensor.dtype}"
+    count = int((~tensor.to(dtype).isfinite()).sum())
+    return f"holds {count:,} numbers that are NaN or infinite" if count else ""
 
 
 def only_tensors(content: Any, path: str) -> Mapping[str, Tensor]:
@@ -189,15 +210,21 @@ def only_tensors(content: Any, path: str) -> Mapping[str, Tensor]:
     )
     if not plain:
         raise InputError(
-            f"{path} holds no plain state dict of tensors. "
-            "Save `model.state_dict()` and nothing else."
+            f"{path} holds a {type(content).__name__}, no plain state dict of tensors. "
+            "Save `model.state_dict()` and nothing else; a training writes it as MODEL.safetensors."
         )
+    for key, value in content.items():
+        if value.layout != torch.strided or value.is_meta:
+            kind = "meta" if value.is_meta else value.layout
+            raise InputError(
+                f"{path}: {key} is a {kind} tensor. Save it dense, with its numbers, on the CPU."
+            )
     return content
 
 
 def read_file(path: Path) -> Any:
     """What a `.safetensors` or `.pt` file holds; no code that a pickle may hold is run."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # of a path that cannot be it says no
         raise InputError(
             f"There is no weights file {path}. Give the path of a .safetensors or .pt file."
         )
@@ -211,7 +238,7 @@ def read_file(path: Path) -> Any:
             "loading it could run code, so it was refused. Ask for a .safetensors file."
         ) from error
     except Exception as error:  # on bytes that are no pickle the unpickler may raise anything
-        why = str(error) or type(error).__name__
+        why = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise InputError(
             f"{path} is corrupt or no weights file ({why}). Fetch or train it again."
         ) from error
@@ -228,7 +255,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def read_facts(name: str) -> dict[str, Any]:
     """How the shipped weights of a model were trained, and their scores; InputError without any."""
-    return json.loads(_shipped(name).with_suffix(".json").read_text())
+    return read_json(_shipped(name).with_suffix(".json"), "how the weights were trained")
 
 
 def has_weights(name: str) -> bool:

@@ -171,7 +171,8 @@ def _redraw(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def _check_settings(model: VOSNetwork, schedule: Schedule | None, side: int | None) -> None:
     if not isinstance(model, VOSNetwork):
-        raise InputError(f"got {model!r} as network; make one: create_model('aot_mini').")
+        kind = type(model).__name__
+        raise InputError(f"got a {kind} as network; use create_model, or give its .module.")
     if not isinstance(schedule, Schedule | None):
         raise InputError(f"got schedule={schedule!r}; expected a Schedule or None.")
     if not isinstance(side, Integral | None) or isinstance(side, bool):

@@ -315,7 +315,7 @@ def test_a_training_keeps_its_weights_when_scoring_fails_and_looks_for_samples_f
     words = ("train", "--steps", 1, "--out", clip / "run", "--device", "cpu", *small)
     (clip / "tiny.json").write_text("{")
     status, printed = run(*words, "--start", clip / "tiny.safetensors")
-    assert status == 2 and "tiny.json should say how" in printed and not (clip / "run").exists()
+    assert status == 2 and "tiny.json is damaged" in printed and not (clip / "run").exists()
     monkeypatch.setattr(SCORING, missing)
     status, printed = run(*words)
     assert status == 2 and "no data_samples here" in printed

@@ -1,5 +1,6 @@
 """Names, settings and weight files."""
 
+import math
 import pickle
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 import minivos.models as models
 from minivos.errors import InputError
 from minivos.models import create_model, has_weights, list_models, load_weights, save_weights
+from minivos.tracker import Tracker
 
 SMALL = {"layers": 1, "width": 32, "heads": 2, "feedforward": 32, "window": 3, "identities": 5, "decoder_width": 16}
 
@@ -104,6 +106,28 @@ class Touch:
         return Path.touch, (self.path,)
 
 
+def with_first(value: float, dtype: torch.dtype = torch.float32):
+    """What puts a number at the first place of a tensor."""
+
+    def change(tensor: torch.Tensor) -> torch.Tensor:
+        changed = tensor.to(dtype, copy=True)
+        changed.view(-1)[0] = value
+        return changed
+
+    return change
+
+
+BROKEN = {
+    "a NaN": with_first(math.nan),
+    "an infinite number": with_first(-math.inf),
+    "a number too large": with_first(1e300, torch.float64),
+    "whole numbers": lambda weight: (1000 * weight).long(),
+    "complex numbers": lambda weight: weight.to(torch.complex64),
+    "a sparse tensor": lambda weight: weight.to_sparse(),
+    "a meta tensor": lambda weight: weight.to("meta"),
+}
+
+
 def cut(path: Path, share: float) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
@@ -131,6 +155,12 @@ def write_wrong(kind: str, path: Path) -> Path:
         torch.save({"model": small().state_dict(), "step": 3}, path := path.with_suffix(".pt"))
     elif kind == "a folder":
         (path := path.with_suffix(".safetensors")).mkdir()
+    elif kind == "a list":
+        torch.save([torch.zeros(3)], path := path.with_suffix(".pt"))
+    elif kind in BROKEN:
+        weights = small(seed=1).state_dict()
+        weights["project.weight"] = BROKEN[kind](weights["project.weight"])
+        torch.save(weights, path := path.with_suffix(".pt"))
     elif kind == "other settings":
         save_weights(small(seed=1, layers=2), path := path.with_suffix(".safetensors"))
     elif kind == "other shapes":
@@ -154,8 +184,16 @@ def write_wrong(kind: str, path: Path) -> Path:
         ("cut pt 0", r"no weights file \(EOFError\)"),
         ("pickle with code", "loading it could run code, so it was refused"),
         ("plain pickle with code", "loading it could run code, so it was refused"),
-        ("no dict", "holds no plain state dict of tensors"),
-        ("more than tensors", "holds no plain state dict of tensors"),
+        ("no dict", "no plain state dict of tensors"),
+        ("more than tensors", "no plain state dict of tensors"),
+        ("a list", "holds a list, no plain state dict"),
+        ("a NaN", r"project.weight holds 1 numbers that are NaN or infinite; expected finite"),
+        ("an infinite number", r"project.weight holds 1 numbers that are NaN or infinite"),
+        ("a number too large", r"project.weight holds 1 numbers that are NaN or infinite"),
+        ("whole numbers", r"project.weight holds torch.int64; expected finite numbers of torch.float32"),
+        ("complex numbers", r"project.weight holds torch.complex64"),
+        ("a sparse tensor", r"project.weight is a torch.sparse_coo tensor. Save it dense"),
+        ("a meta tensor", r"project.weight is a meta tensor. Save it dense"),
         ("other settings", r"of another network: it lacks 0 of the \d+ tensors expected \(none\) and has \d+ unknown"),
         ("other shapes", r"relative_value has shape .*25.*, the network expects .*9"),
     ],
@@ -169,6 +207,23 @@ def test_wrong_weights_are_refused_and_change_nothing(kind, reason, tmp_path):
     assert str(path) in str(caught.value)
     assert same(copy_of(network), before)
     assert not (tmp_path / "ran").exists()
+
+
+def test_weights_of_a_parallel_network_are_understood_and_the_wrapper_is_refused_in_one_line(tmp_path):
+    wrapped = torch.nn.DataParallel(small(seed=1))
+    torch.save(wrapped.state_dict(), tmp_path / "a.pt")
+    load_weights(network := small(seed=2), tmp_path / "a.pt")
+    assert same(copy_of(network), copy_of(wrapped.module))
+    for use in (lambda: load_weights(wrapped, tmp_path / "a.pt"), lambda: Tracker(wrapped)):
+        with pytest.raises(InputError, match=r"got a DataParallel .*give its \.module") as caught:
+            use()
+        assert len(str(caught.value)) < 200
+
+
+def test_a_weights_file_that_may_not_be_looked_at(tmp_path):
+    for path in (tmp_path / ("long" * 99), tmp_path / "a" / "b.pt", Path(__file__) / "b.pt"):
+        with pytest.raises(InputError, match="There is no weights file"):
+            load_weights(small(), path)
 
 
 def test_the_hostile_pickle_would_have_run(tmp_path):

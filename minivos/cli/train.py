@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from minivos.cli.options import Device, Model
-from minivos.errors import InputError
 from minivos.training.recipe import RECIPES, Recipe, find_recipe
 
 if TYPE_CHECKING:
@@ -140,18 +139,14 @@ def keep(
 def origin(model: str, start: str) -> dict[str, Any]:
     """The weights that a training began with, and what a JSON beside them says of theirs."""
     from minivos.models import SHIPPED, read_facts
+    from minivos.video.files import read_json
 
     about = Path(start).with_suffix(".json")
     facts: dict[str, Any] = {}
-    try:
-        if start in SHIPPED:
-            start, facts = SHIPPED[0], read_facts(model)
-        elif about.is_file():
-            facts = json.loads(about.read_text())
-    except ValueError as error:
-        raise InputError(
-            f"{about} should say how {start} was trained, and is no JSON ({error}): remove it."
-        ) from error
+    if start in SHIPPED:
+        start, facts = SHIPPED[0], read_facts(model)
+    elif about.exists():
+        facts = read_json(about, f"how {start} was trained")
     return {"weights": start} | {name: fact for name, fact in facts.items() if name != "log"}
 
 

@@ -225,9 +225,13 @@ BAD = {
         lambda: numbered("aot_t") | {"patch_wise_id_bank.weight": torch.zeros(256, 11, 16, 16)},
         r"identity_bank\.embed\.weight has shape \(256, 11, 16, 16\), the network expects \(256, 11, 17, 17\)",
     ),
-    "no tensors": (lambda: {"epoch": 3}, "holds no plain state dict of tensors"),
-    "numbers for names": (lambda: {0: torch.zeros(1)}, "holds no plain state dict of tensors"),
-    "a bare tensor": (lambda: torch.zeros(1), "holds no plain state dict of tensors"),
+    "no tensors": (lambda: {"epoch": 3}, "no plain state dict of tensors"),
+    "numbers for names": (lambda: {0: torch.zeros(1)}, "no plain state dict of tensors"),
+    "a bare tensor": (lambda: torch.zeros(1), "no plain state dict of tensors"),
+    "a NaN": (
+        lambda: numbered("aot_t") | {"patch_wise_id_bank.bias": torch.full((256,), torch.nan)},
+        r"identity_bank\.embed\.bias holds 256 numbers that are NaN or infinite",
+    ),
     "an empty one": (dict, r"lacks \d+ of the \d+ tensors"),
 }
 

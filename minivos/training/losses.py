@@ -42,6 +42,7 @@ def bootstrapped_cross_entropy(
 ) -> Tensor:
     """Mean cross-entropy of the hardest pixels of each sample: (B, 1+K, H, W), (B, H, W) -> (B,).
 
+    Their number is `hardest` times all pixels, rounded down as in AOT's released code, 1 at least.
     That of independent maps is the sum over the maps, in which an absent one counts 0.
     """
     if independent:
@@ -50,7 +51,8 @@ def bootstrapped_cross_entropy(
         loss = (loss.sum(dim=1) * (labels != VOID)).flatten(1)
     else:
         loss = F.cross_entropy(logits, labels, ignore_index=VOID, reduction="none").flatten(1)
-    return loss.topk(max(1, round(hardest * loss.shape[1])), dim=1).values.mean(dim=1)
+    pixels = max(1, int(hardest * loss.shape[1]))
+    return loss.topk(pixels, dim=1).values.mean(dim=1)
 
 
 def soft_jaccard(logits: Tensor, labels: Tensor, independent: bool = False) -> Tensor:

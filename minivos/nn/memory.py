@@ -58,6 +58,8 @@ class Memory(Generic[EntryT]):
         if schedule.previous:
             self.previous = entry
         self.kept = self._spread(entry) if schedule.spread else self._keep(entry)
+        while len(self.kept) > schedule.at_most:
+            self.kept.pop(1 if schedule.first and self.kept[0].reference else 0)
         self.now = frame + 1
 
     def _keep(self, entry: EntryT) -> list[EntryT]:
@@ -66,39 +68,31 @@ class Memory(Generic[EntryT]):
         kept = [e for e in self.kept if e.frame != entry.frame]  # a corrected frame is replaced
         kept.append(entry)
         oldest_new = len(kept) - schedule.last
-        kept = [e for i, e in enumerate(kept) if e.steady or i >= oldest_new]
-        while len(kept) > schedule.at_most:
-            kept.pop(1 if schedule.first and kept[0].reference else 0)
-        return kept
+        return [e for i, e in enumerate(kept) if e.steady or i >= oldest_new]
 
     def _spread(self, entry: EntryT) -> list[EntryT]:
-        """The entries nearest to evenly spaced times, the newest included.
+        """The entries nearest to evenly spaced times, the newest included, and the references.
 
-        They are chosen among all frames, then, to stay within `at_most`, among every second one,
-        every fourth and so on.
+        They are chosen among all frames as long as these fit (`hold`): exactly the evenly spaced
+        ones. From then on among every second frame, then every fourth, and so on.
         """
         schedule = self.schedule
-        start = self._candidates[0].frame if self._candidates else entry.frame
-
-        def given(e: EntryT) -> bool:
-            return e.reference and schedule.first
+        past = [e for e in self._candidates if e.frame != entry.frame]
+        start = past[0].frame if past else entry.frame
+        given = {e.frame for e in (*past, entry) if e.reference and schedule.first}
 
         def in_step(entries: list[EntryT]) -> list[EntryT]:
-            others = [e for e in entries if e.frame != entry.frame]
-            return [e for e in others if given(e) or (e.frame - start) % self._step == 0]
+            return [e for e in entries if e.frame in given or (e.frame - start) % self._step == 0]
 
-        if len(in_step(self._candidates)) >= schedule.at_most:
+        if len(in_step(past)) >= schedule.hold:
             self._step *= 2
-        past = [*in_step(self._candidates), entry]
-        while len(past) > schedule.at_most:  # more references than it may hold
+        past = [*in_step(past), entry]
+        while len(past) > schedule.hold:  # more references than it may hold
             past.pop(1)
         self._candidates = past
         times = torch.linspace(start, entry.frame, schedule.spread, dtype=torch.float64).round()
-        nearest = {
-            min(range(len(past)), key=lambda i: abs(past[i].frame - time))
-            for time in times.tolist()
-        }
-        return [e for i, e in enumerate(past) if i in nearest or given(e)]
+        nearest = [min(past, key=lambda e: abs(e.frame - time)).frame for time in times.tolist()]
+        return [e for e in past if e.frame in given.union(nearest)]
 
     def entries(self) -> list[EntryT]:
         """All that can be read, each frame once, in time order."""
@@ -119,17 +113,20 @@ class Schedule:
     last: int = 0  # keep the newest n frames; 0: none
     these: tuple[int, ...] = ()  # keep the frames with these numbers
     spread: int = 0  # instead, n frames spread evenly over the past, and `first`; 0: as above
+    hold: int = 128  # frames that `spread` chooses from; a longer past is thinned out to fit
     at_most: int = 32  # keep no more, `previous` apart; the oldest but the first reference goes
 
     def __post_init__(self) -> None:
         check_settings(self, {"every": 0, "last": 0, "spread": 0})
         chosen = bool(self.every or self.last or self.these)
         numbers = all(isinstance(frame, int) and frame >= 0 for frame in self.these)
-        something, room = self.first or self.previous or chosen, self.at_most >= self.spread
+        something, room = self.first or self.previous or chosen, min(self.at_most, self.hold)
         check_rules({
             f"these={self.these} must be frame numbers, 0 or more": numbers,
             f"{self} keeps nothing: use `first` or another field": bool(something or self.spread),
-            f"at_most={self.at_most} must not be below spread={self.spread}": room,
+            f"at_most and hold, {room} here, must not be below spread={self.spread}": (
+                room >= self.spread
+            ),
             f"spread={self.spread} chooses by itself: no `every`, `last`, `these`": (
                 not (self.spread and chosen)
             ),

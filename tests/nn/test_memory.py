@@ -47,21 +47,38 @@ def test_what_ten_frames_leave_behind(schedule, kept, previous):
     assert (memory.previous.frame if memory.previous else None) == previous
 
 
-def test_frames_are_spread_evenly_over_the_past_at_every_step():
-    memory = Memory(Schedule(previous=False, spread=7))
-    for t in range(32):
+def evenly_spaced(newest: int, n: int) -> list[int]:
+    return np.unique(np.linspace(0, newest, n).round().astype(int)).tolist()
+
+
+@pytest.mark.parametrize(("hold", "n"), [(128, 7), (128, 5), (40, 7)])
+def test_frames_are_spread_evenly_over_the_past_as_long_as_all_frames_fit(hold, n):
+    memory = Memory(Schedule(previous=False, spread=n, hold=hold))
+    for t in range(hold):
         memory.add(Entry((1, 8, 8)), t, reference=t == 0)
-        assert numbers(memory) == np.unique(np.linspace(0, t, 7).round().astype(int)).tolist()
+        assert numbers(memory) == evenly_spaced(t, n)
+        if t == 59:
+            assert {39, 49} <= set(numbers(memory)) or n != 7
+    memory.add(Entry((1, 8, 8)), hold)
+    assert memory._step == 2 and len(memory._candidates) < hold
 
 
 def test_a_long_past_is_thinned_out_before_frames_are_chosen():
-    memory = Memory(Schedule(previous=False, spread=5, at_most=16))
+    memory = Memory(Schedule(previous=False, spread=5, hold=16))
     for t in range(1000):
         memory.add(Entry((1, 8, 8)), t, reference=t == 0)
         assert len(memory._candidates) <= 16 and memory._step <= max(1, t / 7)
         if t > 4:
             off = np.subtract(numbers(memory), np.linspace(0, t, 5))
             assert abs(off).max() <= (memory._step + 1) / 2
+
+
+def test_what_is_held_and_what_is_read_stay_bounded_however_many_masks_are_given():
+    memory = Memory(Schedule(previous=False, spread=7, hold=20, at_most=12))
+    for t in range(300):
+        memory.add(Entry((1, 8, 8)), t, reference=t % 3 == 0)
+        assert len(memory._candidates) <= 20 and len(memory) <= 12
+        assert numbers(memory)[0] == 0 and numbers(memory)[-1] == t
 
 
 def test_references_in_mid_video_are_read_beside_the_frames_that_are_spread():
@@ -96,6 +113,7 @@ def test_the_first_reference_outlives_every_limit():
         Schedule(every=5),
         Schedule(last=4),
         Schedule(spread=7, at_most=9),
+        Schedule(spread=7, hold=9),
     ],
 )
 def test_a_thousand_frames_do_not_grow_the_memory_beyond_its_limit(schedule):
@@ -145,7 +163,8 @@ def test_a_schedule_that_keeps_nothing_is_refused():
         ({"these": 3}, "got these=3; expected a tuple"),
         ({"these": (1, -1)}, r"these=\(1, -1\) must be frame numbers"),
         ({"these": (1, 2.0)}, r"these=\(1, 2.0\) must be frame numbers"),
-        ({"spread": 40}, "at_most=32 must not be below spread=40"),
+        ({"spread": 40}, "at_most and hold, 32 here, must not be below spread=40"),
+        ({"spread": 5, "hold": 4}, "at_most and hold, 4 here, must not be below spread=5"),
         ({"spread": 5, "every": 3}, "spread=5 chooses by itself"),
         ({"spread": 5, "last": 3}, "spread=5 chooses by itself"),
         ({"spread": 5, "these": (3,)}, "spread=5 chooses by itself"),

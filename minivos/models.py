@@ -54,6 +54,7 @@ PRESETS = {
     "sst": Preset(SST, SSTConfig(), "SST: ResNet-101, 2 layers; `pattern` chooses the attention"),
     "sitvos_mini": Preset(SITVOS, SITVOSConfig.mini(), "SITVOS for a laptop: 64 channels"),
     "sitvos": Preset(SITVOS, SITVOSConfig(), "SITVOS: ResNet-50, ResNet-18 for masks", 23.1),
+    "sitvos_paper": Preset(SITVOS, SITVOSConfig.paper(), "SITVOS to the letter of its paper"),
     "hst_mini": Preset(HST, HSTConfig.mini(), "HST for a laptop: a Swin of 16 to 128 channels"),
     "hst_t": Preset(HST, HST_OF("tiny"), "HST-T: Swin-T for images and video"),
     "hst_s": Preset(HST, HST_OF("small"), "HST-S: Swin-S for images and video"),

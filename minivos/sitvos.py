@@ -22,8 +22,8 @@ An object enters at one place only: the values M_x of Eq. 4 (`marked`), memory c
 computed once per frame: both self-attentions, the weights of Eq. 4 and the whole of Eq. 3. The last
 read and the decoder run per object, and soft aggregation merges the answers.
 
-Paper and released code differ; the defaults are the code's, `SITVOSConfig.paper()` is to the letter
-of the paper. What the network without interaction reads last is not said; here it is M_x.
+Paper and released code differ; `sitvos` is as the code has it, `sitvos_paper` to the letter of the
+paper. What the network without interaction reads last is not said; here it is M_x.
 `sitvos_mini` has fewer channels, encoders that learn from scratch, cells of 8 pixels, and an
 initialisation of our own that leans towards copying masks to what looks alike.
 
@@ -63,8 +63,8 @@ class SITVOSConfig:
     kernel: int = 3  # side of the convolutions that embed features (paper: 1)
     cross_values: bool = False  # the reads of Eq. 2 to 4 project their values, W^V (paper: yes)
     share_norm: bool = True  # the reads of Eq. 2 to 4 share one layer norm (paper: not said)
-    skip_query: bool = True  # the decoder also gets the embedded query (paper: not mentioned)
-    context: int = 512  # channels that the transformer gives to the decoder (paper: not given)
+    skip_query: bool = True  # the decoder also gets the embedded query (paper: not mentioned), ...
+    context: int = 512  # ... the two projected to so many channels (paper: no projection)
     fim: bool = True  # feature interaction, Eq. 3 and 4; else the query reads M_x (paper: Table 3)
     dropout: float = 0.01  # of attention weights, in training (paper: not mentioned)
     decoder_width: int = 256  # channels inside the decoder (code: 256)
@@ -88,12 +88,12 @@ class SITVOSConfig:
     def __post_init__(self) -> None:
         least = {"width": 2, "match": 2, "context": 2, "decoder_width": 2, "every": 0, "spread": 0}
         check_settings(self, least, encoder=MASK_ENCODERS)
-        can_start = self.encoder == "tiny" or not self.copy_at_start
+        can_start = self.encoder == "tiny" and self.skip_query
         check_rules({
             f"kernel={self.kernel} must be odd": self.kernel % 2 == 1,
             f"dropout={self.dropout} must be below 1": self.dropout < 1,
             f"spread={self.spread} must be 32 or fewer": self.spread <= Schedule.at_most,
-            f"encoder={self.encoder!r} cannot start by copying, only tiny can": can_start,
+            "copy_at_start needs encoder=tiny, skip_query": can_start or not self.copy_at_start,
             f"every={self.every}, spread={self.spread}: one is 0": 0 in (self.every, self.spread),
         })  # fmt: skip
 
@@ -179,8 +179,8 @@ class InteractiveTransformer(nn.Module):
         self.last_read = Attention(config, "last_read", config.cross_values)
         shared = config.fim and config.share_norm
         self.norm = None if shared else nn.LayerNorm(config.width)
-        self.skip_query = config.skip_query
-        self.project = nn.Linear((1 + config.skip_query) * config.width, config.context)
+        self.skip_query, width = config.skip_query, config.width
+        self.project = nn.Linear(2 * width, config.context) if self.skip_query else nn.Identity()
 
     def forward(self, memory: Tokens, query: Tokens, marked: Tensor) -> Tensor:
         """M_ori, Q_ori and M_x (B, K, T, N, C) -> what the decoder gets: (B, K, N, C')."""
@@ -235,7 +235,8 @@ class SITVOS(VOSNetwork[SITVOSSeen, SITVOSEntry]):
         self.embed_memory, self.embed_query = embed(deep), embed(deep)
         self.embed_mask = embed(self.mask_encoder.channels[-1])
         self.transformer = InteractiveTransformer(config)
-        self.decoder = RefineDecoder(config.context, (fine, middle), config.decoder_width)
+        context = config.context if config.skip_query else config.width
+        self.decoder = RefineDecoder(context, (fine, middle), config.decoder_width)
 
         self.stride = self.encoder.strides[-1]
         self.sizing = Sizing(1, config.short_side)  # any size: `encode` pads
@@ -271,8 +272,7 @@ class SITVOS(VOSNetwork[SITVOSSeen, SITVOSEntry]):
         past = Tokens(rearrange(cells, "b t c y x -> b 1 t (y x) c"), grid, frames)
         now = Tokens(rearrange(query, "b c y x -> b 1 1 (y x) c"), grid, (memory.now,))
 
-        there = [pad_objects(entry.present, objects) for entry in entries]
-        present = torch.stack(there).any(dim=0)
+        present = torch.stack([pad_objects(entry.present, objects) for entry in entries]).any(dim=0)
         context = self.transformer(past, now, marked)
         return self.decode(seen, context, present), replace(seen, present=present)
 
@@ -344,7 +344,7 @@ def start_by_copying(network: SITVOS) -> None:
     mask.weight[own, 0, middle, middle] = sign
     mask.bias[own] = -0.35 * sign  # a cell is the object's if so much of what it reads is
 
-    project = network.transformer.project
+    project: Any = network.transformer.project
     project.weight[:2], project.bias[:2] = 0, 0
     project.weight[0, own], project.weight[1, own] = -sign / 8, sign / 8
     for part in network.transformer.modules():

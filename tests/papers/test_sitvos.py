@@ -244,13 +244,23 @@ def test_checkpoints_that_do_not_fit_are_refused(tmp_path):
     assert torch.equal(network.embed_mask.weight, before)
 
 
+@torch.no_grad()
 def test_the_paper_to_the_letter():
-    config = SITVOSConfig.paper()
+    network = create_model("sitvos_paper")
+    config = network.config
+    assert config == SITVOSConfig.paper()
     assert (config.width, config.kernel, config.cross_values, config.skip_query) == (256, 1, True, False)
-    network = SITVOS(config)
     assert len(network.transformer.interaction.norms) == 2 and network.transformer.norm is not None
+    assert (network.schedule.spread, network.schedule.every, network.schedule.previous) == (7, 0, False)
+    assert not [name for name in network.state_dict() if "project" in name]  # T_out goes to the decoder as it is
+    assert round(sum(weight.numel() for weight in network.parameters()) / 1e6, 1) == 20.6  # the code's: 23.0
     frames, masks = clip_of(1, frames=2, size=(32, 48))
-    assert network.read(network.encode(frames[:, 0]), filled_memory(network, frames, masks))[0].shape == (1, 2, 32, 48)
+    given, last = [], []
+    network.decoder.register_forward_hook(lambda _, inputs, output: given.append(inputs[0]))
+    network.transformer.norm.register_forward_hook(lambda _, inputs, output: last.append(output))
+    memory = filled_memory(network, frames, masks)
+    assert network.read(network.encode(frames[:, 0]), memory)[0].shape == (1, 2, 32, 48)
+    assert torch.equal(given[0].flatten(2).mT, last[0][0, :, 0])
 
 
 # what is computed once
@@ -391,7 +401,8 @@ def test_fixed_numbers_of_frames():
         ({"dropout": "0.1"}, "got dropout='0.1'; expected a number"),
         ({"fim": "no"}, "got fim='no'; expected True or False"),
         ({"encoder": "vgg"}, "got encoder='vgg'; expected one of"),
-        ({"encoder": "resnet50"}, "encoder='resnet50' cannot start by copying"),
+        ({"encoder": "resnet50"}, "copy_at_start needs encoder=tiny, skip_query"),
+        ({"skip_query": False}, "copy_at_start needs encoder=tiny, skip_query"),
         ({"encoder": "swin_b"}, "got encoder='swin_b'; expected one of"),
         ({"encoder": ["tiny"]}, "got encoder=.'tiny'.; expected one of"),
         ({"spread": -1}, "got spread=-1; expected a whole number, 0 or more"),

@@ -283,7 +283,10 @@ def test_presets_have_the_paper_s_sizes():
         assert network.encoder.channels[0] == width and network.video.stages[0][0].sides == (8, window, window)
         assert network.config.top_k == 128 and network.schedule.every == 8 and network.schedule.previous
         assert (millions(network.encoder, network.video), millions(network)) == (in_swins, in_all)
+        assert network.sizing((720, 1280)) == (480, 853) and network.sizing((480, 854)) == (480, 854)
     assert sizes["b"][2] < 193.6 < sizes["b"][3] < 1.02 * 193.6
+    with torch.device("meta"):  # with windows of one frame, in which the past does not meet
+        assert millions(create_model("hst_b", time_window=1)) == 193.7
     for letter, times in {"t": 0.25, "s": 0.5, "l": 2}.items():  # what the paper has of them, "approximately"
         assert abs(sizes[letter][2] / 193.6 - times) < 0.04
     assert sum(p.numel() for p in create_model("hst_mini").parameters()) < 1_200_000

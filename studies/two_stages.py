@@ -1,0 +1,167 @@
+"""Two stages of training, in miniature: stills only, video only, or stills and then video.
+
+    python studies/two_stages.py                # runs what two_stages.csv lacks, then prints the table
+    python studies/two_stages.py --table        # prints the table alone
+    python studies/two_stages.py --quick --out /tmp/quick.csv    # every step of it, in seconds; decides nothing
+
+SITVOS (Table 3) and HST (Table IV.1) train on pictures that are moved by hand, of which there are many, and then on
+video, of which there is little. Here "stills" are 256 rendered pictures under random affine motion, "video" is 8
+rendered clips of 8 frames, in which objects move by themselves, bend, and hide each other. All runs have the same
+number of steps; "both" spends half of them on each. "none" is the untrained network, which copies from the start.
+
+Scores are J&F at 64 pixels on the 12 clips of the validation split. A seed draws its own pictures, clips, weights and
+samples, and all runs of the seed share them, so they are compared seed by seed. A finished run is a row of the table
+and is not run again.
+"""
+
+import argparse
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import minivos
+from minivos.evaluation.evaluate import evaluate_model
+from minivos.nn.network import VOSNetwork
+from minivos.synthetic.clips import render
+from minivos.training.loop import train
+from minivos.training.pool import Footage
+from minivos.training.recipe import Recipe
+from minivos.training.stills import rendered_stills, still_clips
+from minivos.video.clip import Clip
+from minivos.video.datasets import DavisDataset, samples_root
+
+TABLE = Path(__file__).with_suffix(".csv")
+COLUMNS = "network", "stages", "seed", "steps", "J&F"
+NETWORKS = "sitvos_mini", "hst_mini"
+STAGES = {"none": (), "stills": ("stills",), "video": ("video",), "both": ("stills", "video")}
+T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # Student's t for so many seeds
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything."""
+
+    seeds: int = 3
+    steps: int = 120  # of all stages of a run together
+    pictures: int = 256
+    clips: int = 8
+    side: int = 64  # pixels, in training and scoring
+    scored: int = 12  # clips
+
+
+QUICK = Size(seeds=2, steps=2, pictures=2, clips=1, scored=1)
+
+
+def moved_stills(seed: int, size: Size) -> Callable[[int], Footage]:
+    """Samples of a fixed set of pictures."""
+    draw, chance = rendered_stills(size.side), np.random.default_rng([seed, 1])
+    pictures = [draw(chance) for _ in range(size.pictures)]
+    return still_clips(lambda rng: pictures[rng.integers(size.pictures)], 3, size.side, 2, seed)
+
+
+def rendered_video(seed: int, size: Size) -> Callable[[int], Footage]:
+    """A fixed set of clips, again and again; the training's pool cuts samples out of them."""
+    side = round(1.25 * size.side)
+    clips = [render(1_000_000 + 1000 * seed + n, frames=8, size=(side, side)) for n in range(size.clips)]
+    return lambda number: (clips[number % size.clips].frames, clips[number % size.clips].masks)
+
+
+def train_in_stages(name: str, stages: Sequence[str], seed: int, size: Size) -> VOSNetwork:
+    """A network that went through these stages, each from the weights of the one before."""
+    torch.manual_seed(seed)
+    network = minivos.create_model(name)
+    steps = size.steps // max(1, len(stages))
+    recipe = replace(Recipe.short(), steps=steps, batch=4, side=size.side, objects=2, learning_rate=1e-3, seed=seed)
+    for stage in stages:
+        if stage == "stills":
+            train(network, replace(recipe, pool=0), make_clip=moved_stills(seed, size))
+        else:
+            train(network, replace(recipe, pool=size.clips), make_clip=rendered_video(seed, size))
+    return network
+
+
+def run(name: str, stages: str, seed: int, size: Size, clips: Sequence[Clip]) -> Row:
+    """One row of the table."""
+    network = train_in_stages(name, STAGES[stages], seed, size)
+    score = evaluate_model(network, clips, side=size.side).mean
+    return dict(zip(COLUMNS, (name, stages, str(seed), str(size.steps), f"{score:.4f}"), strict=True))
+
+
+def read_table(path: Path) -> list[Row]:
+    """The finished runs."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def run_missing(path: Path, size: Size) -> None:
+    """Run what the table lacks, seed by seed, and append a row as soon as it is known."""
+    done = {(row["network"], row["stages"], row["seed"], row["steps"]) for row in read_table(path)}
+    wanted = [(name, stages, seed) for seed in range(size.seeds) for name in NETWORKS for stages in STAGES]
+    missing = [each for each in wanted if (*each[:2], str(each[2]), str(size.steps)) not in done]
+    if not missing:
+        return
+    clips = list(DavisDataset(samples_root(), "val"))[: size.scored]
+    for name, stages, seed in tqdm(missing, unit="run", disable=None):
+        row = run(name, stages, seed, size, clips)
+        begins = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            if begins:
+                writer.writeheader()
+            writer.writerow(row)
+
+
+def scores_of(rows: list[Row], name: str) -> dict[str, np.ndarray]:
+    """J&F in percent of each kind of run, one for each seed that has finished all kinds."""
+    found = {(row["stages"], row["seed"]): 100 * float(row["J&F"]) for row in rows if row["network"] == name}
+    seeds = sorted({seed for _, seed in found if all((stages, seed) in found for stages in STAGES)})
+    return {stages: np.array([found[stages, seed] for seed in seeds]) for stages in STAGES}
+
+
+def interval(values: np.ndarray) -> str:
+    """Mean and 95 % interval of the mean over seeds."""
+    if len(values) < 2:
+        return f"{values.mean():5.1f}"
+    half = T_95[len(values)] * values.std(ddof=1) / len(values) ** 0.5
+    return f"{values.mean():5.1f} +- {half:4.1f}"
+
+
+def print_table(rows: list[Row]) -> None:
+    """Each kind of run, and what "both" has over each stage alone, seed by seed."""
+    print("J&F in percent, mean over seeds and its 95 % interval")
+    for name in NETWORKS:
+        scores = scores_of(rows, name)
+        if not len(scores["both"]):
+            continue
+        print(f"{name}, {len(scores['both'])} seeds")
+        for stages, values in scores.items():
+            print(f"  {stages:13} {interval(values)}   each", *(f"{value:.1f}" for value in values))
+        for stages in ("stills", "video"):
+            print(f"  both - {stages:6} {interval(scores['both'] - scores[stages])}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="two steps a run, in a table of its own")
+    parser.add_argument("--table", action="store_true", help="run nothing")
+    parser.add_argument("--out", type=Path, help="the table; two_stages.csv beside this file if not given")
+    settings = parser.parse_args(arguments)
+    if settings.quick and settings.out is None:
+        parser.error("--quick needs --out: its scores do not belong into the stored table")
+    path = settings.out or TABLE
+    if not settings.table:
+        run_missing(path, QUICK if settings.quick else Size())
+    print_table(read_table(path))
+
+
+if __name__ == "__main__":
+    main()

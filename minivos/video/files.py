@@ -57,10 +57,9 @@ def pictures_in(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; expected a folder of JPEG or PNG pictures")
-    paths = sorted(
-        (path for path in folder.iterdir() if is_picture(path)),
-        key=lambda path: natural_key(path.stem),
-    )
+    with _named(f"cannot read {folder}", "expected a folder that may be read: check its rights"):
+        paths = [path for path in folder.iterdir() if is_picture(path)]
+    paths.sort(key=lambda path: natural_key(path.stem))
     if not paths:
         raise InputError(
             f"{folder} holds no picture; expected files such as 00000.jpg or 00000.png in it"
@@ -171,6 +170,13 @@ def check_regular(path: str | Path) -> Path:
         if not path.exists():
             raise InputError(f"there is no file {path}; check the path")
     raise InputError(f"{path} is no regular file; expected a file, no folder, pipe or device")
+
+
+def exists(path: str | Path) -> bool:
+    """Whether there is anything at the path; InputError for what cannot be a path."""
+    path = as_path(path)
+    with _named(f"cannot look at {path}", "check the path and its rights"):
+        return path.exists()
 
 
 @contextmanager

@@ -5,28 +5,35 @@
 3. writing a video with labels    OverlayWriter
 """
 
-import json
 import logging
+import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
-from itertools import count
-from numbers import Integral
+from itertools import count, pairwise
+from numbers import Integral, Real
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import av
 import numpy as np
-from PIL import Image, ImageOps
+from av.stream import Disposition
+from PIL import Image
 
 from minivos.errors import InputError
 from minivos.video.files import (
     PICTURES,
     as_path,
     as_written,
+    check_regular,
+    exists,
     open_picture,
     pictures_in,
+    read_json,
     to_rgb,
     whole_file,
 )
@@ -35,8 +42,19 @@ from minivos.video.masks import overlay
 log = logging.getLogger(__name__)
 
 FOLDER_FPS = 24.0  # frames per second of a folder that does not say; DAVIS was filmed at 24
+PLAYABLE_FPS = 0.1, 240.0  # what is written is shown no slower and no faster
+SQUARE_UP_TO = 8.0  # pixels that are said to be longer than this are taken as square
 EXIF_ORIENTATION = 0x0112
 TURNABLE = {"JPEG", "MPO"}  # the formats in which cameras note how they were held
+TURNS = {  # what makes a picture upright, by the note of the camera
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 NOT_VIDEO = {"tty", "image2"}  # what the decoder makes of text files and of single pictures
 
 # 1. Reading a folder or a video -------------------------------------------------------------------
@@ -46,7 +64,8 @@ class FrameSource(ABC):
     """The frames of one clip, uint8 (H,W,3) RGB: every iteration decodes them again, one at a time.
 
     `name` of the clip, `size` (H,W), `full_size` (H,W) before shrinking, `fps`, `count` of frames
-    as far as it is known (else None), and `names`, one per frame: zip them with the frames.
+    as far as it is known (else None), and `names`, one per frame: zip them with the frames. Pixels
+    are square, frames upright. Of frames at uneven times `fps` is the mean.
     """
 
     def __init__(
@@ -65,12 +84,14 @@ class FrameSource(ABC):
 
     @abstractmethod
     def _pictures(self) -> Iterator[Image.Image]:
-        """RGB pictures of the full size, one after the other."""
+        """Upright RGB pictures, one after the other; of a video before its pixels are square."""
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        height, width = self.size
-        for picture in self._pictures():  # of the right size, they stay as they are
-            yield np.array(picture.resize((width, height), Image.Resampling.BICUBIC))
+        width_height = self.size[::-1]
+        for picture in self._pictures():
+            if picture.size != width_height:
+                picture = picture.resize(width_height, Image.Resampling.BICUBIC)
+            yield np.array(picture)
 
 
 def open_frames(path: str | Path, *, max_side: int | None = None, stride: int = 1) -> FrameSource:
@@ -85,7 +106,7 @@ def open_frames(path: str | Path, *, max_side: int | None = None, stride: int = 
             raise InputError(
                 f"got stride={stride} and max_side={max_side}; expected whole numbers from 1 up"
             )
-    if not path.exists():
+    if not exists(path):
         raise InputError(
             f"{path} does not exist; expected a video file or a folder of pictures: check the path"
         )
@@ -96,7 +117,7 @@ def open_frames(path: str | Path, *, max_side: int | None = None, stride: int = 
             f"{path} is a single picture; expected a video file or a folder of pictures: "
             "name the folder"
         )
-    return _VideoFrames(path, max_side, stride)
+    return _VideoFrames(check_regular(path), max_side, stride)
 
 
 def shrunken_size(size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
@@ -135,8 +156,8 @@ class _FolderFrames(FrameSource):
     def _pictures(self) -> Iterator[Image.Image]:
         for path in self.paths:
             picture = open_picture(path)
-            turnable = picture.format in TURNABLE
-            yield to_rgb(ImageOps.exif_transpose(picture) if turnable else picture)
+            turn = TURNS.get(_orientation(picture))
+            yield to_rgb(picture if turn is None else picture.transpose(turn))
 
 
 class _VideoFrames(FrameSource):
@@ -144,16 +165,21 @@ class _VideoFrames(FrameSource):
         self.path = path
         self.stride = stride
         with _open_video(path) as container:
-            stream = container.streams.video[0]
+            stream = _film(container)
             first = next(_decode(container, path), None)
             if first is None:
                 raise InputError(
                     f"{path} holds no frame that can be decoded; copy or export the video again"
                 )
-            fps = float(stream.average_rate or stream.guessed_rate or FOLDER_FPS)
-            total = stream.frames
-        super().__init__(path.stem, _upright(first).size[::-1], fps / stride, max_side)
-        self.count = -(-total // stride) or None
+            said = float(stream.average_rate or stream.guessed_rate or FOLDER_FPS)
+            pixel = _pixel_aspect(stream, path)
+        self.coded_size = _upright(first).size[::-1]
+        if _turns(first) % 2:
+            pixel = 1 / pixel
+        full_size = _with_square_pixels(self.coded_size, pixel)
+        timing = _timing(path, said)
+        super().__init__(path.stem, full_size, timing.fps / stride, max_side)
+        self.count = -(-timing.frames // stride) or None
 
     @property
     def names(self) -> Iterator[str]:
@@ -165,7 +191,7 @@ class _VideoFrames(FrameSource):
                 if number % self.stride:
                     continue
                 picture = _upright(frame)
-                if picture.size != self.full_size[::-1]:
+                if picture.size != self.coded_size[::-1]:
                     raise InputError(
                         f"{self.path} changes its size at frame {number}; "
                         "expected one size: convert it"
@@ -175,8 +201,8 @@ class _VideoFrames(FrameSource):
 
 @contextmanager
 def _open_video(path: Path) -> Iterator[av.container.InputContainer]:
-    try:  # a damaged title is no reason to refuse
-        container = av.open(str(path), metadata_errors="replace")
+    try:  # a damaged title is no reason to refuse; an absolute path is never taken for an address
+        container = av.open(os.path.abspath(path), metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
         empty = path.stat().st_size == 0
         state = "is empty" if empty else f"cannot be opened as a video ({error.strerror})"
@@ -185,16 +211,75 @@ def _open_video(path: Path) -> Iterator[av.container.InputContainer]:
         ) from error
     with container:
         kind = container.format.name
-        if not container.streams.video or kind in NOT_VIDEO or kind.endswith("_pipe"):
+        if _film(container) is None or kind in NOT_VIDEO or kind.endswith("_pipe"):
             raise InputError(
                 f"{path} holds no video (it reads as {kind}); expected a video file such as .mp4"
             )
         yield container
 
 
+def _film(container: av.container.InputContainer) -> Any:
+    """The first stream of pictures that is no cover of a record; None without any."""
+    covers = Disposition.attached_pic | Disposition.timed_thumbnails
+    films = (stream for stream in container.streams.video if not stream.disposition & covers)
+    return next(films, None)
+
+
+@dataclass
+class _Timing:
+    frames: int
+    fps: float
+
+
+def _timing(path: Path, said: float) -> _Timing:
+    """Frames and mean frames per second of a video by the times at which it shows them.
+
+    What a file says of its rate is kept where it is right: some say 24 whatever they hold.
+    """
+    times = []
+    with _open_video(path) as container:
+        try:
+            for packet in container.demux(_film(container)):
+                if packet.size and packet.pts is not None:
+                    times.append(float(packet.pts * packet.time_base))
+        except av.FFmpegError:
+            pass  # decoding says where it breaks off
+    steps = [after - before for before, after in pairwise(sorted(times))]
+    if not steps or sum(steps) <= 0:
+        return _Timing(len(times), said)
+    fps = len(steps) / sum(steps)
+    if max(steps) > 2.5 * float(np.median(steps)):
+        log.warning(
+            "%s shows its frames at uneven times; what is written shows them evenly, at %.3g frames"
+            " per second, and lasts as long",
+            path,
+            fps,
+        )
+    elif abs(fps - said) < 0.02 * said:
+        fps = said
+    return _Timing(len(times), fps)
+
+
+def _pixel_aspect(stream: Any, path: Path) -> float:
+    """Width of a pixel over its height."""
+    aspect = float(stream.sample_aspect_ratio or 1)
+    if 1 / SQUARE_UP_TO <= aspect <= SQUARE_UP_TO:
+        return aspect
+    log.warning(
+        "%s says that its pixels are %g times as wide as high; taken as square", path, aspect
+    )
+    return 1.0
+
+
+def _with_square_pixels(size: tuple[int, int], aspect: float) -> tuple[int, int]:
+    """Size (H,W) at which pixels of that aspect become square; no side becomes smaller."""
+    height, width = size
+    return round(height * max(1.0, 1 / aspect)), round(width * max(1.0, aspect))
+
+
 def _decode(container: av.container.InputContainer, path: Path) -> Iterator[av.VideoFrame]:
-    """Yield the frames of the first video stream; InputError where the file breaks off."""
-    stream = container.streams.video[0]
+    """Yield the frames of the film; InputError where the file breaks off."""
+    stream = _film(container)
     number, seconds = 0, 0.0
     try:
         for packet in container.demux(stream):
@@ -226,8 +311,24 @@ def _broken(path: Path, number: int) -> str:
 
 def _upright(frame: av.VideoFrame) -> Image.Image:
     """The frame as RGB, turned upright as the phone noted that filmed it."""
-    turns = round(frame.rotation / 90)  # noted in degrees against the clock
-    return Image.fromarray(np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns)))
+    turned = np.rot90(frame.to_ndarray(format="rgb24"), _turns(frame))
+    return Image.fromarray(np.ascontiguousarray(turned))
+
+
+def _turns(frame: av.VideoFrame) -> int:
+    """Quarter turns against the clock that make a frame upright, as the phone noted."""
+    return round(frame.rotation / 90)
+
+
+def _orientation(picture: Image.Image) -> int:
+    """How the camera was held, 1 to 8 in Exif; 1, upright, for notes that are none or damaged."""
+    if picture.format not in TURNABLE:
+        return 1
+    try:
+        noted = picture.getexif().get(EXIF_ORIENTATION)
+    except Exception:  # the reader fails in many ways
+        return 1
+    return noted if isinstance(noted, int) and noted in TURNS else 1
 
 
 def _picture_size(path: Path) -> tuple[int, int]:
@@ -235,7 +336,7 @@ def _picture_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as picture:
             width, height = picture.size
-            turned = picture.format in TURNABLE and picture.getexif().get(EXIF_ORIENTATION, 1) >= 5
+            turned = _orientation(picture) >= 5
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         width, height = open_picture(path).size  # says what is wrong with the file
         turned = False
@@ -245,17 +346,13 @@ def _picture_size(path: Path) -> tuple[int, int]:
 def _folder_fps(folder: Path) -> float:
     """Frames per second that a saved clip notes in clip.json."""
     note = folder / "clip.json"
-    if not note.is_file():
+    if not exists(note):
         return FOLDER_FPS
-    try:
-        fps = float(json.loads(note.read_text())["fps"])
-    except (ValueError, KeyError, TypeError):
-        fps = 0.0
-    if not fps > 0:
-        raise InputError(
-            f'{note} is damaged; expected {{"fps": 24.0}} or another positive number: correct it'
-        )
-    return fps
+    expected = '{"fps": 24.0} or another positive number'
+    fps = read_json(note, expected).get("fps")
+    if not isinstance(fps, Real) or isinstance(fps, bool) or fps <= 0:
+        raise InputError(f"{note} is damaged (fps is {fps!r}); expected {expected}: correct it")
+    return float(fps)
 
 
 # 3. Writing a video with labels -------------------------------------------------------------------
@@ -264,25 +361,33 @@ def _folder_fps(folder: Path) -> float:
 class OverlayWriter:
     """Context manager that writes frames, with their labels drawn on them, to an .mp4 file.
 
-    All have the `size` (H,W) in pixels; odd sizes grow by one repeated line. The file appears when
-    the block ends well; on an error nothing is left behind. Raises InputError for a frame of
-    another size, and when no frame was written.
+    All have the `size` (H,W) in pixels; odd sizes grow by one repeated line. Rates that players
+    cannot show are bounded, and a warning says so. The file appears when the block ends well; on an
+    error nothing is left behind. Raises InputError for a frame of another size, when no frame was
+    written, and where the file cannot be written.
     """
 
     def __init__(self, path: str | Path, size: tuple[int, int], fps: float) -> None:
-        if fps <= 0 or min(size) < 1:
+        if not 0 < fps < math.inf or min(size) < 1:
             raise InputError(
                 f"{path} cannot have size {size} and {fps} frames per second; "
                 "expected positive numbers"
             )
-        self.path, self.size, self.fps = Path(path), tuple(size), fps
+        self.path, self.size = Path(path), tuple(size)
+        slowest, fastest = PLAYABLE_FPS
+        self.fps = min(max(fps, slowest), fastest)
+        if self.fps != fps:
+            log.warning(
+                "%s shows %g frames per second, not %g: players need that", path, self.fps, fps
+            )
 
     def __enter__(self) -> "OverlayWriter":
         with ExitStack() as opened:
             part = opened.enter_context(whole_file(self.path))
+            opened.enter_context(self._clear_errors())
             options = {"movflags": "faststart"}
             self._container = opened.enter_context(
-                av.open(str(part), "w", format="mp4", options=options)
+                av.open(os.path.abspath(part), "w", format="mp4", options=options)
             )
             rate = Fraction(self.fps).limit_denominator(1001)
             self._stream = self._container.add_stream(
@@ -295,6 +400,16 @@ class OverlayWriter:
             self._opened = opened.pop_all()
         return self
 
+    @contextmanager
+    def _clear_errors(self) -> Iterator[None]:
+        """What the codec says, a full disk among it, as an InputError that names the file."""
+        try:
+            yield
+        except av.FFmpegError as error:
+            raise InputError(
+                f"cannot write {self.path} ({error.strerror}); expected a folder with room in it"
+            ) from error
+
     def write(self, frame: np.ndarray, labels: np.ndarray) -> None:
         """Draw labels (H,W) on a frame uint8 (H,W,3) and append it."""
         if frame.shape != (*self.size, 3):
@@ -304,8 +419,9 @@ class OverlayWriter:
             )
         grown = [(0, side % 2) for side in self.size]
         picture = np.pad(overlay(frame, labels), [*grown, (0, 0)], mode="edge")
-        coded = self._stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24"))
-        self._container.mux(coded)
+        with self._clear_errors():
+            coded = self._stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24"))
+            self._container.mux(coded)
         self._empty = False
 
     def _flush(self, error: type[BaseException] | None, *_: object) -> None:

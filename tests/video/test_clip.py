@@ -1,16 +1,20 @@
 """Clips and videos: folders, DAVIS sequences and video files in, folders out."""
 
+import io
 import logging
 import math
+import os
 import struct
 import warnings
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from av.stream import Disposition
+from PIL import Image, ImageOps
 
 import minivos.video.frames as frames_module
 from minivos.errors import InputError
@@ -140,6 +144,26 @@ def test_pictures_are_turned_upright(tmp_path):
     picture = next(iter(source))
     assert picture.shape == (30, 20, 3) and source.size == (30, 20)
     assert picture[2, :, 0].min() > 150 and picture[2, :, 1].max() < 60  # the red third is now at the top
+
+
+@pytest.mark.parametrize("note", [0, 9, 99, 65535])
+def test_notes_that_no_camera_writes_turn_nothing(tmp_path, note):
+    exif = Image.Exif()
+    exif[0x0112] = note
+    picture = frames(1, 20, 30)[0]
+    Image.fromarray(picture).save(tmp_path / "0.jpg", exif=exif, quality=95)
+    clip = Clip.load(tmp_path)
+    assert clip.frames.shape[1:3] == (20, 30) and abs(clip.frames[0].astype(int) - picture).mean() < 4
+
+
+@pytest.mark.parametrize("note", range(1, 9))
+def test_every_note_turns_as_pillow_does(tmp_path, note):
+    exif = Image.Exif()
+    exif[0x0112] = note
+    noise = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "0.jpg", exif=exif)
+    with Image.open(tmp_path / "0.jpg") as picture:
+        assert np.array_equal(Clip.load(tmp_path).frames[0], np.array(ImageOps.exif_transpose(picture)))
 
 
 # --- masks of a clip ---
@@ -307,9 +331,77 @@ def test_video_with_stride_and_max_side(video):
     assert Clip.load(video, stride=2).frame_names == ["00000", "00002", "00004"]
 
 
-def test_video_whose_count_is_unknown(tmp_path):
+def test_frames_are_counted_where_the_file_does_not_say(tmp_path):
     source = open_frames(noise_video(tmp_path / "a.mkv", count=4))
-    assert source.count is None and len(list(source)) == 4
+    assert source.count == 4 and len(list(source)) == 4 and source.fps == 25
+
+
+def timed_video(path, seconds, codec="libx264", size=(20, 30), pixel=None, pix_fmt="yuv420p"):
+    """The grey frames, each shown at its time in seconds, with pixels of an aspect."""
+    unit = Fraction(1, 1000)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=24)
+        stream.height, stream.width, stream.pix_fmt = *size, pix_fmt
+        stream.codec_context.time_base = unit
+        if pixel is not None:
+            stream.codec_context.sample_aspect_ratio = pixel
+        for picture, second in zip(frames(len(seconds), *size), seconds, strict=True):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.time_base, frame.pts = unit, round(second / unit)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+FORMATS = [
+    ("a.gif", "gif", "rgb8"),
+    ("a.avi", "mpeg4", "yuv420p"),
+    ("a.webm", "libvpx-vp9", "yuv420p"),
+    ("a.ts", "libx264", "yuv420p"),
+    ("a.mkv", "libx264", "yuv444p"),
+    ("a.mov", "libx265", "yuv420p10le"),
+    ("a.mkv", "libsvtav1", "yuv420p"),
+    ("a.mp4", "libx264", "yuv420p"),
+]
+
+
+@pytest.mark.parametrize(("name", "codec", "pix_fmt"), FORMATS)
+def test_every_usual_format_is_read(tmp_path, name, codec, pix_fmt):
+    if codec not in av.codecs_available:
+        pytest.skip(f"this build of PyAV has no {codec}")
+    size = (64, 96)  # AV1 takes no less
+    source = open_frames(timed_video(tmp_path / name, [t / 25 for t in range(5)], codec, size, pix_fmt=pix_fmt))
+    read = np.stack(list(source))
+    assert source.count == 5 and abs(source.fps - 25) < 0.5
+    assert abs(read[:, 30, 70].astype(int) - frames(5, *size)[:, 30, 70]).max() < 60  # rgb8 has few greys
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "libx264"), ("a.mp4", "libx264"), ("a.webm", "libvpx-vp9")])
+def test_frames_shown_at_uneven_times_last_as_long_together(tmp_path, name, codec, caplog):
+    times = [0, 0.1, 0.2, 5, 5.1, 7.5]
+    source = open_frames(timed_video(tmp_path / name, times, codec))
+    assert abs(len(list(source)) / source.fps - 9) < 0.1 and "shows its frames at uneven times" in caplog.text
+    caplog.clear()
+    even = open_frames(timed_video(tmp_path / name, [1.5 * t for t in range(6)], codec))  # these files say 24
+    assert abs(even.fps - 1 / 1.5) < 0.01 and not caplog.records
+    assert open_frames(tmp_path / name, stride=3).fps == even.fps / 3
+
+
+@pytest.mark.parametrize(
+    ("pixel", "shown"), [(Fraction(2, 1), (20, 60)), (Fraction(1, 2), (40, 30)), (Fraction(64, 45), (20, 43))]
+)
+def test_pixels_that_are_not_square_become_square(tmp_path, pixel, shown):
+    path = timed_video(tmp_path / "a.mp4", [0, 0.1], pixel=pixel)
+    clip = Clip.load(path)
+    assert clip.frames.shape[1:3] == shown == open_frames(path).full_size
+    third = shown[1] // 3
+    assert clip.frames[0, 10, third - 4, 0] > 150 and clip.frames[0, 10, third + 4, 0] < 80
+    assert max(open_frames(path, max_side=16).size) == 16
+
+
+def test_pixels_of_an_impossible_aspect_are_taken_as_square(tmp_path, caplog):
+    assert Clip.load(timed_video(tmp_path / "a.mp4", [0, 0.1], pixel=Fraction(12, 1))).frames.shape[1:3] == (20, 30)
+    assert "taken as square" in caplog.text
 
 
 def test_video_of_a_phone_is_turned_upright(video):
@@ -363,6 +455,53 @@ def test_sound_is_no_video(tmp_path):
         container.mux(stream.encode(sound))
     with pytest.raises(InputError, match=r"holds no video \(it reads as wav\)"):
         open_frames(tmp_path / "a.wav")
+
+
+def test_the_cover_of_a_record_is_no_video(tmp_path):
+    cover = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(cover, "PNG")
+    with av.open(str(tmp_path / "a.mp3"), "w", format="mp3") as container:
+        sound = container.add_stream("mp3", rate=44100)
+        picture = container.add_stream("png", rate=1)
+        picture.width, picture.height, picture.pix_fmt = 32, 32, "rgb24"
+        picture.disposition = Disposition.attached_pic
+        silence = av.AudioFrame.from_ndarray(np.zeros((2, 1152), dtype=np.float32), format="fltp", layout="stereo")
+        silence.rate = 44100
+        container.start_encoding()
+        packet = av.Packet(cover.getvalue())
+        packet.stream = picture
+        packet.pts = packet.dts = 0
+        container.mux(packet)
+        container.mux(sound.encode(silence))
+        container.mux(sound.encode())
+    with av.open(str(tmp_path / "a.mp3")) as container:
+        assert len(container.streams.video) == 1  # what makes it look like a video
+    with pytest.raises(InputError, match=r"holds no video \(it reads as mp3\)"):
+        open_frames(tmp_path / "a.mp3")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes")
+def test_a_pipe_is_refused_as_video_and_among_frames(tmp_path):
+    os.mkfifo(tmp_path / "a.mp4")
+    with pytest.raises(InputError, match=r"a.mp4 is no regular file"):
+        open_frames(tmp_path / "a.mp4")
+    os.mkfifo(save_frames(tmp_path / "frames", frames(2)) / "00002.png")
+    with pytest.raises(InputError, match=r"00002.png is no regular file"):
+        open_frames(tmp_path / "frames")
+
+
+def test_a_path_that_cannot_be_is_named(tmp_path):
+    with pytest.raises(InputError, match="cannot look at .*File name too long"):
+        open_frames(tmp_path / ("long" * 99))
+
+
+def test_a_name_is_never_taken_for_an_address(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.rename(noise_video(tmp_path / "a.mp4", count=2), "pipe:0.mp4")
+    assert len(list(open_frames("pipe:0.mp4"))) == 2
+    with OverlayWriter("12:30.mp4", (20, 30), fps=24) as writer:
+        writer.write(frames(1)[0], np.zeros((20, 30), np.uint8))
+    assert (tmp_path / "12:30.mp4").is_file()
 
 
 def test_video_without_its_table_of_contents(tmp_path):
@@ -429,7 +568,10 @@ def test_stride_and_max_side_are_positive(tmp_path, options):
         Clip.load(save_frames(tmp_path, frames(2)), **options)
 
 
-@pytest.mark.parametrize("note", ["{", "{}", "[]", '{"fps": "fast"}', '{"fps": 0}'])
+@pytest.mark.parametrize(
+    "note",
+    ["{", "{}", "[]", '{"fps": "fast"}', '{"fps": 0}', '{"fps": true}', '{"fps": NaN}', '{"fps": 1e999}', "[" * 10**5],
+)
 def test_damaged_note_of_the_frame_rate(tmp_path, note):
     Clip(frames(2)).save(tmp_path / "clip")
     (tmp_path / "clip" / "clip.json").write_text(note)

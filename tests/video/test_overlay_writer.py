@@ -1,12 +1,14 @@
 """Films with the labels drawn on their frames, whole or not there."""
 
+import math
+
 import av
 import numpy as np
 import pytest
 
 from minivos.errors import InputError
 from minivos.video.clip import Clip
-from minivos.video.frames import OverlayWriter
+from minivos.video.frames import OverlayWriter, open_frames
 from minivos.video.masks import object_colour
 
 
@@ -18,6 +20,21 @@ def frames(count, height=20, width=30):
 
 def nothing(height=20, width=30):
     return np.zeros((height, width), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("asked", "given"), [(1e6, 240), (1e-9, 0.1), (29.97, 29.97)])
+def test_rates_that_players_cannot_show_are_bounded_and_said(tmp_path, asked, given, caplog):
+    with OverlayWriter(tmp_path / "a.mp4", (20, 30), fps=asked) as writer:
+        for frame in frames(3):
+            writer.write(frame, nothing())
+    assert abs(open_frames(tmp_path / "a.mp4").fps - given) < 0.01 * given
+    assert ("players need that" in caplog.text) == (asked != given)
+
+
+@pytest.mark.parametrize("fps", [0, -1, math.nan, math.inf])
+def test_rates_that_are_none(tmp_path, fps):
+    with pytest.raises(InputError, match="frames per second; expected positive numbers"):
+        OverlayWriter(tmp_path / "a.mp4", (20, 30), fps)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 30), (21, 33)])
@@ -53,6 +70,4 @@ def test_mp4_is_whole_or_not_there(tmp_path):
         writer.write(frames(1, 22, 30)[0], nothing(22, 30))
     with pytest.raises(InputError, match="cannot write"), OverlayWriter(tmp_path / "no" / "a.mp4", (20, 30), fps=24):
         pytest.fail("opened in a folder that does not exist")
-    with pytest.raises(InputError, match="0 frames per second"):
-        OverlayWriter(path, (20, 30), fps=0)
     assert list(tmp_path.iterdir()) == []

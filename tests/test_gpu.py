@@ -1,9 +1,13 @@
 """What runs on the CPU runs on a GPU too, with the same results; skipped where there is none."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 
 import minivos
+from device_checks import CHECKS
 from minivos.aot import KeysValues, ShortTermAttention
 from minivos.nn.recording import explicit_attention
 from minivos.sst import object_affinity, sparse_attention
@@ -46,6 +50,11 @@ def test_sparse_attention_and_affinity_are_those_of_the_cpu(pattern, h):
     assert torch.allclose(found.cpu(), sparse_attention(q, k, v, pattern, h), atol=1e-5)
     affinity = object_affinity(q.cuda(), k.cuda(), labels.cuda(), 3, pattern, h)
     assert torch.allclose(affinity.cpu(), object_affinity(q, k, labels, 3, pattern, h), atol=1e-5)
+
+
+@pytest.mark.parametrize(("check", "name"), CHECKS, ids=lambda x: getattr(x, "__name__", x))
+def test_what_notebooks_do(check: Callable, name: str, tmp_path: Path) -> None:
+    check(minivos.pick_device(), name, tmp_path)
 
 
 @pytest.mark.parametrize("name", [name for name in minivos.list_models() if name.endswith("_mini")])

@@ -124,7 +124,7 @@ def test_citation_names_every_paper() -> None:
 
 
 def test_the_changelog_begins_with_this_version() -> None:
-    versions = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf8"), flags=re.MULTILINE)
+    versions = re.findall(r"^## (\d\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf8"), flags=re.MULTILINE)
     assert versions[0] == project()["version"]
     assert versions == sorted(versions, key=Version, reverse=True)
 

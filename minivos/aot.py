@@ -11,7 +11,7 @@ from memory frames to the current frame at once.
     IdentityBank         masks -> identity embedding                             Sec. 4.1, Eq. 3
     SelfAttention        the current frame looks at itself                       Sec. 4.2
     LongTermAttention    ... at the whole of the kept frames                     Sec. 4.2, Eq. 6
-    ShortTermAttention   ... at a window of the previous frame                   Sec. 4.2, Eq. 7
+    ShortTermAttention   ... at a window of the previous frames, by default one  Sec. 4.2, Eq. 7
     LSTTBlock, LSTT      the long short-term transformer                         Sec. 4.2, Fig. 2c
     AOT                  encode, read, memorize                                  Fig. 2a, Eq. 5
 
@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from einops import einsum, rearrange
+from einops import einsum, rearrange, repeat
 from timm.layers import DropPath
 from torch import Tensor, nn
 
@@ -63,7 +63,10 @@ class AOTConfig:
     width: int = 256  # C, channels of a token (paper: 256)
     heads: int = 8  # attention heads (paper: 8)
     feedforward: int = 1024  # channels inside the feed-forward part (paper: 1024)
-    window: int = 15  # lambda, side of the short-term window in cells (paper: 15)
+    window: int = 15  # lambda, side of the short-term window in cells (paper: 15); 0: no short-term
+    previous_frames: int = 1  # n, frames that short-term attention looks at (paper: 1)
+    sine: bool = True  # self-attention knows positions (paper: yes)
+    relative: bool = True  # short-term attention has a learned term for each offset (paper: yes)
     identities: int = 10  # M, rows of the identity bank (paper: 10)
     decoder_width: int = 256  # channels inside the decoder (paper: 256)
     align_corners: bool = True  # grids share their corner pixels' centres (code: all but SwinB-L)
@@ -101,11 +104,11 @@ class AOTConfig:
         )  # fmt: skip
 
     def __post_init__(self) -> None:
-        check_settings(self, {"every": 0, "every_in_training": 0}, encoder=ENCODERS)
+        check_settings(self, {"window": 0, "every": 0, "every_in_training": 0}, encoder=ENCODERS)
         width_fits = self.width % self.heads == 0 == self.width % 4
         wide = self.decoder_width % 16 == 0 and self.decoder_width >= 2 * (1 + self.identities)
         check_rules({
-            f"window={self.window} must be odd": self.window % 2 == 1,
+            f"window={self.window} must be odd, or 0": self.window % 2 == 1 or self.window == 0,
             f"drop_path={self.drop_path} must be below 1": self.drop_path < 1,
             f"width={self.width} must be a multiple of 4 and of heads={self.heads}": width_fits,
             f"feedforward={self.feedforward} must be a multiple of 32": self.feedforward % 32 == 0,
@@ -162,14 +165,14 @@ class KeysValues(NamedTuple):
 class SelfAttention(nn.Module):
     """The current frame looks at itself: queries and keys know their position, values do not."""
 
-    def __init__(self, width: int, heads: int, name: str = "self") -> None:
+    def __init__(self, width: int, heads: int, name: str = "self", sine: bool = True) -> None:
         super().__init__()
-        self.heads, self.name = heads, name
+        self.heads, self.name, self.sine = heads, name, sine
         self.query, self.key, self.value, self.project = (nn.Linear(width, width) for _ in range(4))
 
     def forward(self, x: Tensor, grid: Size) -> Tensor:
         """x (B, N, C) of one frame -> (B, N, C)."""
-        position = sine_position(grid, x.shape[-1], x.device)
+        position = sine_position(grid, x.shape[-1], x.device) if self.sine else 0
         q, k, v = self.query(x + position), self.key(x + position), self.value(x)
         q, k, v = (split_heads(part, self.heads) for part in (q, k, v))
         return self.project(join_heads(attend(q, k, v, self.name, (1, *grid))))
@@ -191,36 +194,42 @@ class LongTermAttention(nn.Module):
 
 
 class ShortTermAttention(nn.Module):
-    """Every cell looks at a window of `window` x `window` cells in the previous frame (Eq. 7).
+    """Every cell looks at a window of `window` x `window` cells in each previous frame (Eq. 7).
 
-    Each offset has a learned term in the scores, which depends on the query, and one in the values.
+    If `relative`, each offset has a learned term in the scores, which depends on the query, and one
+    in the values, alike in all frames.
     """
 
-    def __init__(self, width: int, heads: int, window: int, name: str = "short_term") -> None:
+    def __init__(
+        self, width: int, heads: int, window: int, name: str = "short_term", relative: bool = True
+    ) -> None:
         super().__init__()
-        self.heads, self.window, self.name = heads, window, name
+        self.heads, self.window, self.name, self.relative = heads, window, name, relative
         self.relative_score = nn.Conv2d(width, heads * window**2, kernel_size=1, groups=heads)
         self.relative_value = nn.Parameter(torch.zeros(heads, width // heads, window**2))
         self.project = nn.Linear(width, width)
 
     def forward(self, q: Tensor, previous: KeysValues) -> Tensor:
-        """Projected queries q (B, N, C) on the grid of the previous frame -> (B, N, C)."""
-        grid = previous.grid[1:]
-        index = window_index(grid, self.window).to(q.device)  # (N, window^2)
+        """Projected queries q (B, N, C) on the grid of the previous frames -> (B, N, C)."""
+        frames, *grid = previous.grid
+        index = window_index(grid, self.window, frames).to(q.device)  # (N, T*window^2)
         relative = self.relative_score(rearrange(q, "b (y x) c -> b c y x", y=grid[0]))
-        relative = rearrange(relative, "b (h o) y x -> b h (y x) o", h=self.heads)
+        relative = repeat(relative, "b (h o) y x -> b h (y x) (t o)", h=self.heads, t=frames)
+        value: Tensor = repeat(self.relative_value, "h d o -> h d (t o)", t=frames)
+        if not self.relative:
+            relative, value = 0 * relative, 0 * value
         relative = relative.masked_fill(index < 0, float("-inf"))  # outside the frame
         q, k, v = (split_heads(part, self.heads) for part in (q, previous.keys, previous.values))
         if not wants_weights(self.name):
-            read = attend_window(q, k, v, relative, self.relative_value, grid)  # AOT Eq. 7
+            read = attend_window(q, k, v, relative, value, grid)  # AOT Eq. 7
             return self.project(join_heads(read))
         near = index.clamp(min=0)
         q = q * q.shape[-1] ** -0.5
         scores = einsum(q, k[:, :, near], "b h n d, b h n o d -> b h n o") + relative
-        weights = scores.softmax(dim=-1)  # AOT Eq. 7, (B, h, N, window^2)
+        weights = scores.softmax(dim=-1)  # AOT Eq. 7, (B, h, N, T*window^2)
         record(weights, self.name, previous.grid, previous.frames, index=index)
         read = einsum(weights, v[:, :, near], "b h n o, b h n o d -> b h n d")
-        return self.project(join_heads(read + weights @ self.relative_value.mT))
+        return self.project(join_heads(read + weights @ value.mT))
 
 
 class FeedForward(nn.Module):
@@ -261,11 +270,12 @@ class LSTTBlock(nn.Module):
         super().__init__()
         c, heads = config.width, config.heads
         self.norm1, self.norm2, self.norm3 = nn.LayerNorm(c), nn.LayerNorm(c), nn.LayerNorm(c)
-        self.self_attention = SelfAttention(c, heads, f"{name}/self")
+        self.self_attention = SelfAttention(c, heads, f"{name}/self", config.sine)
         self.match = nn.Linear(c, c)  # W^K, the one projection of queries and keys
         self.value = nn.Linear(c, c)  # W^V
         self.long_term = LongTermAttention(c, heads, f"{name}/long_term")
-        self.short_term = ShortTermAttention(c, heads, config.window, f"{name}/short_term")
+        nearby = c, heads, config.window, f"{name}/short_term", config.relative
+        self.short_term = ShortTermAttention(*nearby) if config.window else None
         self.feed_forward = FeedForward(c, config.feedforward)
         self.drop_path = DropPath(config.drop_path)
 
@@ -286,7 +296,8 @@ class LSTTBlock(nn.Module):
             itself = KeysValues(q, self.values_of(content, identity), (1, *grid))
             past = Past(itself, itself)
         x = x + self.long_term(q, past.kept)
-        x = x + self.short_term(q, past.previous)
+        if self.short_term:
+            x = x + self.short_term(q, past.previous)
 
         x = x + self.drop_path(self.feed_forward(self.norm3(x), grid))
         return x, Trace(q, content)
@@ -341,6 +352,15 @@ class AOTEntry(Entry):
     assignment: Tensor  # P (B, 1+K, 1+M)
 
 
+def side_by_side(entries: list[AOTEntry], block: int) -> KeysValues:
+    """The keys and values of a block from several frames."""
+    parts = [entry.blocks[block] for entry in entries]
+    keys, values, grids, _ = zip(*parts, strict=True)
+    frames = tuple(entry.frame for entry in entries)
+    grid = len(parts), *grids[0][1:]
+    return KeysValues(torch.cat(keys, dim=1), torch.cat(values, dim=1), grid, frames)
+
+
 class AOT(VOSNetwork[AOTSeen, AOTEntry]):
     """The whole network: encoder, identity bank, LSTT, decoder."""
 
@@ -362,7 +382,8 @@ class AOT(VOSNetwork[AOTSeen, AOTEntry]):
         self.decoder = FPNDecoder(inputs, shortcuts, config.decoder_width, outputs, aligned)
 
         self.sizing = Sizing(stride, config.short_side, config.longest, aligned, config.antialias)
-        self.schedule = Schedule(every=config.every, at_most=config.memory_size)
+        nearby, most = config.previous_frames, config.memory_size
+        self.schedule = Schedule(every=config.every, previous_frames=nearby, at_most=most)
         self.schedule_in_training = replace(self.schedule, every=config.every_in_training)
         self.max_objects = config.identities
         if config.copy_at_start:
@@ -397,19 +418,11 @@ class AOT(VOSNetwork[AOTSeen, AOTEntry]):
         return logits, replace(seen, traces=traces, assignment=assignment)
 
     def recall(self, memory: Memory[AOTEntry]) -> list[Past]:
-        """What each block reads: the kept frames side by side, and the previous one."""
-        kept, previous = memory.kept, memory.previous
-        if not kept or previous is None:
-            raise InputError(
-                "AOT reads kept frames and the previous one: use a schedule with both."
-            )
-        frames, pasts = tuple(entry.frame for entry in kept), []
-        for i, last in enumerate(previous.blocks):
-            keys = torch.cat([entry.blocks[i].keys for entry in kept], dim=1)
-            values = torch.cat([entry.blocks[i].values for entry in kept], dim=1)
-            long = KeysValues(keys, values, (len(kept), *last.grid[1:]), frames)
-            pasts.append(Past(long, last._replace(frames=(previous.frame,))))
-        return pasts
+        """What each block reads: the kept frames, and the previous ones."""
+        kept, recent, blocks = memory.kept, memory.recent, range(self.config.layers)
+        if not kept or not recent:
+            raise InputError("AOT reads kept and previous frames: use a schedule with both.")
+        return [Past(side_by_side(kept, i), side_by_side(recent, i)) for i in blocks]
 
     def memorize(self, seen: AOTSeen, masks: Tensor) -> AOTEntry:
         """Keys and values of a frame with its masks (B, 1+K, H, W), H and W as of the frame."""
@@ -436,12 +449,14 @@ def start_by_copying(network: AOT) -> None:
     start_with_orthogonal_identities(network.identity_bank)
     for part in network.lstt.modules():
         if isinstance(part, LSTTBlock):
-            for layer in (part.value, part.long_term.project, part.short_term.project):
+            nearby = part.short_term.project if part.short_term else None
+            for layer in filter(None, (part.value, part.long_term.project, nearby)):
                 nn.init.eye_(layer.weight)
                 nn.init.zeros_(layer.bias)
-            part.long_term.project.weight.data *= 0.25  # untrained, it blurs over the whole frame
             part.match.weight.data *= 1.6  # sharper scores: like finds like
-            start_near(part.short_term)
+            if part.short_term:
+                start_near(part.short_term)  # untrained, the other blurs over the whole frame
+                part.long_term.project.weight.data *= 0.25
     network.decoder.start_by_copying(network.identity_bank.vectors())
 
 
@@ -458,11 +473,8 @@ def start_near(short_term: ShortTermAttention) -> None:
     """Weights fall off with the distance d in cells as (1 + d^2)^-1.5."""
     offset = torch.arange(short_term.window) - short_term.window // 2
     fall = -1.5 * torch.log1p(offset[:, None] ** 2 + offset**2)
-    with torch.no_grad():
-        short_term.relative_score.get_parameter("bias").copy_(
-            fall.flatten().repeat(short_term.heads)
-        )
-        short_term.relative_value.zero_()
+    short_term.relative_score.get_parameter("bias").data = fall.flatten().repeat(short_term.heads)
+    nn.init.zeros_(short_term.relative_value)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ a cell looks at the most similar earlier cell of that object.
 The authors never released the network. What the paper leaves open is chosen here: for each object
 the decoder sees its affinity and the largest of the other objects' (a channel per layer and head),
 with the same weights for every object; local and strided layers see all frames of the buffer, which
-are fewer than any stride. `sst_mini` has a smaller encoder, which learns from scratch, a smaller
-decoder and a finer grid; its affinity is by distance, and its buffer keeps the given frame.
+are fewer than any stride. The paper's decoder is CFBI's; here a feature pyramid (FPN) stands in for
+it. `sst_mini` has a smaller encoder, which learns from scratch, a smaller decoder and a finer grid;
+its affinity is by distance, and its buffer keeps the given frame.
 
 Letters: B batch, C channels, T frames in the buffer, H x W grid, S = T*H*W cells, O = 1 + K
 objects, background included. A cell is p = (t, y, x). Heads are folded into the batch.
@@ -30,6 +31,7 @@ objects, background included. A cell is p = (t, y, x). Heads are folded into the
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -46,6 +48,7 @@ from minivos.nn.network import Seen, Sizing, VOSNetwork, size_of
 from minivos.nn.patterns import CHOICES, PATTERNS, Boxes, Cell, Grid, Pattern, cells_of, check_fit
 from minivos.nn.recording import at_frame, record, wants_weights
 
+PAIRS = ("local_strided", "strided_heads")  # layers that take turns; both in each layer (Sec. 3.2)
 AFFINITIES = ("softmax", "score", "distance")
 POSITIONS = ("sine", "learned", "none")
 
@@ -55,7 +58,7 @@ class SSTConfig:
     """Sizes of an SST network; the defaults are those of the paper, as far as it gives them."""
 
     encoder: str = "resnet101"  # any of ENCODERS (paper: ResNet-101)
-    pattern: str = "local"  # dense, grid, local, strided, or local_strided (paper: local is best)
+    pattern: str = "local"  # one of PATTERNS or of PAIRS (paper: local is best)
     layers: int = 2  # L (paper: 1 to 3; local and strided 2)
     width: int = 96  # C, channels of a cell (paper: not given; its config file embeds in 100)
     heads: int = 8  # attention heads (its config file: 8)
@@ -78,19 +81,21 @@ class SSTConfig:
         return replace(sizes, affinity="distance", keep_first=True)
 
     def patterns(self) -> list[Pattern]:
-        """The pattern of each layer; local_strided takes turns."""
-        names = ["local", "strided"] if self.pattern == "local_strided" else [self.pattern]
+        """The pattern of each attention; a layer with strided_heads has two."""
+        names = ["local", "strided"] if self.pattern in PAIRS else [self.pattern]
+        count = 2 * self.layers if self.pattern == "strided_heads" else self.layers
         settings = self.h, self.scale, self.temporal, self.local_window  # the fields of Pattern
-        return [PATTERNS[names[i % len(names)]](*settings) for i in range(self.layers)]
+        return [PATTERNS[names[i % len(names)]](*settings) for i in range(count)]
 
     def __post_init__(self) -> None:
-        names: dict[str, Any] = {"encoder": ENCODERS, "pattern": ["local_strided", *PATTERNS]}
+        names: dict[str, Any] = {"encoder": ENCODERS, "pattern": [*PATTERNS, *PAIRS]}
         check_settings(self, affinity=AFFINITIES, position=POSITIONS, **names, **CHOICES)
         width_fits = self.width % self.heads == 0 == self.width % 6
-        decoder_width_fits = self.decoder_width % 16 == 0
+        takes_turns = self.pattern != "local_strided" or self.layers > 1
         check_rules({
             f"width={self.width} must be a multiple of 6 and of heads={self.heads}": width_fits,
-            f"decoder_width={self.decoder_width} must be a multiple of 16": decoder_width_fits,
+            f"decoder_width={self.decoder_width} must be 16 n": self.decoder_width % 16 == 0,
+            "one layer of local_strided is local only: use 2, or strided_heads": takes_turns,
         })  # fmt: skip
 
 
@@ -377,6 +382,9 @@ class SSTLayer(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(c), nn.LayerNorm(c)
         start_alike(self)
         self.feed_forward = nn.Sequential(nn.Linear(c, inner), nn.ReLU(), nn.Linear(inner, c))
+        self.whole = config.pattern != "strided_heads" or isinstance(pattern, PATTERNS["strided"])
+        if not self.whole:  # local heads: the strided ones of the layer come before the rest of it
+            del self.norm2, self.feed_forward
 
     def forward(
         self, x: Tensor, labels: Tensor, objects: int, frames: tuple[int, ...], last: int
@@ -389,22 +397,19 @@ class SSTLayer(nn.Module):
         fold = "b t y x (h c) -> (b h) c t y x"
         q, k, v = self.query(now), self.key(x), self.value(x)
         q, k, v = (rearrange(part, fold, h=self.heads) for part in (q, k, v))
-        self.record(q[:, :, -1:], k, frames)
+        if wants_weights(self.name):  # where the last frame looks
+            weights, index = explicit_weights(q[:, :, -1:], k, self.pattern)
+            weights = rearrange(weights, "(b h) n i -> b h n i", h=self.heads)
+            record(weights, self.name, (k.shape[2], k.shape[3], k.shape[4]), frames, index=index)
         read = attend_sparsely(q, k, v, self.pattern)
         read = rearrange(read, "(b h) c t y x -> b t y x (h c)", h=self.heads)
         now = self.norm1(now + self.project(read))
-        now = self.norm2(now + self.feed_forward(now))
+        if self.whole:
+            now = self.norm2(now + self.feed_forward(now))
 
         labels = repeat(labels, "b t y x -> (b h) t y x", h=self.heads)
         affinity = strongest_links(q[:, :, -1:], k, labels, objects, self.pattern, self.kind)
         return now, rearrange(affinity, "(b h) o 1 y x -> b h o y x", h=self.heads)
-
-    def record(self, q: Tensor, k: Tensor, frames: tuple[int, ...]) -> None:
-        """Record where the last frame looks."""
-        if wants_weights(self.name):
-            weights, index = explicit_weights(q, k, self.pattern)
-            weights = rearrange(weights, "(b h) n i -> b h n i", h=self.heads)
-            record(weights, self.name, (k.shape[2], k.shape[3], k.shape[4]), frames, index=index)
 
 
 @dataclass(frozen=True)
@@ -438,11 +443,9 @@ class SST(VOSNetwork[SSTSeen, SSTEntry]):
         self.project = nn.Conv2d(self.encoder.channels[-1], width, kernel_size=1)
         self.norm = nn.LayerNorm(width)  # so that cells and positions are of one size
         self.position = LearnedPosition(width) if config.position == "learned" else None
-        self.layers = nn.ModuleList(
-            SSTLayer(config, pattern, f"layer{i}")
-            for i, pattern in enumerate(config.patterns(), start=1)
-        )
-        told = 2 * width + 2 * config.layers * config.heads
+        patterns = enumerate(config.patterns(), start=1)
+        self.layers = nn.ModuleList(SSTLayer(config, each, f"layer{i}") for i, each in patterns)
+        told = 2 * width + 2 * len(self.layers) * config.heads
         self.decoder = FPNDecoder(told, shortcuts, config.decoder_width, 1, align_corners=False)
 
         self.sizing = Sizing(self.encoder.strides[-1], config.short_side)
@@ -471,9 +474,7 @@ class SST(VOSNetwork[SSTSeen, SSTEntry]):
         affinities = []
         with at_frame(memory.now):
             for layer in self.layers:  # SST Eq. 3
-                last = (
-                    1 if layer is self.layers[-1] else len(frames)
-                )  # the last gives the newest frame
+                last = 1 if layer is self.layers[-1] else len(frames)  # in the end the newest only
                 x, affinity = layer(x, labels, objects, frames, last)
                 affinities.append(affinity)
         return self.decode(seen, x[:, -1], torch.cat(affinities, dim=1)), seen
@@ -482,12 +483,9 @@ class SST(VOSNetwork[SSTSeen, SSTEntry]):
         """The encoding P of Eq. 2 for frames with these numbers: (T, H, W, C), or 0."""
         height, width, channels = cells.shape[2:]
         if self.config.position == "none":
-            return torch.zeros((), device=cells.device)
-        if self.position is None:
-            encoding = sine_position_3d(times, height, width, channels)
-        else:
-            encoding = self.position(times, height, width)
-        return rearrange(encoding, "c t y x -> t y x c")
+            return cells.new_zeros(())
+        encode = self.position or partial(sine_position_3d, channels=channels)
+        return rearrange(encode(times, height, width), "c t y x -> t y x c")
 
     def decode(self, seen: SSTSeen, context: Tensor, affinity: Tensor) -> Tensor:
         """Logits (B, O, h, w) from context (B, H, W, C) and affinity (B, L*h, O, H, W)."""

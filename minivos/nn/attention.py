@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -42,30 +43,33 @@ def attend(
 
 
 def attend_window(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, value_bias: Tensor, grid: tuple[int, int]
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, value_bias: Tensor, grid: Sequence[int]
 ) -> Tensor:
-    """softmax(q k^T / sqrt(d) + bias) (v + value_bias) over a window around each query.
+    """softmax(q k^T / sqrt(d) + bias) (v + value_bias) over a window of each frame around a query.
 
-    q, k, v (B, heads, H*W, d) on one grid; bias (B, heads, H*W, window^2), -inf outside the grid;
-    value_bias (heads, d, window^2) -> (B, heads, H*W, d).
+    q (B, heads, H*W, d), k, v (B, heads, T*H*W, d) on one grid; bias (B, heads, H*W, T*window^2),
+    -inf outside the grid; value_bias (heads, d, T*window^2) -> (B, heads, H*W, d).
 
     The queries of an image row share the rows of keys around it: one small dense attention per
-    row, out of which each query takes its window. i, j count the window's rows and columns.
+    row, out of which each query takes its windows. i and j count their rows and columns.
     """
     height, width = grid
-    window = math.isqrt(bias.shape[-1])
+    t = k.shape[2] // q.shape[2]
+    window = math.isqrt(bias.shape[-1] // t)
     r = window // 2
     wide = width + 2 * r
-    k, v = (F.pad(rearrange(x, "b h (y x) d -> b h y x d", y=height), (0, 0, r, r)) for x in (k, v))
+    k, v = (rearrange(x, "b h (t y x) d -> b h y t x d", t=t, y=height) for x in (k, v))
+    k, v = (F.pad(x, (0, 0, r, r)) for x in (k, v))
     q = rearrange(q * q.shape[-1] ** -0.5, "b h (y x) d -> b h y x d", y=height)
-    bias = rearrange(bias, "b h (y x) (i j) -> b h y x i j", y=height, i=window)
-    value_bias = rearrange(value_bias, "h d (i j) -> h i j d", i=window)
+    bias = rearrange(bias, "b h (y x) (t i j) -> b h y x (i t) j", y=height, t=t, i=window)
+    value_bias = rearrange(value_bias, "h d (t i j) -> h (i t) j d", t=t, i=window)
 
     rows = []
     for y in range(height):
         top, bottom = max(0, y - r), min(height, y + r + 1)
-        inside = slice(top - y + r, bottom - y + r)  # the window's rows that lie in the grid
-        keys, values = (rearrange(x[:, :, top:bottom], "b h i w d -> b h (i w) d") for x in (k, v))
+        inside = slice(t * (top - y + r), t * (bottom - y + r))  # the rows that lie in the grid
+        near = (x[:, :, top:bottom] for x in (k, v))
+        keys, values = (rearrange(x, "b h i t w d -> b h (i t w) d") for x in near)
 
         scores = shift_left(q[:, :, y] @ keys.mT)  # (B, h, W, i*w), each window from column 0 on
         scores = rearrange(scores, "b h x (i w) -> b h x i w", w=wide)[..., :window]
@@ -92,18 +96,19 @@ def shift_right(x: Tensor) -> Tensor:
     return F.pad(x, (0, 1)).flatten(-2)[..., : rows * length].unflatten(-1, (rows, length))
 
 
-def window_index(grid: tuple[int, int], window: int) -> Tensor:
-    """The cell on which each offset of each query's window falls, -1 outside: (N, window^2).
+def window_index(grid: Sequence[int], window: int, frames: int = 1) -> Tensor:
+    """The cell on which each offset of each query's windows falls, -1 outside: (N, T*window^2).
 
-    Offsets run row by row from (-r, -r) to (r, r) with r = window // 2.
+    Frame by frame, offsets run row by row from (-r, -r) to (r, r) with r = window // 2.
     """
     height, width = grid
     offset = torch.arange(window) - window // 2
     y = (torch.arange(height)[:, None] + offset)[:, None, :, None]  # (H, 1, window, 1)
     x = (torch.arange(width)[:, None] + offset)[None, :, None, :]  # (1, W, 1, window)
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    cell = torch.where(inside, y * width + x, -1)
-    return rearrange(cell, "y x i j -> (y x) (i j)")
+    firsts = range(0, frames * height * width, height * width)  # cell of each frame
+    cells = [torch.where(inside, first + y * width + x, -1) for first in firsts]
+    return rearrange(cells, "t y x i j -> (y x) (t i j)")
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

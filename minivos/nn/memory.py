@@ -27,7 +27,8 @@ class Memory(Generic[EntryT]):
     """The entries of past frames that a schedule has kept.
 
     kept      entries in time order
-    previous  the entry of the frame before, None where the schedule does not ask for it
+    recent    the entries of the frames before, newest last; none if the schedule asks for none
+    previous  the newest of them, or None
     now       the number of the frame that reads; `add` sets it to that of the frame after the
               newest, Tracker and training set it before they read
     """
@@ -37,11 +38,16 @@ class Memory(Generic[EntryT]):
             raise InputError(f"got schedule={schedule!r}; expected a Schedule: network.schedule.")
         self.schedule = schedule
         self.kept: list[EntryT] = []
-        self.previous: EntryT | None = None
+        self.recent: list[EntryT] = []
         self.now = 0
         self._last_steady: int | None = None  # number of the newest steady frame
         self._candidates: list[EntryT] = []  # from which `spread` chooses: ...
         self._step = 1  # ... one in so many frames
+
+    @property
+    def previous(self) -> EntryT | None:
+        """The entry of the frame before."""
+        return self.recent[-1] if self.recent else None
 
     def add(self, entry: EntryT, frame: int, reference: bool = False) -> None:
         """Take in the entry of frame number `frame`; `reference`: its masks were given."""
@@ -56,7 +62,8 @@ class Memory(Generic[EntryT]):
         if entry.steady:
             self._last_steady = frame
         if schedule.previous:
-            self.previous = entry
+            earlier = [e for e in self.recent if e.frame != frame]
+            self.recent = [*earlier, entry][-schedule.previous_frames :]
         self.kept = self._spread(entry) if schedule.spread else self._keep(entry)
         while len(self.kept) > schedule.at_most:
             self.kept.pop(1 if schedule.first and self.kept[0].reference else 0)
@@ -96,7 +103,7 @@ class Memory(Generic[EntryT]):
 
     def entries(self) -> list[EntryT]:
         """All that can be read, each frame once, in time order."""
-        by_frame = {entry.frame: entry for entry in (*self.kept, self.previous) if entry}
+        by_frame = {entry.frame: entry for entry in (*self.kept, *self.recent)}
         return [by_frame[frame] for frame in sorted(by_frame)]
 
     def __len__(self) -> int:
@@ -108,7 +115,8 @@ class Schedule:
     """Which past frames the memory keeps."""
 
     first: bool = True  # keep the frames whose masks were given, the references
-    previous: bool = True  # hold the previous frame as well, in `memory.previous`
+    previous: bool = True  # hold the previous frame as well, in `memory.previous`, ...
+    previous_frames: int = 1  # ... or so many of them, in `memory.recent`
     every: int = 0  # keep a frame when so many have passed since the last kept one; 0: never
     last: int = 0  # keep the newest n frames; 0: none
     these: tuple[int, ...] = ()  # keep the frames with these numbers

@@ -9,7 +9,6 @@ A cell is p = (t, y, x) in a video of shape (T, H, W).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -44,7 +43,10 @@ class Pattern:
 
     def pairs(self, shape: Sequence[int]) -> int:
         """The sizes of all sets I_p of a video, together."""
-        raise NotImplementedError
+        size = torch.tensor(shape)
+        offset = cells_of((2 * size - 1).tolist()) - (size - 1)
+        pairs = (size - offset.abs()).prod(dim=-1)  # of cells so far from each other
+        return int(pairs[self.connected(offset)].sum())
 
     def factor(self, channels: int) -> float:
         """What scores are multiplied by: 1, as in the paper, or 1/sqrt(C)."""
@@ -57,10 +59,6 @@ class Grid(Pattern):
     def connected(self, offset: Tensor) -> Tensor:
         """Two of the three offsets are zero."""
         return (offset == 0).sum(dim=-1) >= 2
-
-    def pairs(self, shape: Sequence[int]) -> int:
-        """T + H + W - 2 for each cell."""
-        return math.prod(shape) * (sum(shape) - 2)
 
 
 class Boxes(Pattern):
@@ -83,12 +81,6 @@ class Boxes(Pattern):
         """Near along every axis."""
         t, y, x = (rule.near(offset[..., i]) for i, rule in enumerate(self.rules()))
         return t & y & x
-
-    def pairs(self, shape: Sequence[int]) -> int:
-        """The product over the axes."""
-        rules = zip(self.rules(), shape, strict=True)
-        near = (rule.near(offsets(range(n), range(n))) for rule, n in rules)
-        return math.prod(int(axis.sum()) for axis in near)
 
     def boxes(self, shape: Sequence[int], last: int, device: torch.device) -> Iterator[Box]:
         """The boxes of a video; queries are the cells of its `last` frames, counted from there."""

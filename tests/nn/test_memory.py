@@ -134,6 +134,15 @@ def test_a_corrected_frame_replaces_itself():
     assert memory.kept[1] is once_more is memory.previous is not again
 
 
+def test_several_previous_frames_are_held_newest_last():
+    memory = walk(Schedule(previous_frames=3), 7)
+    assert [entry.frame for entry in memory.recent] == [4, 5, 6]
+    assert [entry.frame for entry in memory.entries()] == [0, 4, 5, 6] and memory.previous.frame == 6
+    memory.add(again := Entry((1, 8, 8)), 6)
+    assert [entry.frame for entry in memory.recent] == [4, 5, 6] and memory.previous is again
+    assert walk(Schedule(previous=False, previous_frames=3), 7).recent == []
+
+
 def test_the_length_counts_the_previous_frame_once():
     assert len(Memory(Schedule())) == 0
     assert len(walk(Schedule(), 1)) == 1  # the first frame is the previous one as well
@@ -159,6 +168,7 @@ def test_a_schedule_that_keeps_nothing_is_refused():
         ({"last": 2.5}, "got last=2.5; expected a whole number, 0 or more"),
         ({"spread": True}, "got spread=True; expected a whole number, 0 or more"),
         ({"first": 1}, "got first=1; expected True or False"),
+        ({"previous_frames": 0}, "got previous_frames=0; expected a whole number, 1 or more"),
         ({"at_most": 0}, "got at_most=0; expected a whole number, 1 or more"),
         ({"these": 3}, "got these=3; expected a tuple"),
         ({"these": (1, -1)}, r"these=\(1, -1\) must be frame numbers"),

@@ -1,6 +1,7 @@
 """AOT: the identity bank, the attentions, the network, and the encoder and decoder that it is made of."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -144,6 +145,11 @@ def test_long_term_attention_reads_all_kept_frames():
     assert torch.allclose(found, wanted, atol=1e-5)
 
 
+def test_the_windows_of_a_second_frame_follow_those_of_the_first():
+    first, both = window_index((2, 3), 3), window_index((2, 3), 3, frames=2)
+    assert torch.equal(both, torch.cat([first, torch.where(first < 0, -1, first + 6)], dim=1))
+
+
 def test_window_index_by_hand():
     assert window_index((2, 3), 3).tolist() == [
         [-1, -1, -1, -1, 0, 1, -1, 3, 4],
@@ -155,36 +161,58 @@ def test_window_index_by_hand():
     ]
 
 
-def short_term(window: int) -> ShortTermAttention:
+def short_term(window: int, relative: bool = True) -> ShortTermAttention:
     torch.manual_seed(0)
-    attention = ShortTermAttention(width=8, heads=2, window=window)
+    attention = ShortTermAttention(width=8, heads=2, window=window, relative=relative)
     for weight in attention.parameters():
         torch.nn.init.normal_(weight)
     return attention
 
 
+def queries_keys_values(grid: tuple[int, int], frames: int) -> tuple[torch.Tensor, ...]:
+    """q (2, N, 8), and k and v (2, T*N, 8)."""
+    cells = grid[0] * grid[1]
+    return tuple(noise(2, times * cells, 8, seed=seed) for seed, times in enumerate((1, frames, frames)))
+
+
 def one_cell_by_hand(attention: ShortTermAttention, q, k, v, cell: tuple[int, int], head: int) -> torch.Tensor:
-    """What one cell takes from its window: a loop over the offsets. q, k, v (H, W, C) -> (C/heads,)."""
+    """What one cell takes from its windows: loops over frames and offsets. q (H, W, C), k, v (T, H, W, C)."""
     height, width, _ = q.shape
     r, channels = attention.window // 2, slice(4 * head, 4 * head + 4)
     query, scores, values = q[cell][channels], [], []
     kernel, bias = attention.relative_score.weight[:, :, 0, 0], attention.relative_score.bias
-    for offset in range(attention.window**2):
+    for t, offset in product(range(len(k)), range(attention.window**2)):
         y, x = cell[0] + offset // attention.window - r, cell[1] + offset % attention.window - r
         if 0 <= y < height and 0 <= x < width:
             row = head * attention.window**2 + offset
-            scores.append(query @ k[y, x, channels] / 2 + kernel[row] @ query + bias[row])
-            values.append(v[y, x, channels] + attention.relative_value[head, :, offset])
+            scores.append(query @ k[t, y, x, channels] / 2)
+            values.append(v[t, y, x, channels])
+            if attention.relative:
+                scores[-1] = scores[-1] + kernel[row] @ query + bias[row]
+                values[-1] = values[-1] + attention.relative_value[head, :, offset]
     return torch.stack(scores).softmax(0) @ torch.stack(values)
 
 
-@pytest.mark.parametrize(("grid", "window"), [((5, 6), 3), ((4, 3), 5), ((1, 2), 5), ((2, 1), 3), ((1, 1), 7)])
+@pytest.mark.parametrize(
+    ("grid", "window", "frames", "relative"),
+    [
+        ((5, 6), 3, 1, True),
+        ((4, 3), 5, 1, True),
+        ((1, 2), 5, 1, True),
+        ((2, 1), 3, 1, True),
+        ((1, 1), 7, 1, True),
+        ((5, 6), 3, 2, True),
+        ((3, 2), 5, 3, True),
+        ((4, 3), 3, 1, False),
+        ((4, 3), 3, 2, False),
+    ],
+)
 @torch.no_grad()
-def test_short_term_attention_equals_a_loop_over_cells_and_offsets(grid, window):
-    attention, cells = short_term(window), grid[0] * grid[1]
-    q, k, v = (noise(2, cells, 8, seed=seed) for seed in range(3))
-    found = attention(q, KeysValues(k, v, (1, *grid)))
-    maps = [x[1].unflatten(0, grid) for x in (q, k, v)]
+def test_short_term_attention_equals_a_loop_over_cells_and_offsets(grid, window, frames, relative):
+    attention = short_term(window, relative)
+    q, k, v = queries_keys_values(grid, frames)
+    found = attention(q, KeysValues(k, v, (frames, *grid)))
+    maps = q[1].unflatten(0, grid), *(x[1].unflatten(0, (frames, *grid)) for x in (k, v))
     for y in range(grid[0]):
         for x in range(grid[1]):
             heads = [one_cell_by_hand(attention, *maps, (y, x), head) for head in range(2)]
@@ -192,12 +220,13 @@ def test_short_term_attention_equals_a_loop_over_cells_and_offsets(grid, window)
             assert torch.allclose(found[1, y * grid[1] + x], wanted, atol=1e-4)
 
 
+@pytest.mark.parametrize("frames", [1, 3])
 @pytest.mark.parametrize(("grid", "window"), [((5, 6), 3), ((4, 3), 5), ((1, 2), 5), ((1, 1), 7), ((9, 16), 15)])
-def test_both_forms_of_short_term_attention_agree_in_outputs_and_gradients(grid, window):
-    attention, cells = short_term(window), grid[0] * grid[1]
-    q, k, v = inputs = [noise(2, cells, 8, seed=seed).requires_grad_() for seed in range(3)]
+def test_both_forms_of_short_term_attention_agree_in_outputs_and_gradients(grid, window, frames):
+    attention = short_term(window)
+    q, k, v = inputs = [part.requires_grad_() for part in queries_keys_values(grid, frames)]
     wanted = [*inputs, *attention.parameters()]
-    previous = KeysValues(k, v, (1, *grid))
+    previous = KeysValues(k, v, (frames, *grid))
     fast = attention(q, previous)
     with explicit_attention():
         slow = attention(q, previous)
@@ -208,18 +237,30 @@ def test_both_forms_of_short_term_attention_agree_in_outputs_and_gradients(grid,
 
 
 @torch.no_grad()
-def test_recorded_short_term_weights_reproduce_the_output():
-    attention, grid = short_term(window=3), (3, 4)
-    q, k, v = (noise(2, 12, 8, seed=seed) for seed in range(3))
+def test_a_frame_twice_is_as_a_frame_once_and_other_frames_are_not():
+    attention, grid = short_term(window=3), (4, 5)
+    q, k, v = queries_keys_values(grid, frames=2)
+    once = attention(q, KeysValues(k[:, :20], v[:, :20], (1, *grid)))
+    twice = attention(q, KeysValues(k[:, :20].repeat(1, 2, 1), v[:, :20].repeat(1, 2, 1), (2, *grid)))
+    assert torch.allclose(once, twice, atol=1e-5)
+    assert not torch.allclose(once, attention(q, KeysValues(k, v, (2, *grid))), atol=0.1)
+
+
+@pytest.mark.parametrize("numbers", [(5,), (4, 5)])
+@torch.no_grad()
+def test_recorded_short_term_weights_reproduce_the_output(numbers):
+    attention, grid, frames = short_term(window=3), (3, 4), len(numbers)
+    q, k, v = queries_keys_values(grid, frames)
     with record_attention() as maps, at_frame(6):
-        out = attention(q, KeysValues(k, v, (1, *grid), (5,)))
+        out = attention(q, KeysValues(k, v, (frames, *grid), numbers))
     (found,) = maps
-    assert (found.key_frames, found.query_frame, found.weights.shape) == ((5,), 6, (2, 2, 12, 9))
-    assert torch.equal(found.index, window_index(grid, 3))
+    assert (found.key_frames, found.query_frame, found.weights.shape) == (numbers, 6, (2, 2, 12, 9 * frames))
+    assert torch.equal(found.index, window_index(grid, 3, frames))
     assert (found.weights[..., found.index < 0] == 0).all()
     assert torch.allclose(found.weights.sum(-1), torch.ones(2, 2, 12), atol=1e-6)
     from_cells = found.dense() @ v.unflatten(-1, (2, 4)).transpose(1, 2)  # (B, heads, N, C/heads)
-    both = (from_cells + found.weights @ attention.relative_value.mT).transpose(1, 2).flatten(2)
+    by_offset = found.weights.unflatten(-1, (frames, 9)).sum(dim=-2)
+    both = (from_cells + by_offset @ attention.relative_value.mT).transpose(1, 2).flatten(2)
     assert torch.allclose(attention.project(both), out, atol=1e-4)
 
 
@@ -308,6 +349,74 @@ def test_long_term_attention_sees_all_kept_frames_and_short_term_the_previous_on
     assert maps.find("block2/long_term").weights.shape == (1, 2, 20, 60)
     assert maps.find("block2/long_term").key_grid == (3, 4, 5)
     assert len(memory) == 4  # frames 0, 2 and 4, and the previous one
+
+
+def key_frames(network: AOT, frames: int) -> dict[str, tuple[int, ...]]:
+    """Whom the first block looks at in the last of so many frames, by the name of the attention."""
+    pictures, masks = frames_and_masks(frames=frames)
+    memory = network.new_memory()
+    memory.add(network.memorize(network.encode(pictures[:1]), masks[:1]), 0, reference=True)
+    for t in range(1, frames):
+        with record_attention("block1/*") as maps:
+            _, seen = network.read(network.encode(pictures[t : t + 1]), memory)
+        memory.add(network.memorize(seen, masks[t : t + 1]), t)
+    return {look.name.removeprefix("block1/"): look.key_frames for look in maps}
+
+
+@torch.no_grad()
+def test_short_term_attention_looks_at_as_many_previous_frames_as_there_are():  # Table 3c
+    network = tiny_aot(every=4, previous_frames=3)
+    for frames, previous in ((2, (0,)), (3, (0, 1)), (4, (0, 1, 2)), (7, (3, 4, 5))):
+        assert key_frames(network, frames)["short_term"] == previous
+    assert key_frames(network, 7)["long_term"] == (0, 4)
+
+
+def test_a_window_of_zero_takes_short_term_attention_out():  # Table 3b
+    network = tiny_aot(window=0, previous_frames=2)
+    assert not [name for name, _ in network.named_parameters() if "short_term" in name]
+    assert key_frames(network, 4) == {"self": (3,), "long_term": (0,)}
+    frames, masks = frames_and_masks()
+    memory = network.train().new_memory()
+    memory.add(network.memorize(network.encode(frames[:1]), masks[:1]), 0, reference=True)
+    logits, _ = network.read(network.encode(frames[1:2]), memory)
+    logits.square().sum().backward()
+    assert all(weight.grad is not None for weight in network.lstt.parameters())
+
+
+@torch.no_grad()
+def test_without_window_long_term_attention_starts_at_full_strength():
+    strength = {window: tiny_aot(window=window).lstt.blocks[0].long_term.project.weight.trace() for window in (0, 3)}
+    assert strength[0].round() == 32 and strength[3].round() == 8  # beside short-term attention: a quarter
+
+
+@pytest.mark.parametrize("sine", [True, False])
+@torch.no_grad()
+def test_without_sine_positions_self_attention_sees_a_set(sine):  # Table 3e
+    attention = tiny_aot(sine=sine).lstt.blocks[0].self_attention
+    x, order = noise(1, 20, 32), torch.randperm(20, generator=torch.Generator().manual_seed(0))
+    shuffled = attention(x[:, order], (4, 5))
+    assert torch.allclose(shuffled, attention(x, (4, 5))[:, order], atol=1e-5) != sine
+
+
+@pytest.mark.parametrize("relative", [True, False])
+@torch.no_grad()
+def test_without_relative_positions_all_offsets_are_alike(relative):  # Table 3e
+    attention = tiny_aot(relative=relative).lstt.blocks[0].short_term
+    torch.nn.init.normal_(attention.relative_value)
+    zeros, v = torch.zeros(1, 20, 32), noise(1, 20, 32)
+    answer = attention(zeros, KeysValues(zeros, v, (1, 4, 5)))[0].unflatten(0, (4, 5))
+    mean = attention.project(v[0].unflatten(0, (4, 5))[1:4, 1:4].mean(dim=(0, 1)))
+    assert torch.allclose(answer[2, 2], mean, atol=1e-5) != relative
+
+
+@torch.no_grad()
+def test_the_defaults_are_those_of_the_paper():
+    for config in (AOTConfig(), AOTConfig.mini()):
+        assert (config.previous_frames, config.sine, config.relative) == (1, True, True)
+    with pytest.raises(InputError, match="window=4 must be odd, or 0"):
+        replace(AOTConfig(), window=4)
+    with pytest.raises(InputError, match="got previous_frames=0; expected a whole number, 1 or more"):
+        replace(AOTConfig(), previous_frames=0)
 
 
 @torch.no_grad()

@@ -37,7 +37,7 @@ EQUATIONS = {  # what stands at its line, and the test that holds it; see test_e
 }
 
 TINY = replace(SSTConfig.mini(), width=24, heads=2, feedforward=32, h=2, decoder_width=16, short_side=32)
-PATTERNS = ("dense", "grid", "local", "strided", "local_strided")
+PATTERNS = ("dense", "grid", "local", "strided", "local_strided", "strided_heads")
 
 
 def tiny_sst(seed: int = 0, **changes) -> SST:
@@ -87,19 +87,17 @@ def test_learned_positions_are_sums_of_three_vectors_and_go_on_with_the_last():
     )
 
 
-def test_the_network_adds_positions_to_the_cells_of_the_buffer(monkeypatch):
+def test_the_network_adds_positions_to_the_cells_of_the_buffer():
     frames, masks = frames_and_masks()
     network = tiny_sst()
     memory, seen = remember(network, frames[:3], masks[:3]), network.encode(frames[3:])
     given = []
-    monkeypatch.setattr(SSTLayer, "record", lambda layer, q, k, frames: given.append(frames))
-    first = network.layers[0]
-    first.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    network.layers[0].register_forward_pre_hook(lambda _, inputs: given.extend(inputs))
     network.read(seen, memory)
     bare = torch.stack([*(entry.cells for entry in memory.kept), seen.cells], dim=1)
     times = torch.tensor([0, 1, 2, 3])
     assert torch.allclose(given[0] - bare, sine_position_3d(times, 4, 5, 24).movedim(0, -1)[None], atol=1e-5)
-    assert given[1] == (0, 1, 2, 3)
+    assert given[3] == (0, 1, 2, 3)
 
 
 def test_without_positions_the_answer_does_not_depend_on_the_frame_numbers():
@@ -138,6 +136,37 @@ def test_local_strided_takes_turns_and_the_others_repeat():
     names = [type(p).__name__ for p in replace(TINY, pattern="local_strided", layers=3).patterns()]
     assert names == ["Local", "Strided", "Local"]
     assert [type(p).__name__ for p in replace(TINY, pattern="grid").patterns()] == ["Grid", "Grid"]
+
+
+def test_strided_heads_come_after_local_ones_in_the_same_layer():  # Sec. 3.2
+    network = tiny_sst(pattern="strided_heads")
+    assert [type(layer.pattern).__name__ for layer in network.layers] == 2 * ["Local", "Strided"]
+    assert [hasattr(layer, "feed_forward") for layer in network.layers] == 2 * [False, True]
+    torch.manual_seed(0)
+    x, labels = torch.randn(2, 3, 4, 5, 24), torch.zeros(2, 3, 4, 5, dtype=torch.long)
+    local = network.layers[0]
+    heads = []
+    for half in (slice(0, 12), slice(12, 24)):
+        q, k, v = (part(x)[..., half].movedim(-1, 1) for part in (local.query, local.key, local.value))
+        heads.append(sparse_attention(q, k, v, "local", 2, temporal="dense").movedim(1, -1))
+    wanted = F.layer_norm(x + local.project(torch.cat(heads, dim=-1)), (24,))
+    assert torch.allclose(local(x, labels, 2, (0, 1, 2), last=3)[0], wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "layers", "reached"),
+    [("local", 1, 4), ("strided", 1, 6), ("strided", 2, 6), ("local_strided", 2, 20), ("strided_heads", 1, 20)],
+)
+def test_one_layer_of_strided_heads_reaches_everything(monkeypatch, pattern, layers, reached):
+    network = tiny_sst(pattern=pattern, layers=layers)
+    frames, masks = frames_and_masks()
+    memory, seen = remember(network, frames[:3], masks[:3]), network.encode(frames[3:])
+    monkeypatch.setattr(network, "decode", lambda seen, context, affinity: context)
+    before, _ = network.read(seen, memory)
+    memory.kept[-1].cells = memory.kept[-1].cells.clone()
+    memory.kept[-1].cells[0, 0, 0] += torch.randn(24, generator=torch.Generator().manual_seed(0))
+    after, _ = network.read(seen, memory)
+    assert (before != after).any(dim=-1).sum() == reached
 
 
 @pytest.mark.parametrize(("keep_first", "kept"), [(False, [4, 5]), (True, [0, 4, 5])])
@@ -219,12 +248,12 @@ def test_its_attention_is_recorded_and_drawn_and_scored_like_any_other(pattern):
     tracker.step(clip.frames[1])
     with record_attention() as maps:
         tracker.step(clip.frames[2])
-    assert [m.name for m in maps] == ["layer1", "layer2"]
+    assert [m.name for m in maps][:2] == ["layer1", "layer2"]
     look = maps.find("layer2")
     assert look.key_frames == (0, 1, 2) and look.query_frame == 2 and look.key_grid == (3, 4, 6)
     assert torch.allclose(look.dense().sum(-1), torch.ones(1, 2, 24), atol=1e-5)
     assert look.look_from(1, 1).shape == (2, 3, 4, 6)
-    assert [score.name for score in score_attention(network, clip, side=96)] == ["layer1", "layer2"]
+    assert [score.name for score in score_attention(network, clip, side=96)] == [m.name for m in maps]
 
 
 def test_recording_changes_no_answer():
@@ -281,7 +310,8 @@ def test_resnet_101_stays_at_stride_16():
         ({"h": 2.5}, "h=2.5"),
         ({"affinity": "colour"}, "got affinity='colour'; expected one of"),
         ({"position": "map"}, "got position='map'; expected one of"),
-        ({"pattern": "star"}, "got pattern='star'; expected one of local_strided, dense, grid, local, strided"),
+        ({"pattern": "star"}, "got pattern='star'; expected one of dense, grid, local, strided, local_strided, str"),
+        ({"pattern": "local_strided", "layers": 1}, "one layer of local_strided is local only: use 2"),
         ({"encoder": "eye"}, "got encoder='eye'; expected one of"),
         ({"decoder_width": 20}, "decoder_width"),
         ({"temporal": "often"}, "temporal"),

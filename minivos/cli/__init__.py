@@ -1,4 +1,4 @@
-"""What people type: `minivos segment`, `train`, `eval`, `demo`, `shootout`, `models`, `doctor`.
+"""What people type: `minivos segment`, `train`, `eval`, `benchmark`, `demo`, and so on.
 
 A command imports what it needs when it runs, so that `--help` and typing errors answer at once.
 """
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from minivos.cli.score import eval_command
+from minivos.cli.score import benchmark_command, eval_command
 from minivos.cli.segment import segment
 from minivos.cli.show import demo, doctor, models, shootout_command
 from minivos.cli.train import train_command
@@ -23,6 +23,7 @@ COMMANDS: dict[str, Callable] = {
     "segment": segment,
     "train": train_command,
     "eval": eval_command,
+    "benchmark": benchmark_command,
     "demo": demo,
     "shootout": shootout_command,
     "models": models,

@@ -12,11 +12,11 @@ from tqdm import tqdm
 from minivos.errors import InputError
 from minivos.evaluation.tables import Table
 from minivos.video.clip import Clip
-from minivos.video.datasets import DavisDataset, samples_root
-from minivos.video.files import pictures_in, whole_file
+from minivos.video.datasets import DavisDataset, read_names, samples_root
+from minivos.video.files import as_written, is_picture, pictures_in, whole_file
 from minivos.video.mask_files import check_size, read_masks
 from minivos.video.metrics import ObjectScore, Statistics, score_labels
-from minivos.video.task import Task
+from minivos.video.task import Task, merge_objects
 
 if TYPE_CHECKING:
     from minivos.nn.network import VOSNetwork
@@ -81,21 +81,25 @@ class Evaluation:
         """Sequence, object id and the values of COLUMNS, for every object and for all together."""
         for sequence, objects in self.scores.items():
             for score in objects:
-                yield sequence, str(score.object_id), _values(score)
-        yield "global", "", _values(self)
+                yield sequence, str(score.object_id), values_of(score)
+        yield "global", "", values_of(self)
 
 
-def evaluate_folders(gt: Path | str, pred: Path | str) -> Evaluation:
+def evaluate_folders(
+    gt: Path | str, pred: Path | str, split: str | None = None, merged: bool = False
+) -> Evaluation:
     """Score the mask PNGs in `pred` against those in `gt` by the DAVIS protocol.
 
     Both are one sequence (a folder of PNGs) or both are folders of sequences, like Annotations/480p
-    of DAVIS. Raises InputError, naming the file, when sequences, frame names or sizes differ, and
-    as `metrics.score_labels`.
+    of DAVIS. `split` chooses the sequences: a text file with their names, or the name of a split of
+    the data set in which `gt` lies, such as "val" (of 2017, if there are two) or "2016/val".
+    `merged`: all objects count as one. Raises InputError, naming the file, when sequences, frame
+    names or sizes differ, and as `metrics.score_labels`.
     """
-    folders = _sequence_folders(Path(gt), Path(pred))
+    folders = _sequence_folders(Path(gt), Path(pred), split)
     matched = {name: _matching_frames(*pair) for name, pair in folders.items()}
     progress = tqdm(matched.items(), unit="sequence", disable=None)
-    read = ((name, _read_sequence(frames)) for name, frames in progress)
+    read = ((name, _read_sequence(frames, merged)) for name, frames in progress)
     return Evaluation({name: _score_sequence(name, gt, pred) for name, (gt, pred) in read})
 
 
@@ -165,22 +169,42 @@ def _average(statistics: Iterable[Statistics]) -> Statistics:
     return Statistics(*np.mean([astuple(each) for each in statistics], axis=0).tolist())
 
 
-def _values(scored: ObjectScore | Evaluation) -> tuple[float, ...]:
+def values_of(scored: ObjectScore | Evaluation) -> tuple[float, ...]:
     """The values of COLUMNS."""
     return scored.mean, *astuple(scored.J_statistics), *astuple(scored.F_statistics)
 
 
-def _sequence_folders(gt: Path, pred: Path) -> dict[str, tuple[Path, Path]]:
+def _sequence_folders(gt: Path, pred: Path, split: str | None) -> dict[str, tuple[Path, Path]]:
     """The folders of ground truth and prediction of each sequence, by its name."""
-    if any(gt.glob("*.png")):
+    if gt.is_dir() and any(map(is_picture, gt.iterdir())):
+        if split:
+            raise InputError(f"{gt} is one sequence, of which there is no split: leave it out")
         return {gt.resolve().name: (gt, pred)}
     names, predicted = _subfolders(gt), _subfolders(pred)
+    if split:
+        names = read_names(_listing(gt, split))
+        predicted = [name for name in names if (pred / name).is_dir()]
     if unpaired := sorted(set(names) ^ set(predicted)):
         raise InputError(
             f"{unpaired[0]} is only in one of {gt} and {pred} ({len(unpaired)} sequences are); "
-            "expected the same names: complete the folders"
+            "expected the same names: complete the folders, or choose a split"
         )
     return {name: (gt / name, pred / name) for name in names}
+
+
+def _listing(gt: Path, split: str) -> Path:
+    """The file that lists a split, given by its path, or by its name in the data set around gt."""
+    if (path := Path(split)).is_file():
+        return path
+    places = [sets for parent in as_written(gt).parents for sets in [parent / "ImageSets"]]
+    years = [place / year for place in places for year in ("", "2017", "2016", "480p")]
+    for folder in years:
+        if (path := folder / f"{split}.txt").is_file():
+            return path
+    raise InputError(
+        f"there is no split {split!r}; expected a text file with the name of a sequence on each "
+        f"line, or a file ImageSets/2017/{split}.txt of the data set around {gt}"
+    )
 
 
 def _subfolders(folder: Path) -> list[str]:
@@ -195,25 +219,35 @@ def _subfolders(folder: Path) -> list[str]:
 def _matching_frames(gt: Path, pred: Path) -> list[tuple[Path, Path]]:
     """The mask files of ground truth and prediction, frame by frame in the order of time."""
     gt_files, pred_files = (
-        {path.name: path for path in pictures_in(folder)} for folder in (gt, pred)
+        {path.stem: path for path in pictures_in(folder)} for folder in (gt, pred)
     )
     if missing := [name for name in gt_files if name not in pred_files]:
         raise InputError(
-            f"{pred / missing[0]} is missing ({len(missing)} of {len(gt_files)} masks are); "
-            f"expected one for each file in {gt}, under the same name"
+            f"{pred / gt_files[missing[0]].name} is missing ({len(missing)} of {len(gt_files)} "
+            f"masks are); expected one for each file in {gt}, under the same name"
         )
     if extra := [name for name in pred_files if name not in gt_files]:
         raise InputError(
-            f"{pred / extra[0]} has no ground truth in {gt} ({len(extra)} files have none); "
+            f"{pred_files[extra[0]]} has no ground truth in {gt} ({len(extra)} files have none); "
             "remove or rename them"
         )
     return [(gt_files[name], pred_files[name]) for name in gt_files]
 
 
-def _read_sequence(frames: list[tuple[Path, Path]]) -> tuple[np.ndarray, np.ndarray]:
+def _read_sequence(frames: list[tuple[Path, Path]], merged: bool) -> tuple[np.ndarray, np.ndarray]:
     """Ground truth and prediction, uint8 (T,H,W) each, at the size of the first true mask."""
     gt_paths, pred_paths = zip(*frames, strict=True)
     gt, pred = read_masks(gt_paths), read_masks(pred_paths)
-    for path, labels in zip(gt_paths + pred_paths, gt + pred, strict=True):
+    for path, labels in zip(gt_paths, gt, strict=True):
         check_size(labels, gt[0].shape, path)
+    for path, labels in zip(pred_paths, pred, strict=True):
+        if labels.shape != gt[0].shape:
+            (height, width), (true_height, true_width) = labels.shape, gt[0].shape
+            raise InputError(
+                f"{path} is {width}x{height} pixels, but its truth is {true_width}x{true_height}; "
+                "masks are scored at the size of the truth: write them at the size of the video, "
+                "as `minivos benchmark` does, or enlarge them with nearest neighbour"
+            )
+    if merged:
+        gt, pred = [merge_objects(mask) for mask in gt], [merge_objects(mask) for mask in pred]
     return np.stack(gt), np.stack(pred)

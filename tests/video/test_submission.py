@@ -1,5 +1,6 @@
 """Zip files for servers: their layout, and every mistake that the check must find."""
 
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from PIL import Image
 from minivos.errors import InputError
 from minivos.video.clip import Clip
 from minivos.video.mask_files import encode_mask, read_mask
-from minivos.video.submission import check_submission, write_submission
+from minivos.video.submission import check_submission, pack_submission, write_submission
 
 
 def clips() -> list[Clip]:
@@ -102,6 +103,58 @@ def test_a_damaged_zip_gives_a_clear_error_or_is_as_good_as_new(tmp_path):
         except InputError:
             refused += 1
     assert refused > len(whole) // 10
+
+
+@pytest.mark.parametrize("name", ["../cat", "..", "/cat", "a/b", "a\\b", ""])
+def test_names_that_lead_out_of_the_zip_are_refused(name, tmp_path):
+    (clip, _), labels = clips(), answers()["cat"]
+    clip.name = name
+    with pytest.raises(InputError, match="not a path"):
+        write_submission(tmp_path / "masks.zip", [clip], {name: labels}, "davis")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_mask_that_would_fill_the_memory_is_not_unpacked(tmp_path):
+    write_submission(tmp_path / "good.zip", clips(), answers(), "davis")
+    with zipfile.ZipFile(tmp_path / "good.zip") as file:
+        files = {name: file.read(name) for name in file.namelist()}
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in files.items():
+            file.writestr(name, bytes(64 * 2**20) if name == "dog/00000.png" else content)
+    tracemalloc.start()
+    with pytest.raises(InputError, match="dog/00000.png would unpack to 67,108,864 bytes, too many"):
+        check_submission(tmp_path / "bomb.zip", clips(), "davis")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 2**20
+
+
+def test_a_picture_of_another_size_is_not_decoded(tmp_path):
+    write_submission(tmp_path / "good.zip", clips(), answers(), "davis")
+    with zipfile.ZipFile(tmp_path / "good.zip") as file:
+        files = {name: file.read(name) for name in file.namelist()}
+    files["dog/00000.png"] = grey((4000, 4000), "L", tmp_path)
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w") as file:
+        for name, content in files.items():
+            file.writestr(name, content)
+    with pytest.raises(InputError, match=r"\(4000, 4000\) pixels; expected \(8, 10\)"):
+        check_submission(tmp_path / "bomb.zip", clips(), "davis")
+
+
+def test_mask_files_are_packed_as_they_are(tmp_path):
+    for name, masks in answers().items():
+        (tmp_path / "masks" / name).mkdir(parents=True)
+        for t, labels in enumerate(masks):
+            (tmp_path / "masks" / name / f"{5 * t:05}.png").write_bytes(encode_mask(labels))
+    pack_submission(tmp_path / "packed.zip", tmp_path / "masks", clips(), "youtube_vos")
+    write_submission(tmp_path / "written.zip", clips(), answers(), "youtube_vos")
+    packed, written = (zipfile.ZipFile(tmp_path / f"{kind}.zip") for kind in ("packed", "written"))
+    with packed, written:
+        assert {n: packed.read(n) for n in packed.namelist()} == {n: written.read(n) for n in written.namelist()}
+    (tmp_path / "masks/dog/00005.png").unlink()
+    with pytest.raises(InputError, match=r"there is no .*00005\.png \(1 masks lack\)"):
+        pack_submission(tmp_path / "other.zip", tmp_path / "masks", clips(), "davis")
+    assert not (tmp_path / "other.zip").exists()
 
 
 def test_a_file_that_is_no_zip_is_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -9,6 +10,7 @@ from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
+import psutil
 from PIL import Image
 
 from minivos.errors import InputError
@@ -20,7 +22,7 @@ from minivos.video.files import (
     whole_file,
     whole_folder,
 )
-from minivos.video.frames import FOLDER_FPS, frames_folder, open_frames
+from minivos.video.frames import FOLDER_FPS, FrameSource, frames_folder, open_frames
 from minivos.video.mask_files import check_size, read_masks, write_mask
 
 
@@ -65,10 +67,11 @@ class Clip:
 
         A sequence of DAVIS or YouTube-VOS is such a folder; its masks come with it. Keeps every
         `stride`-th frame, and the masks of those; `max_side` limits the longer side in pixels.
-        Raises InputError for what cannot be read, and for masks that fit no frame.
+        Raises InputError for what cannot be read, for masks that fit no frame, and for more frames
+        than the memory holds.
         """
         source = open_frames(path, max_side=max_side, stride=stride)
-        frames = np.stack(list(source))  # (T,H,W,3)
+        frames = _all_frames(source, path)
         names = list(islice(source.names, len(frames)))
         files = find_masks(path)
         paths = {t: files[name] for t, name in enumerate(names) if name in files}
@@ -108,7 +111,7 @@ class Clip:
 
     def _check_frame_names(self) -> None:
         for name in self.frame_names:
-            if not isinstance(name, str):
+            if not isinstance(name, str) or not re.fullmatch(r"[^./\\\0][^/\\\0]*", name):
                 raise InputError(
                     f"got {name!r} as frame name; "
                     "expected the stems of frame files, such as '00000'"
@@ -120,6 +123,31 @@ class Clip:
                 f"for {len(self)} frames; "
                 "expected one for each, all different and in natural order"
             )
+
+
+def _all_frames(source: FrameSource, path: str | Path) -> np.ndarray:
+    """All frames of a source, uint8 (T,H,W,3), each held once."""
+    frames = np.empty((_room_for(source.count or 1, source.size, path), *source.size, 3), np.uint8)
+    number = 0
+    for frame in source:
+        if number == len(frames):
+            more = _room_for(2 * number, source.size, path) - number
+            frames = np.concatenate([frames, np.empty((more, *source.size, 3), np.uint8)])
+        frames[number] = frame
+        number += 1
+    return frames[:number]
+
+
+def _room_for(frames: int, size: tuple[int, int], path: str | Path) -> int:
+    """The number of frames, if the memory holds them; InputError otherwise."""
+    wanted, free = 3 * frames * size[0] * size[1], psutil.virtual_memory().available
+    if wanted > free:
+        raise InputError(
+            f"{path} takes {wanted / 2**30:,.1f} GiB as a clip ({frames:,} frames of "
+            f"{size[1]}x{size[0]}), and {free / 2**30:,.1f} are free; expected less: give max_side "
+            "or stride, or read it frame by frame with open_frames"
+        )
+    return frames
 
 
 def find_masks(path: str | Path) -> dict[str, Path]:

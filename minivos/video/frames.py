@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 
 FOLDER_FPS = 24.0  # frames per second of a folder that does not say; DAVIS was filmed at 24
 PLAYABLE_FPS = 0.1, 240.0  # what is written is shown no slower and no faster
+MANY_PIXELS = 4096 * 2304  # of a frame, from which on few are held at once
 SQUARE_UP_TO = 8.0  # pixels that are said to be longer than this are taken as square
 EXIF_ORIENTATION = 0x0112
 TURNABLE = {"JPEG", "MPO"}  # the formats in which cameras note how they were held
@@ -373,7 +374,7 @@ class OverlayWriter:
                 f"{path} cannot have size {size} and {fps} frames per second; "
                 "expected positive numbers"
             )
-        self.path, self.size = Path(path), tuple(size)
+        self.path, self.size = Path(path), (size[0], size[1])
         slowest, fastest = PLAYABLE_FPS
         self.fps = min(max(fps, slowest), fastest)
         if self.fps != fps:
@@ -391,7 +392,7 @@ class OverlayWriter:
             )
             rate = Fraction(self.fps).limit_denominator(1001)
             self._stream = self._container.add_stream(
-                "libx264", rate=rate, options={"crf": "18", "preset": "veryfast"}
+                "libx264", rate=rate, options=_settings(self.size)
             )
             self._stream.pix_fmt = "yuv420p"
             self._stream.height, self._stream.width = (side + side % 2 for side in self.size)
@@ -437,3 +438,9 @@ class OverlayWriter:
         trace: TracebackType | None,
     ) -> bool | None:
         return self._opened.__exit__(kind, error, trace)
+
+
+def _settings(size: tuple[int, int]) -> dict[str, str]:
+    """How to code frames of a size; large ones one after the other, lest many wait in memory."""
+    settings = {"crf": "18", "preset": "veryfast"}
+    return settings | ({"tune": "zerolatency"} if size[0] * size[1] > MANY_PIXELS else {})

@@ -1,9 +1,13 @@
 """Masks as arrays, without files: palettes, checks, drawing."""
 
+from functools import cache
+
 import numpy as np
 
 from minivos.errors import InputError
+from minivos.video.colours import further_colours
 
+ROWS_AT_ONCE = 64  # of a picture, where floats of all of it would fill the memory
 VOID = 255  # label of pixels that the annotators left undecided
 
 # Black stands for "no object"; then seven colours that colour-blind viewers can tell apart
@@ -24,15 +28,22 @@ def davis_palette() -> np.ndarray:
 
 
 def object_colour(object_id: int) -> tuple[int, int, int]:
-    """RGB in 0..255 of one object on the screen; ids beyond seven start over, 0 is black."""
+    """RGB in 0..255 of one object on the screen; 0 is black."""
     red, green, blue = screen_colours()[object_id].tolist()
     return red, green, blue
 
 
+@cache
 def screen_colours() -> np.ndarray:
-    """The Okabe-Ito colour of every label, uint8 (256,3); background and void are black."""
-    ids = np.arange(256)
-    return np.where(is_object(ids)[:, None], OKABE_ITO[1 + (ids - 1) % 7], OKABE_ITO[0])
+    """The colour of every label, uint8 (256,3), not to be written to.
+
+    Background and void are black, the objects 1 to 7 have the colours of Okabe and Ito, and each
+    later one is as far as can be from all before.
+    """
+    later = further_colours(OKABE_ITO[1:], VOID - len(OKABE_ITO))
+    colours = np.concatenate([OKABE_ITO, later, OKABE_ITO[:1]])
+    colours.flags.writeable = False
+    return colours
 
 
 def is_object(labels: np.ndarray) -> np.ndarray:
@@ -64,8 +75,12 @@ def overlay(frame: np.ndarray, labels: np.ndarray, alpha: float = 0.5) -> np.nda
         )
     labels = np.where(labels == VOID, 0, labels).astype(np.uint8)
     colours = screen_colours()[labels]  # (H,W,3)
-    tinted = (1 - alpha) * frame + alpha * colours
-    drawn = np.where((labels > 0)[..., None], tinted, frame).round().astype(np.uint8)
+    drawn = frame.copy()
+    for rows in range(0, len(frame), ROWS_AT_ONCE):
+        part = slice(rows, rows + ROWS_AT_ONCE)
+        objects = labels[part] > 0
+        tinted = (1 - alpha) * frame[part][objects] + alpha * colours[part][objects]
+        drawn[part][objects] = tinted.round().astype(np.uint8)
 
     width = max(1, round(min(labels.shape) / 300))
     inner = (labels > 0) & (_smallest_nearby(labels, width) != labels)

@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import struct
+import types
 import warnings
 from fractions import Fraction
 from itertools import islice
@@ -243,6 +244,8 @@ def test_clip_checks_what_it_is_given():
         ({"masks": [np.zeros((20, 30), np.uint8)]}, "got list as masks; expected {frame number: mask}"),
         ({"masks": None}, "got NoneType as masks"),
         ({"frame_names": [0, 1, 2]}, "got 0 as frame name"),
+        ({"frame_names": ["../0", "1", "2"]}, "got '../0' as frame name"),
+        ({"frame_names": ["", "1", "2"]}, "got '' as frame name"),
         ({"masks": {0: labels(20, 31)}}, "31x20 pixels"),
         ({"masks": {0: labels().astype(int)}}, "got mask 0 of int64"),
         ({"frame_names": ["0", "1"]}, "2 frame names"),
@@ -413,6 +416,23 @@ def test_video_of_a_phone_is_turned_upright(video):
     clip = Clip.load(video)
     assert clip.frames.shape == (5, 30, 20, 3)
     assert clip.frames[0, 4, 10, 0] > 150 and clip.frames[0, 25, 10, 0] < 80  # the red third is now at the top
+
+
+def test_a_clip_that_does_not_fit_into_memory_is_refused_with_the_sizes(video, monkeypatch):
+    free = types.SimpleNamespace(available=5000)
+    monkeypatch.setattr("minivos.video.clip.psutil.virtual_memory", lambda: free)
+    with pytest.raises(InputError, match=r"film.mp4 takes 0.0 GiB as a clip \(5 frames of 30x20\), and 0.0 are free"):
+        Clip.load(video)
+    assert len(Clip.load(video, stride=3).frames) == 2
+
+
+def test_a_count_that_is_wrong_costs_no_frame(video, monkeypatch):
+    whole = Clip.load(video).frames
+    for count in (None, 1, 3, 99):
+        source = open_frames(video)
+        source.count = count
+        monkeypatch.setattr("minivos.video.clip.open_frames", lambda *_, found=source, **__: found)
+        assert np.array_equal(Clip.load(video).frames, whole)
 
 
 def test_no_more_than_one_frame_is_held(video, monkeypatch):

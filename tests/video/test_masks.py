@@ -1,5 +1,7 @@
 """Masks as arrays: palettes, one-hot, resizing, soft aggregation and the overlay."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ import torch.nn.functional as F
 from minivos.errors import InputError
 from minivos.nn.objects import crop, merge_answers, object_log_odds, padding, soft_aggregate
 from minivos.video.mask_tensors import one_hot, resize
-from minivos.video.masks import OKABE_ITO, davis_palette, object_colour, overlay
+from minivos.video.masks import OKABE_ITO, davis_palette, object_colour, overlay, screen_colours
 
 
 def test_davis_palette_holds_the_published_colours():
@@ -20,11 +22,40 @@ def test_davis_palette_holds_the_published_colours():
     assert len(np.unique(palette, axis=0)) == 256
 
 
-def test_object_colours_wrap_around_and_spare_background_and_void():
-    assert object_colour(1) == (230, 159, 0) == object_colour(8)
-    assert object_colour(7) == tuple(OKABE_ITO[7].tolist()) == object_colour(14)
+def test_the_first_objects_have_the_colours_of_okabe_and_ito_and_background_and_void_none():
+    assert [object_colour(number) for number in range(8)] == [tuple(colour) for colour in OKABE_ITO.tolist()]
     assert object_colour(0) == object_colour(255) == (0, 0, 0)
-    assert len({object_colour(number) for number in range(1, 8)}) == 7
+    assert len(np.unique(screen_colours(), axis=0)) == 255  # 254 objects and black
+    with pytest.raises(ValueError, match="read-only"):
+        screen_colours()[1] = 0
+
+
+# How much light the cones of a viewer without red, and without green, cones take from linear sRGB
+# (Vienot, Brettel and Mollon 1999), and XYZ of sRGB under D65: not what the colours were chosen by
+VIEWERS = {
+    "usual": np.eye(3),
+    "without red": [(0.11238, 0.88762, 0), (0.11238, 0.88762, 0), (0.00401, -0.00401, 1)],
+    "without green": [(0.29275, 0.70725, 0), (0.29275, 0.70725, 0), (-0.02234, 0.02234, 1)],
+}
+TO_XYZ = np.array([(0.4124, 0.3576, 0.1805), (0.2126, 0.7152, 0.0722), (0.0193, 0.1192, 0.9505)])
+
+
+def cielab(colours, viewer):
+    """CIE L*a*b* (N,3) of sRGB (N,3) in 0..255, as a viewer sees it."""
+    light = np.where(colours <= 10, colours / 255 / 12.92, ((colours / 255 + 0.055) / 1.055) ** 2.4)
+    xyz = (light @ np.array(VIEWERS[viewer]).T).clip(0, 1) @ TO_XYZ.T / (0.9505, 1, 1.089)
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("viewer", "any_two", "next_to"), [("usual", 9, 20), ("without red", 6, 18), ("without green", 5, 15)]
+)
+def test_no_two_of_44_objects_look_alike(viewer, any_two, next_to):
+    seen = cielab(screen_colours()[1:45].astype(float), viewer)
+    apart = np.linalg.norm(seen[:, None] - seen, axis=-1)
+    assert apart[~np.eye(44, dtype=bool)].min() > any_two
+    assert min(np.diag(apart, 1).min(), np.diag(apart, 7).min()) > next_to  # the old colours came again after 7
 
 
 def test_one_hot_marks_each_label_once_and_void_never():
@@ -135,3 +166,15 @@ def test_padding_puts_the_smaller_half_first_and_is_cropped_again():
     x, border = torch.rand(1, 2, 13, 16), padding((13, 16), 8)
     assert border == (0, 0, 1, 2)
     assert torch.equal(crop(F.pad(x, border), border), x) and F.pad(x, border).shape[-2:] == (16, 16)
+
+
+def test_an_overlay_takes_a_few_times_the_memory_of_its_frame():
+    """Floats of a whole picture took 25 times as much: gigabytes for a frame of 8k."""
+    frame = np.full((1000, 1500, 3), 90, dtype=np.uint8)
+    labels = np.full((1000, 1500), 3, dtype=np.uint8)
+    screen_colours()
+    tracemalloc.start()
+    overlay(frame, labels)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 7 * frame.nbytes

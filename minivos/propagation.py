@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ def track(
         raise InputError(f"got masks as {type(masks).__name__}; expected {{frame number: mask}}.")
     if not masks:
         raise InputError("No mask was given: nothing says which objects to follow.")
+    if names := [t for t in masks if not isinstance(t, Integral) or t < 0]:
+        raise InputError(f"got masks of frames {names}; expected whole numbers, 0 for the first.")
     tracker, missed = Tracker(model, **settings), set(masks)
     for t, frame in enumerate(frames):
         missed.discard(t)

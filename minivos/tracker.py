@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +20,15 @@ from minivos.nn.memory import Memory, Schedule
 from minivos.nn.network import VOSNetwork
 from minivos.nn.objects import merge_groups
 from minivos.nn.recording import at_frame
+from minivos.saved_tracks import load_track, save_track
+from minivos.speed import at_precision, check_room, compile_parts
 from minivos.video.mask_files import check_mask
-from minivos.video.mask_tensors import one_hot, resize
-from minivos.video.masks import VOID, check_picture
+from minivos.video.mask_tensors import expected_j, one_hot, resize
+from minivos.video.masks import VOID, check_picture, redraw
 
 log = logging.getLogger(__name__)
+Reads = list[tuple[Tensor, Any]]  # logits and seen, of each group
+STATE = "schedule", "side", "precision", "groups", "size", "time", "confidence", "last_seen"
 
 
 @dataclass
@@ -39,29 +45,64 @@ class Tracker:
     Objects are those of the masks given so far. More of them than the network can tell apart are
     tracked in groups, each with a memory of its own, and merged by soft aggregation.
 
+    `ids` are the objects, `time` is the number of the next frame. `confidence` {id: J to expect of
+    the newest frame by its probabilities, in [0, 1]; 1 where it was given, 0 where it is not seen}.
+    `last_seen` {id: number of the newest frame in which it is seen}.
+
     Args:
         model: the network; it is put into evaluation mode and stays on its device.
         schedule: which frames the memory keeps; None: the network's own. The L variants of AOT keep
             up to 10,000, some 10 MB each at 480p; `Schedule(every=5, at_most=32)` bounds them.
         side: short side in pixels at which frames are processed; None: the network's own.
+        precision: "float32", or "bfloat16": autocast, for GPUs.
+        compiled: translate the network's encoders and decoders, see `speed.compile_parts`.
     """
 
     def __init__(
-        self, model: VOSNetwork, schedule: Schedule | None = None, side: int | None = None
-    ) -> None:
+        self, model: VOSNetwork, schedule: Schedule | None = None, side: int | None = None,
+        precision: str = "float32", compiled: bool = False,
+    ) -> None:  # fmt: skip
         _check_settings(model, schedule, side)
-        self.model = model.eval()
-        self.schedule = schedule
-        self.side = side
         self.device = next(model.parameters()).device
+        self.at_precision = at_precision(precision, self.device)
+        self.model = model.eval()
+        if compiled:
+            compile_parts(model)
+        self.schedule, self.side, self.precision = schedule, side, precision
         self.groups: list[Group] = []
         self.size = (0, 0)  # H, W of the frames, once there is one
-        self.time = 0  # number of the next frame
+        self.time = 0
+        self.confidence: dict[int, float] = {}
+        self.last_seen: dict[int, int] = {}
 
     @property
     def ids(self) -> list[int]:
         """The ids of all objects that are being tracked."""
-        return [i for group in self.groups for i in group.ids]
+        return [i for group in self.groups for i in group.ids if i]
+
+    def remove(self, ids: Iterable[int]) -> None:
+        """Follow these objects no longer: what was theirs becomes background.
+
+        Their places in the memory stay taken. InputError for ids that are not followed.
+        """
+        gone = set(ids)
+        if unknown := gone - set(self.ids):
+            raise InputError(f"got ids {sorted(unknown)}; expected some of {self.ids}.")
+        for group in self.groups:
+            group.ids = [0 if i in gone else i for i in group.ids]
+        self.groups = [group for group in self.groups if any(group.ids)]
+
+    def save(self, path: str | Path) -> None:
+        """Write all but the network to a file, from which `restore` goes on exactly."""
+        save_track(path, self.model, {name: getattr(self, name) for name in STATE})
+
+    @classmethod
+    def restore(cls, model: VOSNetwork, path: str | Path, compiled: bool = False) -> Tracker:
+        """The tracker that `save` wrote; InputError for another network or kind of file."""
+        state = load_track(path, model, STATE, Group)
+        tracker = cls(model, state["schedule"], state["side"], state["precision"], compiled)
+        vars(tracker).update(state)
+        return tracker
 
     @torch.inference_mode()
     def step(self, frame: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
@@ -72,18 +113,21 @@ class Tracker:
         pixels (255) are left to the prediction. Raises InputError for a frame of another size or
         kind, for a mask of another size or without objects, and for a first frame without mask.
         """
-        self._check(frame, mask)
-        with at_frame(self.time):
+        mask = self._check(frame, mask)
+        with at_frame(self.time), self.at_precision:
             seen = self.model.encode(self._to_network(frame))
             labels, reads = self._predict(seen)
             if mask is not None:
-                labels = _redraw(labels, mask)
-                self._admit([int(i) for i in np.unique(mask) if i not in (0, VOID)])
+                labels = redraw(labels, mask)
+                given = [int(i) for i in np.unique(mask) if i not in (0, VOID)]
+                self._admit(given)
+                self.confidence |= dict.fromkeys(given, 1.0)
             self._memorize(seen, reads, labels, given=mask is not None)
+        self.last_seen |= {i: self.time for i in np.unique(labels).tolist() if i}
         self.time += 1
         return labels
 
-    def _predict(self, seen: Any) -> tuple[np.ndarray, list[tuple[Tensor, Any]]]:
+    def _predict(self, seen: Any) -> tuple[np.ndarray, Reads]:
         """Labels (H, W) from all groups, and what each group read: logits and seen."""
         if not self.groups:
             return np.zeros(self.size, np.uint8), []
@@ -92,10 +136,14 @@ class Tracker:
         reads = [self.model.read(seen, group.memory) for group in self.groups]
         aligned = self.model.sizing.align_corners
         scores = [resize(logits.float(), self.size, aligned) for logits, _ in reads]
+        chances = [part.softmax(dim=1) for part in scores]
         if len(scores) > 1:  # AOT Eq. 1, a pass per group where the equation has one per object
-            scores = [merge_groups([part.softmax(dim=1) for part in scores])]  # (1, 1+K, H, W)
-        best = scores[0].max(dim=1).indices[0].cpu().numpy()  # on a CPU faster than argmax
-        return np.array([0, *self.ids], np.uint8)[best], reads
+            scores = chances = [merge_groups(chances)]  # (1, 1+K, H, W)
+        best = scores[0].max(dim=1).indices  # on a CPU faster than argmax
+        ids = [i for group in self.groups for i in group.ids]
+        expected = zip(ids, expected_j(chances[0], best), strict=True)
+        self.confidence = {i: value for i, value in expected if i}
+        return np.array([0, *ids], np.uint8)[best[0].cpu().numpy()], reads
 
     def _admit(self, ids: list[int]) -> None:
         """Give new objects a place in a group."""
@@ -107,9 +155,7 @@ class Tracker:
                 self.groups.append(Group([], self.model.new_memory(self.schedule)))
             self.groups[-1].ids.append(new)
 
-    def _memorize(
-        self, seen: Any, reads: list[tuple[Tensor, Any]], labels: np.ndarray, given: bool
-    ) -> None:
+    def _memorize(self, seen: Any, reads: Reads, labels: np.ndarray, given: bool) -> None:
         """Let every group remember this frame, as a reference where masks were given."""
         working = self.model.sizing(self.size, self.side)
         for i, group in enumerate(self.groups):
@@ -126,6 +172,7 @@ class Tracker:
         """The labels of a group's objects as masks (1, 1+K, h, w), at the network's size."""
         renumber = np.zeros(256, np.int64)
         renumber[group.ids] = np.arange(1, len(group.ids) + 1)
+        renumber[0] = 0  # the id of those that were removed
         own = resize(torch.from_numpy(renumber[labels])[None].to(self.device), working)
         if given:
             self._warn_of_lost(group.ids, labels, own)
@@ -134,7 +181,7 @@ class Tracker:
     def _warn_of_lost(self, ids: list[int], labels: np.ndarray, small: Tensor) -> None:
         """Say which objects of the labels have no pixel left at the network's size."""
         left = {ids[number - 1] for number in small.unique().tolist() if number}
-        if lost := sorted(set(ids) & set(np.unique(labels).tolist()) - left):
+        if lost := sorted(set(ids) & set(np.unique(labels).tolist()) - left - {0}):
             names, size = ", ".join(map(str, lost)), " x ".join(map(str, small.shape[-2:]))
             what = f"Frame {self.time}: object {names} is too small to be seen at {size} pixels"
             log.warning(f"{what}, the size at which the network works; give a larger side.")
@@ -148,25 +195,18 @@ class Tracker:
             image = F.interpolate(image, size, mode="bicubic", antialias=sizing.antialias)
         return image / 255
 
-    def _check(self, frame: np.ndarray, mask: np.ndarray | None) -> None:
-        check_picture(frame)
-        height, width = size = frame.shape[:2]
+    def _check(self, frame: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
+        """The mask as labels uint8 (H, W), if both are what `step` takes; InputError otherwise."""
+        height, width = size = check_picture(frame).shape[:2]
         if self.time > 0 and size != self.size:
             raise InputError(f"got frame {self.time} of {size}; expected {self.size} as before")
-        if mask is None and not self.groups:
+        if self.time == 0:
+            check_room(self.model.sizing(size, self.side), self.device)
+        if mask is None and self.time == 0:
             raise InputError("The first frame needs a mask of the objects: step(frame, mask).")
-        if not isinstance(mask, np.ndarray | None):
-            raise InputError(f"got the mask as {type(mask).__name__}; expected a NumPy array")
-        if mask is not None:
-            check_mask(mask, size)
+        labels = None if mask is None else check_mask(mask, size)
         self.size = (height, width)
-
-
-def _redraw(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The predicted labels, with every object of the mask redrawn as given."""
-    given = (mask != 0) & (mask != VOID)
-    redrawn = np.isin(labels, np.unique(mask[given])) & (mask != VOID)
-    return np.where(given, mask, np.where(redrawn, 0, labels)).astype(np.uint8)
+        return labels
 
 
 def _check_settings(model: VOSNetwork, schedule: Schedule | None, side: int | None) -> None:
@@ -177,9 +217,8 @@ def _check_settings(model: VOSNetwork, schedule: Schedule | None, side: int | No
         raise InputError(f"got schedule={schedule!r}; expected a Schedule or None.")
     if not isinstance(side, Integral | None) or isinstance(side, bool):
         raise InputError(f"got side={side!r}; expected a whole number of pixels, or None.")
-    least = model.sizing.stride
-    if side is not None and side < least:
+    if side is not None and side < (least := model.sizing.stride):
         raise InputError(f"got side={side}; expected {least} or more, a cell of the network.")
     if (dtype := next(model.parameters()).dtype) != torch.float32:
-        use = "call model.float(), and for half precision loop in `with torch.autocast('cuda'):`"
+        use = "call model.float(), and for half precision Tracker(model, precision='bfloat16')"
         raise InputError(f"got a network in {dtype}; expected float32: {use}")

@@ -31,6 +31,8 @@ FLOORS = {
     "video": 2,
     "synthetic": 3,
     **dict.fromkeys(PAPERS, 4),
+    "saved_tracks": 4,
+    "speed": 4,
     "models": 5,
     "tracker": 5,
     "propagation": 6,

@@ -1,12 +1,16 @@
 """Following objects through a video: sizes, ids, new and corrected objects, groups, bounded memory, bad input."""
 
 import gc
+import logging
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from minivos import create_model
 from minivos.errors import InputError
 from minivos.models import pick_device
 from minivos.nn.memory import Schedule
@@ -128,7 +132,7 @@ def test_groups_of_one_object_are_a_pass_per_object_merged_by_soft_aggregation()
 
 
 def test_a_network_in_half_precision_is_refused():
-    with pytest.raises(InputError, match=r"float16.*model.float\(\).*autocast"):
+    with pytest.raises(InputError, match=r"float16.*model.float\(\).*precision='bfloat16'"):
         Tracker(tiny_aot().half())
 
 
@@ -234,7 +238,7 @@ def test_arguments_of_another_kind_are_refused():
         with pytest.raises(InputError, match="got"):
             Tracker(**{"model": repeater()} | wrong)
     for frame, mask in ((FRAME.tolist(), MASK), (FRAME, torch.from_numpy(MASK))):
-        with pytest.raises(InputError, match="(got list as the frame|got the mask as Tensor); expected a NumPy array"):
+        with pytest.raises(InputError, match="got (list as the frame|Tensor as the mask); expected a NumPy array"):
             Tracker(repeater()).step(frame, mask)
     with pytest.raises(InputError, match=r"got a SyntheticClip; expected Clip\(video.frames"):
         propagate(repeater(), render(0, frames=2, size=(32, 32)))
@@ -279,6 +283,9 @@ def test_devices_that_are_not_there_are_refused(monkeypatch):
 def test_masks_of_frames_that_the_video_lacks_are_refused():
     with pytest.raises(InputError, match=r"frames \[7\], which the video lacks"):
         list(track(repeater(), [FRAME, FRAME], {0: MASK, 7: MASK}))
+    for name in ("0", -1, 0.5):
+        with pytest.raises(InputError, match=r"got masks of frames \[.*\]; expected whole numbers"):
+            list(track(repeater(), [FRAME], {name: MASK}))
     with pytest.raises(InputError, match="got masks as list; expected {frame number: mask}"):
         list(track(repeater(), [FRAME], [MASK]))
 
@@ -291,3 +298,131 @@ def test_a_frame_that_cannot_be_written_to_is_taken_without_a_warning():
         for t, frame in enumerate(frames):
             frame.flags.writeable = False  # as np.asarray(pillow_image) is
             tracker.step(frame, labels[0] if t == 0 else None)
+
+
+@pytest.mark.parametrize(
+    ("value", "remedy"),
+    [
+        (Image.new("RGB", (24, 16)), r'np.asarray\(picture.convert\("RGB"\)\)'),
+        (torch.zeros(3, 16, 24), r"tensor.cpu\(\).numpy\(\)"),
+        (FRAME.tolist(), r"np.array\(frame\)"),
+    ],
+    ids=["Pillow", "tensor", "list"],
+)
+def test_pictures_and_tensors_as_frames_or_masks_are_told_how_to_become_arrays(value, remedy):
+    with pytest.raises(InputError, match=f"as the frame; expected a NumPy array, .*: {remedy}"):
+        Tracker(repeater()).step(value, MASK)
+    with pytest.raises(InputError, match=r"as the mask; expected a NumPy array, whole numbers \(H,W\): "):
+        Tracker(repeater()).step(FRAME, value)
+
+
+def test_a_mask_of_0_and_255_is_object_1_as_a_picture_of_black_and_white_is(caplog):
+    mask = MASK.copy()
+    mask[:, :12] = 0
+    for white_on_black in (255 * mask, 255 * mask.astype(np.int64), 255.0 * mask):
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            assert np.array_equal(Tracker(repeater()).step(FRAME, white_on_black), mask)
+        assert "the mask has no values but 0 and 255: it is taken as white on black, object 1" in caplog.text
+
+
+def test_whole_numbers_of_any_type_are_labels_and_others_are_not():
+    for kind in (bool, np.int64, np.uint16, np.float32):
+        assert np.array_equal(Tracker(repeater()).step(FRAME, MASK.astype(kind)), MASK)
+    for wrong in (0.5 * MASK, np.nan * MASK):
+        with pytest.raises(InputError, match="expected whole numbers of shape .*: cut probabilities, as in mask > 0.5"):
+            Tracker(repeater()).step(FRAME, wrong)
+
+
+def test_removed_objects_become_background_and_can_come_back():
+    pictures, labels = squares(frames=6, ids=(3, 7, 9))
+    tracker = Tracker(tiny_aot(identities=2))
+    tracker.step(pictures[0], labels[0])
+    with pytest.raises(InputError, match=r"got ids \[4\]; expected some of \[3, 7, 9\]"):
+        tracker.remove([3, 4])
+    assert tracker.ids == [3, 7, 9]
+    tracker.remove({3})
+    found = tracker.step(pictures[1])
+    assert set(np.unique(found)) == {0, 7, 9} == {0, *tracker.confidence} and tracker.ids == [7, 9]
+    tracker.remove([9])
+    assert len(tracker.groups) == 1 and set(np.unique(tracker.step(pictures[2]))) == {0, 7}
+    again = np.where(labels[3] == 3, 3, 0)
+    tracker.step(pictures[3], again)
+    assert tracker.ids == [7, 3] and 3 in tracker.step(pictures[4])
+    tracker.remove([7, 3])
+    assert not tracker.step(pictures[5]).any() and tracker.ids == []
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_removed_object_is_left_out_of_what_is_memorized_of_the_others(soft):
+    pictures, labels = squares(frames=3)
+    network, seen = repeater(), []
+    network.soft_masks = soft
+    memorize = network.memorize
+    network.memorize = lambda *given: seen.append(given[1]) or memorize(*given)
+    tracker = Tracker(network)
+    tracker.step(pictures[0], labels[0])
+    tracker.remove([1])
+    found = tracker.step(pictures[1])
+    assert ((found == 2) == (labels[0] == 2)).mean() > 0.95 and set(np.unique(found)) == {0, 2}
+    assert seen[-1].shape[1] == 3 and (seen[-1][:, 2] > 0.5).sum() > 0.9 * seen[0][:, 2].sum()
+    assert soft or not seen[-1][:, 1].any()
+
+
+def test_confidence_is_what_j_is_to_be_expected_and_last_seen_says_who_is_lost():
+    pictures, labels = squares(frames=4)
+    network = repeater()
+    tracker = Tracker(network)
+    tracker.step(pictures[0], labels[0])
+    assert tracker.confidence == {1: 1.0, 2: 1.0} and tracker.last_seen == {1: 0, 2: 0}
+    tracker.step(pictures[1])
+    assert all(0.9 < value < 1 for value in tracker.confidence.values())
+    read = network.read
+    network.read = lambda seen, memory: (
+        torch.stack([torch.zeros(40, 48), torch.linspace(-2, 3, 48).expand(40, 48), torch.full((40, 48), -9.0)])[None],
+        read(seen, memory)[1],
+    )
+    found = tracker.step(pictures[2])
+    chance = torch.linspace(-2, 3, 48).sigmoid().expand(40, 48).numpy()
+    expected = chance[found == 1].sum() / ((found == 1).sum() + chance[found != 1].sum())
+    assert tracker.confidence[1] == pytest.approx(expected, abs=1e-3) and 0.5 < expected < 0.9
+    assert tracker.confidence[2] == 0 and tracker.last_seen == {1: 2, 2: 1}
+
+
+def test_trackers_that_take_turns_or_run_in_threads_answer_as_each_alone():
+    clips = [squares(number, frames=5) for number in range(3)]
+    network = tiny_aot()
+
+    def alone(number: int) -> list[np.ndarray]:
+        pictures, labels = clips[number]
+        return list(track(network, pictures, {0: labels[0], 3: labels[3]}))
+
+    wanted = [alone(number) for number in range(3)]
+    trackers = [Tracker(network) for _ in clips]
+    for t in range(5):
+        for tracker, (pictures, labels), answers in zip(trackers, clips, wanted, strict=True):
+            assert np.array_equal(tracker.step(pictures[t], labels[t] if t in (0, 3) else None), answers[t])
+    with ThreadPoolExecutor(3) as threads:
+        assert np.array_equal(list(threads.map(alone, range(3))), wanted)
+
+
+@pytest.mark.parametrize("name", ["aot_mini", "hst_mini"])
+def test_bfloat16_answers_nearly_alike(name):
+    clip = render(5, frames=4, size=(64, 96), objects=2)
+    network = create_model(name, "shipped")
+    exact, half = (
+        np.stack(list(track(network, clip.frames, {0: clip.masks[0]}, precision=precision)))
+        for precision in ("float32", "bfloat16")
+    )
+    assert (exact == half).mean() > 0.99
+    read = Tracker(network, precision="bfloat16")
+    read.step(clip.frames[0], clip.masks[0])
+    assert next(network.parameters()).dtype == torch.float32
+    with pytest.raises(InputError, match="got precision='half'; expected float32 or bfloat16"):
+        Tracker(network, precision="half")
+
+
+def test_a_side_that_no_memory_holds_is_refused_by_its_size():
+    tracker = Tracker(repeater(), side=10**9)
+    with pytest.raises(InputError, match=r"frames of 1500000000x1000000000 pixels need [\d,]+ GiB of memory or more"):
+        tracker.step(FRAME, MASK)

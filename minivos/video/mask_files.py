@@ -10,22 +10,25 @@ from PIL import Image
 
 from minivos.errors import InputError
 from minivos.video.files import open_picture, pictures_in, to_rgb, whole_file
-from minivos.video.masks import VOID, davis_palette, is_object
+from minivos.video.masks import VOID, check_array, davis_palette, is_object
 
 log = logging.getLogger(__name__)
 
 Report = Callable[[str], None]
 LOSSLESS = {"PNG", "BMP", "GIF", "TIFF"}
 RARE = 0.0005  # colours with a smaller share of the pixels come from smoothed edges
+SMOOTHED = 3  # so many greys that fill nothing come from smoothed edges, ...
+MANY = 16  # ... and so many do even if no grey fills anything
+NEAR = 24  # of 255: how far the colours at a smoothed edge are from those that they run into
 
 
 def read_mask(path: str | Path, *, report: Report = log.info) -> np.ndarray:
     """Read a mask file as labels uint8 (H,W): 0 background, 1..254 objects, 255 void.
 
-    Palette pictures keep their index. Grey ones keep their value, but one of only 0 and white is a
-    mask of object 1. RGB colours become the id that they have in the DAVIS palette, other colours
-    the free ids, largest area first; `report` is then told which colour became which object. Raises
-    InputError when the labels would be guesswork.
+    Palette pictures keep their index. Grey ones keep their value, but one of only 0 and white, or
+    of one grey with smoothed edges, is a mask of object 1. RGB colours become the id that they have
+    in the DAVIS palette, other colours the free ids, largest area first; `report` is then told
+    which colour became which object. Raises InputError when the labels would be guesswork.
     """
     return _read_mask(Path(path), report, colour_ids={})
 
@@ -87,10 +90,14 @@ def encode_mask(labels: np.ndarray, name: str = "the mask") -> bytes:
 def check_mask(labels: np.ndarray, size: tuple[int, int], name: str = "the mask") -> np.ndarray:
     """Return labels as uint8 (H,W), if they fit a frame of that size and hold an object.
 
-    Raises InputError otherwise.
+    Labels of only 0 and 255 are a mask of object 1, as a picture of black and white is, and the log
+    says so. Raises InputError otherwise.
     """
     labels = _as_labels(labels, name)
     check_size(labels, size, name)
+    if np.unique(labels).tolist() == [0, VOID]:
+        log.info("%s has no values but 0 and 255: it is taken as white on black, object 1", name)
+        labels = (labels == VOID).astype(np.uint8)
     if not is_object(labels).any():
         what = "is void (255) everywhere" if (labels == VOID).all() else "holds no object"
         raise InputError(
@@ -125,11 +132,12 @@ def describe_mask(labels: np.ndarray) -> str:
 
 
 def _as_labels(labels: np.ndarray, name: str) -> np.ndarray:
-    labels = np.asarray(labels)
-    if labels.ndim != 2 or labels.dtype.kind not in "uib" or labels.size == 0:
+    check_array(labels, name, "whole numbers (H,W)", "np.asarray(picture)")
+    whole = labels.dtype.kind in "uib" or (labels.dtype.kind == "f" and (labels % 1 == 0).all())
+    if labels.ndim != 2 or not whole or labels.size == 0:
         raise InputError(
             f"{name} is {labels.dtype} of shape {labels.shape}; "
-            "expected whole numbers of shape (H,W)"
+            "expected whole numbers of shape (H,W): cut probabilities, as in mask > 0.5"
         )
     if labels.min() < 0 or labels.max() > 255:
         raise InputError(
@@ -170,12 +178,23 @@ def _index_is_id(picture: Image.Image) -> bool:
 
 def _labels_from_grey(grey: np.ndarray, path: Path, report: Report) -> np.ndarray:
     white = 65535 if grey.max() > 255 else 255
-    levels, solid = np.unique(grey), _solid(grey)
+    levels, counts = np.unique(grey, return_counts=True)
     if np.isin(levels, (0, white)).all():
-        return (grey == white).astype(np.uint8)
-    if white in solid and np.isin(solid, (0, white)).all():
-        report(f"{path.name}: white on black with smoothed edges, whose greys are cut at half")
-        return (grey > white / 2).astype(np.uint8)
+        return (grey == white) * np.uint8(1 if 0 in levels else VOID)
+    flat = _flat(grey)
+    areas = levels[flat & (counts >= RARE * grey.size) & (levels > 0)]
+    thin = np.count_nonzero(~flat)
+    smoothed = thin >= SMOOTHED and thin > len(areas)
+    if (smoothed or set(areas) == {white}) and len(areas):
+        brightest = areas[-1]
+        if not ((areas > 0.1 * brightest) & (areas < 0.9 * brightest)).any():
+            report(f"{path.name}: one object with smoothed edges, whose greys are cut at half")
+            return (grey > brightest / 2).astype(np.uint8)
+    if smoothed and (len(areas) or thin > MANY):
+        raise InputError(
+            f"{path} has {len(levels):,} greys, as smoothed edges make them, and more than one "
+            "object; expected one value per object: save it without smoothing (antialiasing)"
+        )
     if levels[-1] > 255 or levels[0] < 0:
         raise InputError(
             f"{path} has labels {levels[0]}..{levels[-1]}; expected 0..254: renumber its objects"
@@ -226,7 +245,10 @@ def _merge_rare(
 ) -> np.ndarray:
     """Repaint the colours of smoothed edges with the nearest colour that fills an area, (H,W)."""
     colours, where, counts = np.unique(codes, return_inverse=True, return_counts=True)
-    fill_areas = np.isin(colours, _solid(codes)) & (counts >= RARE * codes.size)
+    rgb = (colours[:, None] >> (16, 8, 0) & 255).astype(np.float32)  # (colours,3)
+    fill_areas = _flat(codes) & (counts >= RARE * codes.size)
+    if not fill_areas.all():  # a smoothed edge begins and ends in steps too small to see
+        fill_areas[_beside_larger(rgb, counts, np.flatnonzero(fill_areas))] = False
     kept = fill_areas | np.isin(colours, list(known))
     moved = int(counts[~kept].sum())
     if moved > 0.1 * codes.size or kept.sum() > VOID:
@@ -236,7 +258,6 @@ def _merge_rare(
         )
     if moved == 0:
         return codes
-    rgb = (colours[:, None] >> (16, 8, 0) & 255).astype(np.float32)  # (colours,3)
     # Squared, less a constant per row
     distance = (rgb[kept] ** 2).sum(axis=1) - 2 * rgb @ rgb[kept].T
     nearest = colours[kept][distance.argmin(axis=1)]
@@ -247,11 +268,28 @@ def _merge_rare(
     return np.where(kept, colours, nearest)[where.reshape(codes.shape)]
 
 
-def _solid(values: np.ndarray) -> np.ndarray:
-    """The values that fill a square of 2x2 pixels: not thin lines, nor smoothed edges."""
+def _beside_larger(rgb: np.ndarray, counts: np.ndarray, places: np.ndarray) -> list[int]:
+    """Those of the places whose colours are NEAR that of another one with a larger area."""
+    beside: list[int] = []
+    for place in places:
+        larger = [i for i in places if counts[i] > counts[place]]
+        if (abs(rgb[larger] - rgb[place]).max(axis=1, initial=0) <= NEAR).any():
+            beside.append(place)
+    return beside
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    """Which of the values, in order, have half of their pixels or more in squares of 2x2 pixels.
+
+    Those of lines and smoothed edges have not. Bool (values,).
+    """
     corner = values[:-1, :-1]
-    filled = (corner == values[1:, :-1]) & (corner == values[:-1, 1:]) & (corner == values[1:, 1:])
-    return np.unique(corner[filled])
+    square = (corner == values[1:, :-1]) & (corner == values[:-1, 1:]) & (corner == values[1:, 1:])
+    inside = np.zeros(values.shape, bool)
+    for part in (inside[:-1, :-1], inside[1:, :-1], inside[:-1, 1:], inside[1:, 1:]):
+        part |= square
+    found, where, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.bincount(where.ravel(), inside.ravel(), len(found)) >= 0.5 * counts
 
 
 def _palette_codes() -> np.ndarray:

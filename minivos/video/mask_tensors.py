@@ -31,3 +31,18 @@ def resize(masks: torch.Tensor, size: tuple[int, int], align_corners: bool = Fal
     planes = rearrange(masks, "b h w -> b 1 h w").float()
     planes = F.interpolate(planes, size, mode="nearest")
     return rearrange(planes, "b 1 h w -> b h w").to(masks.dtype)
+
+
+def expected_j(probabilities: torch.Tensor, labels: torch.Tensor) -> list[float]:
+    """J to expect of each object's mask, if every pixel is its with its probability.
+
+    Of probabilities (1,1+K,H,W) that sum to one and the labels (1,H,W) taken by them: probability
+    within the mask over that within the mask or outside, where the mask counts in full; 0 for an
+    empty mask. Large frames are sampled at some 480 pixels of their short side.
+    """
+    step = max(1, min(labels.shape[1:]) // 480)
+    probabilities, labels = probabilities[..., ::step, ::step], labels[..., ::step, ::step]
+    masks = one_hot(labels, probabilities.shape[1] - 1)
+    both = (probabilities * masks).sum(dim=(2, 3))
+    either = (probabilities + masks).sum(dim=(2, 3)) - both
+    return (both / either)[0, 1:].tolist()

@@ -51,11 +51,33 @@ def is_object(labels: np.ndarray) -> np.ndarray:
     return (labels != 0) & (labels != VOID)
 
 
+def redraw(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The predicted labels (H,W), with every object of the mask redrawn as given.
+
+    What a prediction has of them elsewhere becomes background; void pixels of the mask stay as
+    predicted.
+    """
+    given = (mask != 0) & (mask != VOID)
+    redrawn = np.isin(labels, np.unique(mask[given])) & (mask != VOID)
+    return np.where(given, mask, np.where(redrawn, 0, labels)).astype(np.uint8)
+
+
+def check_array(value: object, name: str, kind: str, of_picture: str) -> None:
+    """InputError unless the value is a NumPy array; it says how to make one, of Pillow by name."""
+    if isinstance(value, np.ndarray):
+        return
+    remedy = f"np.array({name.split()[-1]})"
+    if hasattr(value, "detach"):
+        remedy = "tensor.cpu().numpy()"
+    elif hasattr(value, "convert"):
+        remedy = of_picture
+    what = type(value).__name__
+    raise InputError(f"got {what} as {name}; expected a NumPy array, {kind}: {remedy}")
+
+
 def check_picture(picture: np.ndarray, name: str = "the frame") -> np.ndarray:
     """The picture, if it is an array uint8 (H,W,3) with pixels; InputError otherwise."""
-    if not isinstance(picture, np.ndarray):
-        kind = type(picture).__name__
-        raise InputError(f"got {kind} as {name}; expected a NumPy array, uint8 (H,W,3) RGB")
+    check_array(picture, name, "uint8 (H,W,3) RGB", 'np.asarray(picture.convert("RGB"))')
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or picture.size == 0:
         kind = f"{picture.dtype} {picture.shape}"
         raise InputError(f"got {kind} as {name}; expected uint8 (H,W,3) RGB")

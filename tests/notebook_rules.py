@@ -1,5 +1,6 @@
 """The rules of a notebook: each takes one and yields a sentence for every place that breaks it."""
 
+import ast
 import re
 from collections.abc import Callable, Iterator
 
@@ -147,6 +148,68 @@ def repeats_exactly(notebook: NotebookNode) -> Iterator[str]:
                     yield f"code cell {number} shows {what}: {match.group()}"
 
 
+def computes_on_the_device(notebook: NotebookNode) -> Iterator[str]:
+    """Beside a GPU every network works there: it is moved to DEVICE, which pick_device found, and trains there.
+
+    A line that says `# on the CPU: why` is spared.
+    """
+    sources = [cell_code(cell) for cell in code_cells(notebook)]
+    trees = [ast.parse(source) for source in sources]
+    makers = {"create_model", *own_networks(trees)}
+    found = False
+    for number, (tree, source) in enumerate(zip(trees, sources, strict=True), start=1):
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        moved = {inner for call in calls if moves(call) for inner in ast.walk(call.func)}
+        for call in calls:
+            name, line = called(call), source.splitlines()[call.lineno - 1]
+            if "# on the CPU: " in line:
+                continue
+            if name in makers and call not in moved:
+                yield f"code cell {number}: {name}(...) is not followed by .to(DEVICE)"
+            given = [named(keyword.value) for keyword in call.keywords if keyword.arg == "device"]
+            if name == "train" and given != ["DEVICE"]:
+                yield f"code cell {number}: train(...) without device=DEVICE"
+            found = found or name in makers or name == "train"
+    set_to = [node.value for tree in trees for node in tree.body if isinstance(node, ast.Assign) and sets_device(node)]
+    if found and [called(value) for value in set_to] != ["pick_device"]:
+        yield "DEVICE = pick_device() does not stand in it once"
+
+
+def cell_code(cell: NotebookNode) -> str:
+    """The Python of a cell: its magics left out."""
+    return "\n".join("" if line.startswith("%") else line for line in cell.source.splitlines())
+
+
+def own_networks(trees: list[ast.Module]) -> set[str]:
+    """Classes that a notebook derives from VOSNetwork, one from another."""
+    names = {"VOSNetwork"}
+    classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    for node in classes:
+        if names & {named(base.value if isinstance(base, ast.Subscript) else base) for base in node.bases}:
+            names.add(node.name)
+    return names - {"VOSNetwork"}
+
+
+def named(node: ast.AST) -> str:
+    """The last part of a name: `c` of `a.b.c`; nothing if it is none."""
+    return getattr(node, "attr", getattr(node, "id", ""))
+
+
+def called(node: ast.AST) -> str:
+    """The last part of the name of what is called."""
+    return named(node.func) if isinstance(node, ast.Call) else ""
+
+
+def moves(call: ast.Call) -> bool:
+    """Whether a call is `something.to(DEVICE)`."""
+    return called(call) == "to" and [named(argument) for argument in call.args] == ["DEVICE"]
+
+
+def sets_device(node: ast.Assign) -> bool:
+    """Whether a statement sets DEVICE."""
+    return any(named(target) == "DEVICE" for target in node.targets)
+
+
 RULES: list[Callable[[NotebookNode], Iterator[str]]] = [
     is_short,
     is_laid_out_like_the_others,
@@ -158,4 +221,5 @@ RULES: list[Callable[[NotebookNode], Iterator[str]]] = [
     ends_with_exercises,
     is_compared_by_nbval,
     repeats_exactly,
+    computes_on_the_device,
 ]

@@ -21,10 +21,16 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
+STILL_ON_THE_CPU = ("01", "02", "03", "04", "05", "06", "07", "08")
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_keeps_the_rule(path: Path, rule: Callable) -> None:
-    assert not list(rule(nbformat.read(path, as_version=4)))
+    broken = list(rule(nbformat.read(path, as_version=4)))
+    if broken and rule.__name__ == "computes_on_the_device" and path.name.startswith(STILL_ON_THE_CPU):
+        pytest.xfail("does not choose its device yet")
+    assert not broken
 
 
 def table(text: str) -> list[list[str]]:
@@ -71,9 +77,17 @@ def shown(kind: str, content: str) -> NotebookNode:
     return new_output("display_data", data={kind: content})
 
 
+USES = """# a cell that trains and tracks
+network = minivos.create_model("aot_mini").requires_grad_(False).to(DEVICE)
+train(network, Recipe(), device=DEVICE)
+sizes(minivos.create_model("aot_t"))  # on the CPU: only counted
+"""
+
+
 def good_notebook() -> NotebookNode:
     """A notebook that keeps every rule: seven code cells, of which only the fourth shows something."""
     code = [new_code_cell("x = 1", execution_count=number) for number in range(1, 8)]
+    code[1].source, code[5].source = "DEVICE = pick_device()", USES
     code[3].outputs = [printed("(2, 3) 0.25 -1.50")]
     exercises = [new_markdown_cell(f"**Exercise {number}.** Try it.") for number in (1, 2, 3)]
     layout = "\n".join([*FRONT, "![two squares](squares.png)", "## 1 One", "## 2 Two", *(f"## {name}" for name in END)])
@@ -156,6 +170,16 @@ WAYS_TO_BREAK: dict[str, list[Change]] = {
         code_cell(5, outputs=[printed("torch 2.6.0")]),
         code_cell(5, outputs=[printed("tensor(1.0000)")]),
         code_cell(5, outputs=[printed("3e-5")]),
+    ],
+    "computes_on_the_device": [
+        code_cell(6, source=USES.replace(".to(DEVICE)", "")),
+        code_cell(6, source=USES.replace(".to(DEVICE)", ".to('cuda')")),
+        code_cell(6, source=USES.replace(", device=DEVICE", "")),
+        code_cell(6, source=USES.replace("device=DEVICE", "device='cpu'")),
+        code_cell(6, source=USES + "minivos.propagate(minivos.create_model('sst_mini'), clip)"),
+        code_cell(6, source=USES + "class Own(VOSNetwork): ...\nclass Mine(Own): ...\nminivos.propagate(Mine(), clip)"),
+        code_cell(2, source="x = 1"),
+        code_cell(2, source="DEVICE = torch.device('cpu')"),
     ],
 }
 ONE_BY_ONE = [

@@ -1,157 +1,247 @@
-"""What one paints and clicks on in a notebook: masks under a round brush, pixels of a picture.
+"""What one paints and clicks on in a notebook.
 
-MaskPainting     the labels, strokes, undo; needs no browser
-painting_panel   the same as a widget: draw with the mouse, a finger or a pen
+paint            a panel to paint the objects of a frame: brush, polygon, zoom, a button to follow
 PixelPicker      a picture whose pixels, or cells, can be chosen
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from numbers import Integral
-from pathlib import Path
+from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
 import traitlets
-from ipycanvas import Canvas, hold_canvas
+from ipycanvas import Canvas, MultiCanvas, hold_canvas
+from IPython.display import clear_output, display
 from ipywidgets import HBox, IntSlider, ValueWidget, VBox, link
 
 from minivos.errors import InputError
-from minivos.video.mask_files import check_mask, describe_mask, read_mask
-from minivos.video.masks import check_picture, object_colour, overlay
+from minivos.video.mask_files import describe_mask
+from minivos.video.masks import check_picture, is_object, object_colour
+from minivos.viewing.painting import MOST_ZOOM, MaskPainting, Point, View
 
-Point = tuple[float, float]  # (y, x) in pixels of the frame
-MOST_UNDO = 50
-WIDEST = 960  # pixels of the canvas on the screen
 WIDTH = 384  # of the picture to click on, in pixels of the screen
 RADIUS = 4  # of the ring around what was chosen, in pixels of the picture
+NEAR = 8  # pixels of the canvas within which a click means a corner that is there already
+PAUSE = 0.1  # seconds between two pictures while the picture is dragged
+MOST_KEPT = 20  # panels
+
+# A canvas that has the focus swallows all keys, Shift+Enter too: this one cannot get it.
+NO_FOCUS = """document.addEventListener("mousedown", event => {
+  if (event.target.matches("canvas.minivos")) event.target.removeAttribute("tabindex")
+}, true)"""
 
 
-class MaskPainting:
-    """Labels of one frame that grow stroke by stroke.
+def without_focus(canvas: Canvas) -> widgets.Output:
+    """What to show beside a canvas so that a click on it leaves the keyboard to the notebook."""
+    canvas.add_class("minivos")
+    script = {"output_type": "display_data", "data": {"application/javascript": NO_FOCUS}}
+    return widgets.Output(outputs=({**script, "metadata": {}},))
+
+
+_kept: dict[tuple, PaintingPanel] = {}  # by what they began with, the latest last
+
+
+def paint(
+    frame: np.ndarray,
+    labels: np.ndarray | None = None,
+    follow: Callable[[np.ndarray], Any] | None = None,
+) -> PaintingPanel:
+    """A panel to paint objects on a frame; asked for again, the same, with all that was painted.
 
     Args:
-        frame: uint8 (H, W, 3), what is painted on.
-        labels: uint8 (H, W) to begin with; nothing if not given.
+        frame: uint8 (H, W, 3).
+        labels: uint8 (H, W) to begin with; nothing if not given. Others make another panel.
+        follow: gets the labels when its button is pressed; what it displays appears below.
+
+    `panel.painting.labels` is what was painted. Raises InputError for what cannot be painted on.
+    """
+    began = MaskPainting(np.array(check_picture(frame)), labels)
+    key = (frame.shape, frame.tobytes(), began.labels.tobytes())
+    panel = _kept.pop(key) if key in _kept else PaintingPanel(began)
+    _kept[key] = panel
+    while len(_kept) > MOST_KEPT:
+        del _kept[next(iter(_kept))]
+    panel.follow_with(follow)
+    return panel
+
+
+class PaintingPanel(VBox):
+    """Tools and a canvas that paint `painting.labels`.
+
+    Brush: drag. Polygon: click its corners, and the last or the first once more to close it. Move:
+    drag the picture. The wheel and the slider zoom.
     """
 
-    def __init__(self, frame: np.ndarray, labels: np.ndarray | None = None) -> None:
-        self.frame = check_picture(frame)
-        self.labels: np.ndarray = np.zeros(frame.shape[:2], np.uint8)
-        self._before: list[np.ndarray] = []
-        if labels is not None:
-            self.set(labels)
-            self._before.clear()
+    def __init__(self, painting: MaskPainting) -> None:
+        self.painting = painting
+        self.view = View(painting.labels.shape)
+        height, width = self.view.canvas.tolist()
+        self.canvas = MultiCanvas(2, width=width, height=height)
+        self.canvas.layout.width, self.canvas.layout.max_width = f"{width}px", "100%"
+        side = min(painting.labels.shape)
+        self.tool = widgets.ToggleButtons(options=["brush", "polygon", "move"])
+        self.tool.style.button_width = "7em"
+        self.number = widgets.BoundedIntText(1, min=1, max=254, description="object")
+        self.radius = IntSlider(max(2, side // 20), 1, max(3, side // 4), description="brush")
+        self.zoom = widgets.FloatSlider(1, min=1, max=MOST_ZOOM, step=0.1, description="zoom")
+        self.eraser = widgets.ToggleButton(description="eraser", icon="eraser")
+        self.undo = widgets.Button(description="undo", icon="undo")
+        self.clear = widgets.Button(description="clear", icon="trash")
+        self.follow = widgets.Button(description="follow", icon="play", button_style="success")
+        for button in (self.eraser, self.undo, self.clear, self.follow):
+            button.layout.width = "7em"
+        self.said = widgets.Label()
+        self.below = widgets.Output()
+        self._follow: Callable[[np.ndarray], Any] = display
+        self._last: Point | None = None  # where brush or hand is, while it is down
+        self._mouse = (width / 2, height / 2)
+        self._corners: list[Point] = []  # of the polygon that is not closed yet
+        tools = HBox([self.tool, self.eraser, self.undo, self.clear, self.follow])
+        tools.layout.flex_flow = "wrap"
+        sizes = HBox([self.number, self.radius, self.zoom])
+        sizes.layout.flex_flow = "wrap"
+        quiet = without_focus(self.canvas)
+        super().__init__([tools, sizes, self.canvas, self.said, self.below, quiet])
+        self._listen()
+        self.show()
 
-    def begin(self) -> None:
-        """Remember the labels, so that `undo` comes back to them; call it before each stroke."""
-        self._before = [*self._before[1 - MOST_UNDO :], self.labels.copy()]
-
-    def stroke(self, start: Point, end: Point, radius: float, object_id: int) -> None:
-        """Paint all pixels within `radius` of the way from start to end; object 0 erases.
-
-        Raises InputError for an object beyond 0 to 254 and for a radius of 0 or less.
-        """
-        if not isinstance(object_id, int) or not 0 <= object_id < 255 or not radius > 0:
-            raise InputError(
-                f"got object {object_id} and radius {radius}; expected 0 (erase) to 254, "
-                "and more than 0 pixels"
-            )
-        pixels = np.moveaxis(np.indices(self.labels.shape), 0, -1)  # (H, W, 2)
-        away, way = pixels - np.array(start, float), np.subtract(end, start, dtype=float)
-        share = (away @ way / max(way @ way, 1e-9)).clip(0, 1)  # of the way, nearest to each pixel
-        distance = np.linalg.norm(away - share[..., None] * way, axis=-1)
-        self.labels[distance <= radius] = object_id
-
-    def undo(self) -> None:
-        """Take back the last stroke, clearing or loading, if there is one."""
-        if self._before:
-            self.labels = self._before.pop()
-
-    def set(self, labels: np.ndarray) -> None:
-        """Take over labels (H, W) as they are; InputError if they do not fit or hold no object."""
-        height, width = self.labels.shape
-        labels = check_mask(labels, (height, width))
-        self.begin()
-        self.labels = labels.copy()
-
-    def load(self, path: str | Path) -> None:
-        """Take over the labels of a mask file; InputError as `set` and `read_mask`."""
-        self.set(read_mask(path))
-
-    def clear(self) -> None:
-        """Erase everything."""
-        self.begin()
-        self.labels = np.zeros_like(self.labels)
-
-    def picture(self) -> np.ndarray:
-        """The frame under the labels, uint8 (H, W, 3)."""
-        return overlay(self.frame, self.labels)
-
-
-def painting_panel(painting: MaskPainting) -> VBox:
-    """A canvas with object, brush size, eraser, undo and clear, that paints `painting.labels`."""
-    height, width = painting.labels.shape
-    zoom = max(1, WIDEST // 2 // width)
-    canvas = Canvas(width=zoom * width, height=zoom * height)
-    canvas.layout.max_width = f"{WIDEST}px"
-    number = widgets.BoundedIntText(1, min=1, max=254, description="object")
-    side = min(height, width)
-    radius = widgets.IntSlider(max(2, side // 20), 1, max(3, side // 4), description="brush")
-    eraser = widgets.ToggleButton(description="eraser", icon="eraser")
-    undo = widgets.Button(description="undo", icon="undo")
-    clear = widgets.Button(description="clear", icon="trash")
-    said = widgets.Label()
-    last: list[Point] = []  # where the brush is, while it is down
-
-    def show() -> None:
-        large = painting.picture().repeat(zoom, axis=0).repeat(zoom, axis=1)
+    def show(self) -> None:
+        """Draw the canvas anew, and say what is painted."""
         with hold_canvas():
-            canvas.put_image_data(large, 0, 0)
-        said.value = describe_mask(painting.labels)
+            self.canvas[0].put_image_data(self.painting.picture(self.view), 0, 0)
+            self._draw_cursor()
+        self.said.value = describe_mask(self.painting.labels)
+        self._shown = time.monotonic()
 
-    def press(x: float, y: float) -> None:
-        painting.begin()
-        last[:] = [(y / zoom - 0.5, x / zoom - 0.5)]
-        move(x, y)
+    def follow_with(self, follow: Callable[[np.ndarray], Any] | None) -> None:
+        """What the button does; without anything to do it is not shown."""
+        self._follow = follow or display
+        self.follow.layout.display = "none" if follow is None else ""
 
-    def move(x: float, y: float) -> None:
-        if not last:
+    def _listen(self) -> None:
+        self.canvas.on_mouse_down(self._press)
+        self.canvas.on_mouse_move(self._drag)
+        self.canvas.on_mouse_up(self._release)
+        self.canvas.on_mouse_out(self._leave)
+        self.canvas.on_mouse_wheel(self._turn)
+        self.canvas.on_touch_start(lambda touches: self._press(*touches[0]))
+        self.canvas.on_touch_move(lambda touches: self._drag(*touches[0]))
+        self.canvas.on_touch_end(self._release)
+        self.canvas.on_client_ready(self.show)
+        self.painting.changed = self.show
+        self.undo.on_click(lambda _: self._take_back())
+        self.clear.on_click(lambda _: self.painting.clear())
+        self.follow.on_click(lambda _: self._run())
+        self.tool.observe(lambda _: self._forget_corners(), "value")
+        self.zoom.observe(lambda change: self._zoom_to(change.new), "value")
+
+    def _object(self) -> int:
+        return 0 if self.eraser.value else self.number.value
+
+    def _press(self, x: float, y: float) -> None:
+        self._mouse = (x, y)
+        if self.tool.value == "polygon":
+            self._add_corner(x, y)
             return
-        here = (y / zoom - 0.5, x / zoom - 0.5)
-        object_id = 0 if eraser.value else number.value
-        painting.stroke(last[0], here, radius.value, object_id)
-        last[:] = [here]
+        self._last = self.view.point(x, y)
+        if self.tool.value == "brush":
+            self.painting.begin()
+            self._drag(x, y)
+
+    def _drag(self, x: float, y: float) -> None:
+        self._mouse = (x, y)
         with hold_canvas():
-            red, green, blue = object_colour(object_id)
-            canvas.fill_style = "gray" if eraser.value else f"rgb({red}, {green}, {blue})"
-            canvas.fill_circle(x, y, zoom * radius.value)
+            if self._last is not None and self.tool.value == "brush":
+                self._brush(self._last, self.view.point(x, y))
+            elif self._last is not None:
+                self.view.move(self._last, self.view.point(x, y))
+                if time.monotonic() > self._shown + PAUSE:
+                    self.show()
+            self._draw_cursor()
 
-    def release(*_: float) -> None:
-        if last:
-            last.clear()
-            show()
+    def _release(self, *_: Any) -> None:
+        if self._last is not None:
+            self._last = None
+            self.show()
 
-    def take_back(_: widgets.Button) -> None:
-        painting.undo()
-        show()
+    def _leave(self, *_: float) -> None:
+        height, width = self.view.canvas.tolist()
+        self._mouse = (width / 2, height / 2)
+        self._release()
 
-    def erase(_: widgets.Button) -> None:
-        painting.clear()
-        show()
+    def _turn(self, _: float, down: float) -> None:
+        """The mouse wheel enlarges what is under the mouse."""
+        self.zoom.value = self.view.zoom * 2 ** (-down / 200)
 
-    canvas.on_mouse_down(press)
-    canvas.on_mouse_move(move)
-    canvas.on_mouse_up(release)
-    canvas.on_mouse_out(release)
-    canvas.on_touch_start(lambda touches: press(*touches[0]))
-    canvas.on_touch_move(lambda touches: move(*touches[0]))
-    canvas.on_touch_end(release)
-    undo.on_click(take_back)
-    clear.on_click(erase)
-    canvas.on_client_ready(show)
-    show()
-    return VBox([canvas, HBox([number, radius]), HBox([eraser, undo, clear]), said])
+    def _zoom_to(self, zoom: float) -> None:
+        self.view.zoom_to(zoom, *self._mouse)
+        self.show()
+
+    def _brush(self, start: Point, end: Point) -> None:
+        self.painting.stroke(start, end, self.radius.value, self._object())
+        self._last = end
+        layer, radius = self.canvas[0], self.view.scale * self.radius.value
+        layer.fill_style = layer.stroke_style = self._colour()
+        layer.line_width = 2 * radius
+        layer.stroke_line(*self.view.place(start), *self.view.place(end))
+        layer.fill_circle(*self.view.place(end), radius)
+
+    def _add_corner(self, x: float, y: float) -> None:
+        """Add a corner to the polygon, or close it where its last or its first corner is."""
+        ends = [self.view.place(corner) for corner in self._corners[:1] + self._corners[-1:]]
+        if not any(np.hypot(x - at[0], y - at[1]) < NEAR for at in ends):
+            self._corners.append(self.view.point(x, y))
+            self._draw_cursor()
+        elif len(self._corners) > 2:
+            self.painting.begin()
+            self.painting.polygon(self._corners, self._object())
+            self._corners.clear()
+            self.show()
+
+    def _draw_cursor(self) -> None:
+        """The brush, or the polygon so far, over the picture."""
+        layer = self.canvas[1]
+        layer.clear()
+        layer.stroke_style, layer.line_width = self._colour(), 2
+        if self._corners:
+            places = [self.view.place(corner) for corner in self._corners]
+            layer.fill_style = self._colour()
+            layer.fill_circles(*np.array(places).T, 3)
+            layer.stroke_lines([*places, self._mouse])
+        elif self.tool.value == "brush":
+            layer.stroke_circle(*self._mouse, self.view.scale * self.radius.value)
+
+    def _colour(self) -> str:
+        red, green, blue = object_colour(self._object())
+        return "gray" if self.eraser.value else f"rgb({red}, {green}, {blue})"
+
+    def _forget_corners(self) -> None:
+        self._corners.clear()
+        self._draw_cursor()
+
+    def _take_back(self) -> None:
+        """Undo the last corner of an open polygon, else what was painted last."""
+        if self._corners:
+            self._corners.pop()
+            self._draw_cursor()
+        else:
+            self.painting.undo()
+
+    def _run(self) -> None:
+        """Hand the labels to `follow`, and show what it displays."""
+        if not is_object(self.painting.labels).any():
+            self.said.value = "Paint at least one object first."
+            return
+        self.follow.disabled = True
+        with self.below:  # a traceback, too, appears there
+            clear_output()
+            self._follow(self.painting.labels.copy())
+        self.follow.disabled = False
+        self.said.value += "; the result is below"
 
 
 class PixelPicker(VBox, ValueWidget):
@@ -183,7 +273,8 @@ class PixelPicker(VBox, ValueWidget):
         self.canvas = Canvas(width=width, height=height)
         self.canvas.layout.width = f"{WIDTH}px"
         self.canvas.layout.height = f"{WIDTH * height // width}px"
-        super().__init__([self.canvas, HBox(self.sliders)], value=at)
+        quiet = without_focus(self.canvas)
+        super().__init__([self.canvas, HBox(self.sliders), quiet], value=at)
         y, x = self.sliders
         rows = (lambda at: at[0], lambda row: (row, self.value[1]))
         columns = (lambda at: at[1], lambda column: (self.value[0], column))

@@ -3,6 +3,7 @@
 Skipped without Chromium. The notebooks are run from the first to the last cell, which takes minutes.
 """
 
+import ast
 import os
 import shutil
 import socket
@@ -11,6 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -146,22 +148,91 @@ def test_clicks_and_sliders_show_another_pixel_s_attention_in_notebook_03(page, 
         print(f" notebook 03: slider y moved by 8 pixels, {images.count()} pictures drawn anew")
 
 
-def test_the_brush_of_notebook_08_paints_where_the_mouse_goes(page, lab, capsys):
+def ask(page, expression: str) -> object:
+    """What an expression of Python's own types is in the kernel of the notebook."""
+    said = page.evaluate(
+        """async expression => {
+            const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel
+            const request = {code: "", user_expressions: {asked: expression}, store_history: false}
+            return (await kernel.requestExecute(request).done).content.user_expressions.asked.data["text/plain"]
+        }""",
+        expression,
+    )
+    return ast.literal_eval(said)
+
+
+def prompts(page) -> list[str]:
+    return page.locator(".jp-InputPrompt").all_inner_texts()
+
+
+def test_notebook_08_paints_follows_and_plays(page, lab, capsys):
     run_all(page, lab, "08_your_video")
     panel = page.locator(".widget-vbox", has=page.locator("canvas")).first
-    canvas, said = panel.locator("canvas").first, panel.locator(".widget-label").last
+    canvas, said = panel.locator("canvas"), panel.locator(".widget-label", has_text="object").last
+    button = partial(panel.get_by_role, "button")
     canvas.scroll_into_view_if_needed()
-    before, box = said.inner_text(), canvas.bounding_box()
-    number = panel.locator("input[type=number]").first
-    number.fill("7")
-    number.press("Enter")
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 3)
+    box, (height, width) = canvas.bounding_box(), (128, 192)
+
+    def at(y: float, x: float) -> tuple[float, float]:
+        """Where on the page a point of the frame is, (0, 0) its upper left corner; without zoom."""
+        return box["x"] + x * box["width"] / width, box["y"] + y * box["height"] / height
+
+    # A stroke, and the keyboard is the notebook's: Shift+Enter runs this cell and selects the next, and runs that
+    button(name="clear").click()
+    playwright.expect(said).to_have_text("no object")
+    panel.locator("input[type=number]").fill("7")
+    panel.locator("input[type=number]").press("Tab")
+    page.mouse.move(*at(40, 60))
     page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] / 2 + 30, box["y"] + box["height"] / 3, steps=5)
+    page.mouse.move(*at(40, 100), steps=5)
     page.mouse.up()
-    after = wait_for_change(said.inner_text, before)
-    assert "7 (" in after and "7 (" not in before
-    panel.get_by_role("button", name="undo").click()
-    assert wait_for_change(said.inner_text, after) != after
+    painted = wait_for_change(said.inner_text, "no object")
+    assert painted.startswith("1 object: 7 (") and ask(page, "painting.labels[40, 60:100].tolist()") == [7] * 40
+    for _ in range(2):
+        numbers = prompts(page)
+        page.keyboard.press("Shift+Enter")
+        wait_for_change(lambda numbers=numbers: prompts(page), numbers)
+    assert "7 (" in ask(page, "describe_mask(given[START])")
+
+    # The slider of the brush, and the cell once more
+    panel.locator(".noUi-handle").first.focus()
+    page.keyboard.press("ArrowRight")
+    radius = ask(page, "panel.radius.value")
+    numbers = prompts(page)
+    page.keyboard.press("Shift+Enter")
+    wait_for_change(lambda: prompts(page), numbers)
+    assert said.inner_text() == painted and ask(page, "panel.radius.value, int(painting.labels[40, 80])") == (radius, 7)
+
+    # A polygon while the wheel has enlarged the middle to twice its size
+    button(name="clear").click()
+    playwright.expect(said).to_have_text("no object")
+    button(name="polygon").click()
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    page.mouse.move(*at(64, 96))
+    page.mouse.wheel(0, -200)
+    for place in ((32, 48), (32, 96), (96, 96)):
+        page.mouse.click(*at(*place))
+    page.mouse.dblclick(*at(96, 48))
+    wait_for_change(said.inner_text, "no object")
+    rows, columns = (32 + 32 // 2, 32 + 96 // 2), (48 + 48 // 2, 48 + 96 // 2)
+    filled = f"painting.labels[{rows[0]}:{rows[1]}, {columns[0]}:{columns[1]}]"
+    assert ask(page, f"panel.view.zoom, int({filled}.min()), int(painting.labels.sum())") == (2, 7, 7 * 32 * 24)
+    button(name="undo").click()
+    wait_for_change(said.inner_text, "1 object: 7 (768 px)")
+    button(name="undo").click()  # the clearing
+    assert wait_for_change(said.inner_text, "no object") == painted
+
+    # The button follows what is painted, and its film plays
+    picture, frame = panel.locator("img.widget-image"), panel.locator(".widget-readout").last
+    assert picture.count() == 0
+    button(name="follow").click()
+    first = picture.get_attribute("src", timeout=MINUTES)
+    shown = "[each for each in widgets.widgets.widget._instances.values() if isinstance(each, Player)][-1]"
+    follows = f"({shown}.labels == follow({{START: painting.labels}})).all()"
+    assert ask(page, f"bool({follows}), int({shown}.labels[1].max())") == (True, 7)
+    panel.locator(".widget-play button").first.click()
+    wait_for_change(lambda: picture.get_attribute("src"), first)
+    playwright.expect(frame).to_have_text("15")
     with capsys.disabled():
-        print(f" notebook 08: a stroke of object 7: '{before}' became '{after}', and undo took it back")
+        print(f" notebook 08: '{painted}' outlived its cell; a polygon in double size; 16 frames followed and played")

@@ -1,15 +1,18 @@
-"""What makes a network faster or too large: half precision, compiled parts, room in memory."""
+"""How a network runs: in half precision, compiled, at which size; and what cannot run."""
 
 from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager, nullcontext
+from numbers import Integral
 
 import psutil
 import torch
 from torch import nn
 
 from minivos.errors import InputError
+from minivos.nn.memory import Schedule
+from minivos.nn.network import VOSNetwork
 
 PRECISIONS = "float32", "bfloat16"
 # Parts whose work is the same in every frame, by their names; none of them records attention
@@ -63,3 +66,19 @@ def check_room(size: tuple[int, int], device: torch.device) -> None:
             f"frames of {width}x{height} pixels need {needed / 2**30:,.0f} GiB of memory or more, "
             f"and {device} has {there / 2**30:,.0f} GiB: give a smaller side"
         )
+
+
+def check_tracker(model: VOSNetwork, schedule: Schedule | None, side: int | None) -> None:
+    """InputError unless these are what a tracker runs: a float32 network, a schedule, a side."""
+    if not isinstance(model, VOSNetwork):
+        kind = type(model).__name__
+        raise InputError(f"got a {kind} as network; use create_model, or give its .module.")
+    if not isinstance(schedule, Schedule | None):
+        raise InputError(f"got schedule={schedule!r}; expected a Schedule or None.")
+    if not isinstance(side, Integral | None) or isinstance(side, bool):
+        raise InputError(f"got side={side!r}; expected a whole number of pixels, or None.")
+    if side is not None and side < (least := model.sizing.stride):
+        raise InputError(f"got side={side}; expected {least} or more, a cell of the network.")
+    if (dtype := next(model.parameters()).dtype) != torch.float32:
+        use = "call model.float(), and for half precision Tracker(model, precision='bfloat16')"
+        raise InputError(f"got a network in {dtype}; expected float32: {use}")

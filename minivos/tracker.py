@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from minivos.nn.network import VOSNetwork
 from minivos.nn.objects import merge_groups
 from minivos.nn.recording import at_frame
 from minivos.saved_tracks import load_track, save_track
-from minivos.speed import at_precision, check_room, compile_parts
+from minivos.speed import at_precision, check_room, check_tracker, compile_parts
 from minivos.video.mask_files import check_mask
 from minivos.video.mask_tensors import expected_j, one_hot, resize
 from minivos.video.masks import VOID, check_picture, redraw
@@ -62,7 +61,7 @@ class Tracker:
         self, model: VOSNetwork, schedule: Schedule | None = None, side: int | None = None,
         precision: str = "float32", compiled: bool = False,
     ) -> None:  # fmt: skip
-        _check_settings(model, schedule, side)
+        check_tracker(model, schedule, side)
         self.device = next(model.parameters()).device
         self.at_precision = at_precision(precision, self.device)
         self.model = model.eval()
@@ -207,18 +206,3 @@ class Tracker:
         labels = None if mask is None else check_mask(mask, size)
         self.size = (height, width)
         return labels
-
-
-def _check_settings(model: VOSNetwork, schedule: Schedule | None, side: int | None) -> None:
-    if not isinstance(model, VOSNetwork):
-        kind = type(model).__name__
-        raise InputError(f"got a {kind} as network; use create_model, or give its .module.")
-    if not isinstance(schedule, Schedule | None):
-        raise InputError(f"got schedule={schedule!r}; expected a Schedule or None.")
-    if not isinstance(side, Integral | None) or isinstance(side, bool):
-        raise InputError(f"got side={side!r}; expected a whole number of pixels, or None.")
-    if side is not None and side < (least := model.sizing.stride):
-        raise InputError(f"got side={side}; expected {least} or more, a cell of the network.")
-    if (dtype := next(model.parameters()).dtype) != torch.float32:
-        use = "call model.float(), and for half precision Tracker(model, precision='bfloat16')"
-        raise InputError(f"got a network in {dtype}; expected float32: {use}")

@@ -3,20 +3,18 @@
 A command imports what it needs when it runs, so that `--help` and typing errors answer at once.
 """
 
-import functools
 import logging
-import sys
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from minivos.cli.plain import open_closed_streams, plain_errors
 from minivos.cli.score import benchmark_command, eval_command
 from minivos.cli.segment import segment
 from minivos.cli.show import demo, doctor, models, shootout_command
 from minivos.cli.train import train_command
-from minivos.errors import InputError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 COMMANDS: dict[str, Callable] = {
@@ -47,24 +45,11 @@ def main(
     ] = False,
 ) -> None:
     """Video object segmentation: the masks of the first frame in, the masks of every frame out."""
+    open_closed_streams()
     ours = logging.StreamHandler()
     ours.addFilter(logging.Filter("minivos"))  # other packages print their own
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="minivos: %(message)s", handlers=[ours])
-
-
-def plain_errors(command: Callable) -> Callable:
-    """Print bad input as one line and exit with status 2 instead of a traceback."""
-
-    @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except InputError as error:
-            print(f"minivos: {error}", file=sys.stderr)
-            raise typer.Exit(2) from error
-
-    return run
 
 
 for name, command in COMMANDS.items():

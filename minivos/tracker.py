@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +21,9 @@ from minivos.nn.recording import at_frame
 from minivos.saved_tracks import load_track, save_track
 from minivos.speed import at_precision, check_room, check_tracker, compile_parts
 from minivos.video.mask_files import check_mask
-from minivos.video.mask_tensors import expected_j, one_hot, resize
-from minivos.video.masks import VOID, check_picture, redraw
+from minivos.video.mask_tensors import expected_j, one_hot, resize, warn_of_lost
+from minivos.video.masks import check_picture, is_object, redraw
 
-log = logging.getLogger(__name__)
 Reads = list[tuple[Tensor, Any]]  # logits and seen, of each group
 STATE = "schedule", "side", "precision", "groups", "size", "time", "confidence", "last_seen"
 
@@ -118,9 +116,7 @@ class Tracker:
             labels, reads = self._predict(seen)
             if mask is not None:
                 labels = redraw(labels, mask)
-                given = [int(i) for i in np.unique(mask) if i not in (0, VOID)]
-                self._admit(given)
-                self.confidence |= dict.fromkeys(given, 1.0)
+                self._admit(np.unique(mask[is_object(mask)]).tolist())
             self._memorize(seen, reads, labels, given=mask is not None)
         self.last_seen |= {i: self.time for i in np.unique(labels).tolist() if i}
         self.time += 1
@@ -145,9 +141,10 @@ class Tracker:
         return np.array([0, *ids], np.uint8)[best[0].cpu().numpy()], reads
 
     def _admit(self, ids: list[int]) -> None:
-        """Give new objects a place in a group."""
+        """Give new objects a place in a group; what is given is certain."""
         room = self.model.max_objects or 255
         for new in ids:
+            self.confidence[new] = 1.0
             if new in self.ids:
                 continue
             if not self.groups or len(self.groups[-1].ids) == room:
@@ -174,16 +171,8 @@ class Tracker:
         renumber[0] = 0  # the id of those that were removed
         own = resize(torch.from_numpy(renumber[labels])[None].to(self.device), working)
         if given:
-            self._warn_of_lost(group.ids, labels, own)
+            warn_of_lost(self.time, group.ids, labels, own)
         return one_hot(own, len(group.ids))
-
-    def _warn_of_lost(self, ids: list[int], labels: np.ndarray, small: Tensor) -> None:
-        """Say which objects of the labels have no pixel left at the network's size."""
-        left = {ids[number - 1] for number in small.unique().tolist() if number}
-        if lost := sorted(set(ids) & set(np.unique(labels).tolist()) - left - {0}):
-            names, size = ", ".join(map(str, lost)), " x ".join(map(str, small.shape[-2:]))
-            what = f"Frame {self.time}: object {names} is too small to be seen at {size} pixels"
-            log.warning(f"{what}, the size at which the network works; give a larger side.")
 
     def _to_network(self, frame: np.ndarray) -> Tensor:
         """uint8 (H, W, 3) -> float (1, 3, h, w) in [0, 1]; resizing may overshoot a little."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import torch
 
 from minivos.errors import InputError, check_rules, check_settings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -66,7 +69,7 @@ class Memory(Generic[EntryT]):
             self.recent = [*earlier, entry][-schedule.previous_frames :]
         self.kept = self._spread(entry) if schedule.spread else self._keep(entry)
         while len(self.kept) > schedule.at_most:
-            self.kept.pop(1 if schedule.first and self.kept[0].reference else 0)
+            self._drop_one()
         self.now = frame + 1
 
     def _keep(self, entry: EntryT) -> list[EntryT]:
@@ -76,6 +79,15 @@ class Memory(Generic[EntryT]):
         kept.append(entry)
         oldest_new = len(kept) - schedule.last
         return [e for i, e in enumerate(kept) if e.steady or i >= oldest_new]
+
+    def _drop_one(self) -> None:
+        """Take out the oldest prediction, if not the newest entry; else a reference, and say so."""
+        given = [entry.reference and self.schedule.first for entry in self.kept]
+        place = 1 if all(given[:-1]) else given.index(False)
+        gone = self.kept.pop(place)
+        if given[place]:
+            self._candidates = [entry for entry in self._candidates if entry is not gone]
+            log.warning(f"The mask given of frame {gone.frame} is forgotten: raise at_most.")
 
     def _spread(self, entry: EntryT) -> list[EntryT]:
         """The entries nearest to evenly spaced times, the newest included, and the references.
@@ -122,7 +134,7 @@ class Schedule:
     these: tuple[int, ...] = ()  # keep the frames with these numbers
     spread: int = 0  # instead, n frames spread evenly over the past, and `first`; 0: as above
     hold: int = 128  # frames that `spread` chooses from; a longer past is thinned out to fit
-    at_most: int = 32  # keep no more, `previous` apart; the oldest but the first reference goes
+    at_most: int = 32  # keep no more, `previous` apart; the oldest prediction goes, then references
 
     def __post_init__(self) -> None:
         check_settings(self, {"every": 0, "last": 0, "spread": 0})

@@ -1,11 +1,16 @@
 """Masks as tensors: one-hot and resized."""
 
+import logging
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 
 from minivos.errors import InputError
 from minivos.video.masks import VOID
+
+log = logging.getLogger(__name__)
 
 
 def one_hot(labels: torch.Tensor, objects: int) -> torch.Tensor:
@@ -46,3 +51,15 @@ def expected_j(probabilities: torch.Tensor, labels: torch.Tensor) -> list[float]
     both = (probabilities * masks).sum(dim=(2, 3))
     either = (probabilities + masks).sum(dim=(2, 3)) - both
     return (both / either)[0, 1:].tolist()
+
+
+def warn_of_lost(frame: int, ids: list[int], labels: np.ndarray, small: torch.Tensor) -> None:
+    """Log which objects of the labels (H,W) have no pixel left at the network's size (1,h,w).
+
+    There the objects are numbered in the order of the ids, from 1.
+    """
+    left = {ids[number - 1] for number in small.unique().tolist() if number}
+    if lost := sorted(set(ids) & set(np.unique(labels).tolist()) - left - {0}):
+        names, size = ", ".join(map(str, lost)), " x ".join(map(str, small.shape[-2:]))
+        what = f"Frame {frame}: object {names} is too small to be seen at {size} pixels"
+        log.warning(f"{what}, the size at which the network works; give a larger side.")

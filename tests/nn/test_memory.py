@@ -100,6 +100,19 @@ def test_references_in_mid_video_stay_and_start_the_count_anew():
     assert [entry.reference for entry in memory.kept] == [True, False, True, False]
 
 
+def test_predictions_make_room_before_references_and_these_never_go_unsaid(caplog):
+    schedule = Schedule(every=1, at_most=4)
+    assert numbers(walk(schedule, 12, references=(0, 5, 9))) == [0, 5, 9, 11]
+    assert not caplog.text
+    assert numbers(walk(schedule, 12, references=(0, 2, 4, 6, 8))) == [0, 6, 8, 11]
+    said = "The mask given of frame {} is forgotten: raise at_most."
+    assert [record.message for record in caplog.records] == [said.format(2), said.format(4)]
+    caplog.clear()
+    assert numbers(walk(replace(schedule, first=False), 12, references=(0, 5, 9))) == [8, 9, 10, 11]
+    spread = walk(Schedule(previous=False, spread=3, at_most=4), 30, references=tuple(range(0, 10, 2)))
+    assert [e.frame for e in spread.kept if e.reference] == [0, 6, 8] and len(caplog.records) == 2
+
+
 def test_the_first_reference_outlives_every_limit():
     assert numbers(walk(Schedule(at_most=3), 12, references=(0, 2, 4, 6, 8))) == [0, 6, 8]
     assert numbers(walk(Schedule(every=1, at_most=1), 5)) == [0]

@@ -216,13 +216,13 @@ def _rows_of(outcome: Outcome, task: Task) -> list[Row]:
 
 
 def _begin(folder: Path, facts: Mapping[str, Any], overwrite: bool) -> None:
-    """Note what this run is; InputError where the folder holds another one, unless `overwrite`."""
+    """Note what this run is; InputError where another one finished clips, unless `overwrite`."""
     path, facts = folder / SETTINGS, json.loads(json.dumps(facts))
     if overwrite:
         for name in (SCORES, SUMMARY, ZIP):
             (folder / name).unlink(missing_ok=True)
         clear_folder(folder / MASKS)
-    elif path.exists() and (before := read_json(path, "the settings of a benchmark")) != facts:
+    elif read_rows(folder) and (before := read_json(path, "the settings of a benchmark")) != facts:
         names = sorted(before.keys() | facts.keys())
         other = next(name for name in names if before.get(name) != facts.get(name))
         raise InputError(

@@ -13,7 +13,7 @@ from minivos.errors import InputError
 from minivos.evaluation.tables import Table
 from minivos.video.clip import Clip
 from minivos.video.datasets import DavisDataset, read_names, samples_root
-from minivos.video.files import as_written, is_picture, pictures_in, whole_file
+from minivos.video.files import as_written, exists, is_picture, pictures_in, whole_file
 from minivos.video.mask_files import check_size, read_masks
 from minivos.video.metrics import ObjectScore, Statistics, score_labels
 from minivos.video.task import Task, merge_objects
@@ -194,7 +194,7 @@ def _sequence_folders(gt: Path, pred: Path, split: str | None) -> dict[str, tupl
 
 def _listing(gt: Path, split: str) -> Path:
     """The file that lists a split, given by its path, or by its name in the data set around gt."""
-    if (path := Path(split)).is_file():
+    if exists(path := Path(split)) and path.is_file():
         return path
     places = [sets for parent in as_written(gt).parents for sets in [parent / "ImageSets"]]
     years = [place / year for place in places for year in ("", "2017", "2016", "480p")]

@@ -17,7 +17,7 @@ import numpy as np
 
 from minivos.errors import InputError
 from minivos.video.clip import Clip
-from minivos.video.files import natural_key, pictures_in, read_json, read_text
+from minivos.video.files import exists, natural_key, pictures_in, read_json, read_text
 from minivos.video.frames import FrameSource, open_frames
 from minivos.video.masks import VOID
 from minivos.video.task import Listed, MaskFiles, Task, merge_objects
@@ -161,7 +161,7 @@ def samples_root() -> Path:
 def _expect(root: Path, *paths: Path) -> None:
     """Raise InputError unless all of these paths in `root` exist."""
     for path in paths:
-        if not path.exists():
+        if not exists(path):
             layout = ", ".join(str(expected.relative_to(root)) for expected in paths)
             there = sorted(found.stem for found in path.parent.glob("*.txt"))
             splits = f" (splits here: {', '.join(there)})" if there else ""
@@ -305,7 +305,8 @@ def check_name(name: object, where: str | Path) -> str:
     """The name of a clip or frame, if it is a plain one; InputError for a path such as ../x."""
     if not isinstance(name, str) or not name.isprintable():
         raise InputError(f"{where} has {name!r:.60} as a name; expected a text such as '00000'")
-    if name in ("", ".", "..") or set(name) & set("/\\:"):
+    too_long = len(name.encode()) > 200  # most systems take 255 bytes, ending included
+    if name in ("", ".", "..") or set(name) & set("/\\:") or too_long:
         raise InputError(
             f"{where} has the name {name!r:.60}; expected that of a folder or file, not a path"
         )

@@ -351,6 +351,8 @@ def test_memory_is_the_same_for_3_and_for_30_clips(tmp_path):
         (["--dataset", "davis2017", "--split", "tset"], r"splits here: test-challenge, test-dev, train, val"),
         (["--dataset", "davis2017", "--workers", "-1"], "expected 0 or more threads"),
         (["--dataset", "youtubevos2019"], "expected meta.json, JPEGImages, Annotations"),
+        (["--dataset", "davis2017", "--split", 300 * "x"], "not a path"),
+        (["--dataset", "davis2017", "--videos", "nowhere.txt"], "there is no file nowhere.txt"),
         (["--dataset", "davis2017", "--model", "aot_t"], "No trained weights come with aot_t"),
     ],
 )

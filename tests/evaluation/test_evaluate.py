@@ -1,12 +1,15 @@
 """Tables of scores: folders are paired file by file, objects are averaged as DAVIS does, files are written whole."""
 
 import csv
+import errno
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from minivos.cli import app
 from minivos.errors import InputError
 from minivos.evaluation.evaluate import COLUMNS, Evaluation, evaluate_folders
 from minivos.video.mask_files import read_mask, write_mask
@@ -190,6 +193,8 @@ def test_a_split_of_all_annotations_is_scored(tmp_path):
         evaluate_folders(gt, pred, "2016/val")
     with pytest.raises(InputError, match="there is no split 'train'; expected a text file"):
         evaluate_folders(gt, pred, "train")
+    with pytest.raises(InputError, match="File name too long|there is no split"):
+        evaluate_folders(gt, pred, 300 * "x")
     with pytest.raises(InputError, match="is one sequence, of which there is no split"):
         evaluate_folders(gt / "pair", pred / "pair", "val")
 
@@ -210,3 +215,14 @@ def test_endings_in_capitals_are_the_same_frames(dataset):
         file.rename(file.with_suffix(".PNG"))
     assert evaluate_folders(gt, pred).J_statistics.mean == pytest.approx(J_MEAN)
     assert evaluate_folders(pred / "pair", gt / "pair").mean > 0
+
+
+def test_on_a_system_that_cannot_be_written_to_the_table_is_printed_and_the_remedy(dataset, monkeypatch):
+    def refuse(*_, **__) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    for change in ("touch", "unlink"):  # the latter even where there is no file
+        monkeypatch.setattr(Path, change, refuse)
+    ended = CliRunner().invoke(app, ["eval", *map(str, dataset), "--csv", "scores.csv"])
+    assert ended.exit_code == 2 and "global" in ended.output
+    assert "cannot write scores.csv (Read-only file system); expected a folder that" in ended.output

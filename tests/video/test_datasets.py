@@ -163,6 +163,7 @@ def test_frames_that_no_object_is_asked_for_are_left_out(tmp_path):
         (b"/etc\n", "has the name '/etc'"),
         (b"..\n", r"has the name '\.\.'"),
         (b"C:\\Windows\n", "not a path"),
+        (300 * b"x", "not a path"),
         (b"/JPEGImages/480p/../00000.jpg /Annotations/480p/../00000.png\n", r"has the name '\.\.'"),
         (b"/etc/passwd/00000.jpg\n", "not a path"),
         (b"dogs\n\x07\n", "expected a text such as"),

@@ -17,3 +17,7 @@ Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", help="replace the results that this command wrote there before"),
 ]
+Precision = Annotated[str, typer.Option(help="float32, or bfloat16: faster on most GPUs")]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="translate the network first: minutes, then faster frames")
+]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from minivos.cli.options import Device, Model, Overwrite, Weights
+from minivos.cli.options import Compile, Device, Model, Overwrite, Precision, Weights
 from minivos.errors import InputError
 
 
@@ -63,6 +63,8 @@ def benchmark_command(
         ),
     ] = 0,
     device: Device = "auto",
+    precision: Precision = "float32",
+    compiled: Compile = False,
     workers: Annotated[
         int,
         typer.Option(
@@ -122,7 +124,7 @@ def benchmark_command(
     print(f"{len(clips)} clips of {dataset} {split}, {model} on {where}, into {out}")
     result = benchmark(
         clips, network, out, said, side=side or None, workers=workers, unseen=strangers,
-        zipped=zipped, overwrite=overwrite,
+        zipped=zipped, overwrite=overwrite, precision=precision, compiled=compiled,
     )  # fmt: skip
     print(result.table().text())
     for measure, value in result.summary().items():

@@ -19,6 +19,7 @@ import data_trees
 from minivos.cli import app
 from minivos.errors import InputError
 from minivos.evaluation import benchmark as module
+from minivos.evaluation import loop
 from minivos.evaluation.benchmark import Row, benchmark, read_rows
 from minivos.evaluation.evaluate import evaluate_folders, evaluate_model
 from minivos.evaluation.loop import run_task
@@ -206,6 +207,31 @@ def test_the_command_takes_a_list_of_clips_and_unseen_categories(tmp_path, monke
     data_trees.write_list(tmp_path / "held_out.txt", ["0x"])
     status, printed = run(*command, "--videos", tmp_path / "held_out.txt")
     assert status == 2 and "0x is no clip of this split" in printed
+
+
+def test_precision_and_compiling_reach_the_tracker_and_the_settings(tmp_path, monkeypatch):
+    asked = {}
+    tracker = loop.Tracker
+
+    def tracked(model, **settings):
+        asked.update(settings)
+        return tracker(model, **settings | {"compiled": False})
+
+    monkeypatch.setattr(loop, "Tracker", tracked)
+    monkeypatch.setattr("minivos.models.create_model", lambda name, weights: repeats())
+    command = [
+        "benchmark",
+        data_trees.davis2017(tmp_path / "data"),
+        "--dataset",
+        "davis2017",
+        "--out",
+        tmp_path / "out",
+    ]
+    status, printed = run(*command, "--precision", "bfloat16", "--compile", "--device", "cpu")
+    assert status == 0, printed
+    assert asked == {"side": None, "precision": "bfloat16", "compiled": True}
+    status, printed = run(*command, "--precision", "float32", "--compile", "--device", "cpu")
+    assert status == 2 and "results with precision = 'bfloat16'" in printed
 
 
 # What outlives a run

@@ -352,6 +352,8 @@ def test_frames_must_suit_the_network():
         train(aligned, RECIPE, make_clip=squares)
     assert fit_side(aligned, RECIPE).side == 33 and fit_side(network(), RECIPE) == RECIPE
     assert fit_side(minivos.create_model("aot_t"), RECIPES["stills"]).side == 465
+    with torch.device("meta"):
+        assert fit_side(minivos.create_model("sst"), RECIPES["sst_video"]).side == 464
 
 
 @pytest.mark.parametrize("stage", ["stills", "video"])
@@ -382,11 +384,11 @@ def test_sitvos_trains_by_the_recipes_of_its_stages(stage):
     assert "encoder.body.bn1.weight" in before.keys() - moved
 
 
-@pytest.mark.parametrize("stage", ["hst_stills", "hst_video"])
-def test_hst_trains_by_the_recipes_of_its_stages(stage):
-    recipe = replace(RECIPES[stage], steps=2, batch=1, side=64, learning_rate=1e-3)
+@pytest.mark.parametrize(("stage", "steps"), [("sst_video", 4), ("hst_stills", 2), ("hst_video", 2)])
+def test_sst_and_hst_train_by_the_recipes_of_their_stages(stage, steps):
+    recipe = replace(RECIPES[stage], steps=steps, batch=1, side=64, learning_rate=1e-3)
     torch.manual_seed(0)
-    trained = minivos.create_model("hst_mini")
+    trained = minivos.create_model(f"{stage.split('_')[0]}_mini")
     before = {name: weight.clone() for name, weight in trained.state_dict().items()}
     history = train(trained, recipe, make_clip=clips_for(recipe, [samples_root()]))
     assert all(0 < row["loss"] < 10 for row in history)

@@ -18,6 +18,7 @@ import argparse
 import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,10 @@ TABLE = Path(__file__).with_suffix(".csv")
 COLUMNS = "network", "stages", "seed", "steps", "J&F"
 NETWORKS = "sitvos_mini", "hst_mini"
 STAGES = {"none": (), "stills": ("stills",), "video": ("video",), "both": ("stills", "video")}
+PAPER = {  # J&F on the validation split of DAVIS 2017: SITVOS Table 3, HST Table IV.1
+    "sitvos_mini": {"stills": 66.6, "video": 76.3, "both": 83.5},
+    "hst_mini": {"stills": 74.2, "video": 82.8, "both": 85.9},
+}
 T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # Student's t for so many seeds
 Row = dict[str, str]
 
@@ -48,7 +53,7 @@ class Size:
     """How much of everything."""
 
     seeds: int = 3
-    steps: int = 120  # of all stages of a run together
+    steps: int = 100  # of all stages of a run together
     pictures: int = 256
     clips: int = 8
     side: int = 64  # pixels, in training and scoring
@@ -58,18 +63,31 @@ class Size:
 QUICK = Size(seeds=2, steps=2, pictures=2, clips=1, scored=1)
 
 
-def moved_stills(seed: int, size: Size) -> Callable[[int], Footage]:
-    """Samples of a fixed set of pictures."""
+@cache
+def draw_pictures(seed: int, size: Size) -> list[Footage]:
+    """The stills of a seed, one frame each."""
     draw, chance = rendered_stills(size.side), np.random.default_rng([seed, 1])
-    pictures = [draw(chance) for _ in range(size.pictures)]
+    return [draw(chance) for _ in range(size.pictures)]
+
+
+@cache
+def draw_clips(seed: int, size: Size) -> list[Footage]:
+    """The videos of a seed."""
+    side = round(1.25 * size.side)
+    clips = [render(1_000_000 + 1000 * seed + n, frames=8, size=(side, side)) for n in range(size.clips)]
+    return [(clip.frames, clip.masks) for clip in clips]
+
+
+def moved_stills(seed: int, size: Size) -> Callable[[int], Footage]:
+    """Training samples: stills, moved."""
+    pictures = draw_pictures(seed, size)
     return still_clips(lambda rng: pictures[rng.integers(size.pictures)], 3, size.side, 2, seed)
 
 
 def rendered_video(seed: int, size: Size) -> Callable[[int], Footage]:
-    """A fixed set of clips, again and again; the training's pool cuts samples out of them."""
-    side = round(1.25 * size.side)
-    clips = [render(1_000_000 + 1000 * seed + n, frames=8, size=(side, side)) for n in range(size.clips)]
-    return lambda number: (clips[number % size.clips].frames, clips[number % size.clips].masks)
+    """The videos again and again; the training's pool cuts samples out of them."""
+    clips = draw_clips(seed, size)
+    return lambda number: clips[number % size.clips]
 
 
 def train_in_stages(name: str, stages: Sequence[str], seed: int, size: Size) -> VOSNetwork:
@@ -102,9 +120,9 @@ def read_table(path: Path) -> list[Row]:
 
 
 def run_missing(path: Path, size: Size) -> None:
-    """Run what the table lacks, seed by seed, and append a row as soon as it is known."""
+    """Run what the table lacks and append a row as soon as it is known."""
     done = {(row["network"], row["stages"], row["seed"], row["steps"]) for row in read_table(path)}
-    wanted = [(name, stages, seed) for seed in range(size.seeds) for name in NETWORKS for stages in STAGES]
+    wanted = [(name, stages, seed) for name in NETWORKS for seed in range(size.seeds) for stages in STAGES]
     missing = [each for each in wanted if (*each[:2], str(each[2]), str(size.steps)) not in done]
     if not missing:
         return
@@ -143,7 +161,8 @@ def print_table(rows: list[Row]) -> None:
             continue
         print(f"{name}, {len(scores['both'])} seeds")
         for stages, values in scores.items():
-            print(f"  {stages:13} {interval(values)}   each", *(f"{value:.1f}" for value in values))
+            paper = f"{PAPER[name][stages]:.1f}" if stages in PAPER[name] else "   -"
+            print(f"  {stages:13} {interval(values)}   paper {paper}   each", *values.round(1).tolist())
         for stages in ("stills", "video"):
             print(f"  both - {stages:6} {interval(scores['both'] - scores[stages])}")
 

@@ -8,6 +8,7 @@ import pytest
 from minivos.errors import InputError
 from minivos.nn.memory import Entry, Memory, Schedule
 from minivos.nn.network import VOSNetwork
+from minivos.sitvos import SITVOS, SITVOSConfig
 
 
 def walk(schedule: Schedule, frames: int, references: tuple[int, ...] = (0,)) -> Memory:
@@ -51,16 +52,19 @@ def evenly_spaced(newest: int, n: int) -> list[int]:
     return np.unique(np.linspace(0, newest, n).round().astype(int)).tolist()
 
 
-@pytest.mark.parametrize(("hold", "n"), [(128, 7), (128, 5), (40, 7)])
-def test_frames_are_spread_evenly_over_the_past_as_long_as_all_frames_fit(hold, n):
-    memory = Memory(Schedule(previous=False, spread=n, hold=hold))
-    for t in range(hold):
+@pytest.mark.parametrize("schedule", [Schedule(spread=7), Schedule(spread=5), Schedule(spread=7, hold=40)])
+def test_frames_are_spread_evenly_over_the_past_as_long_as_all_frames_fit(schedule):
+    memory = Memory(schedule)
+    for t in range(schedule.hold):
         memory.add(Entry((1, 8, 8)), t, reference=t == 0)
-        assert numbers(memory) == evenly_spaced(t, n)
-        if t == 59:
-            assert {39, 49} <= set(numbers(memory)) or n != 7
-    memory.add(Entry((1, 8, 8)), hold)
-    assert memory._step == 2 and len(memory._candidates) < hold
+        assert numbers(memory) == evenly_spaced(t, schedule.spread)
+    memory.add(Entry((1, 8, 8)), schedule.hold)
+    assert memory._step == 2 and len(memory._candidates) < schedule.hold
+
+
+def test_frames_are_spread_as_the_paper_of_sitvos_says_in_all_videos_of_a_hundred_frames():
+    assert numbers(walk(SITVOS(SITVOSConfig.paper()).schedule, 60)) == [0, 10, 20, 30, 39, 49, 59]
+    assert numbers(walk(Schedule(spread=7), 104)) == evenly_spaced(103, 7)
 
 
 def test_a_long_past_is_thinned_out_before_frames_are_chosen():

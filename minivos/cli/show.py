@@ -58,29 +58,31 @@ def shootout_command(
     quick: Annotated[
         bool, typer.Option("--quick", help="two settings of each kind instead of three")
     ] = False,
+    device: Device = "auto",
 ) -> None:
     """Compare the small networks on the same clips: accuracy, cost, and where they look."""
     from minivos.evaluation import shootout
     from minivos.evaluation.tables import write_csv
-    from minivos.models import create_model, has_weights, list_models
+    from minivos.models import create_model, has_weights, list_models, pick_device
     from minivos.video.files import prepare_output
 
     names = model or [name for name in list_models() if has_weights(name)]
     shootout.check_names(names)
+    where = pick_device(device)
     prepare_output(out, overwrite=True, kind="shootout")
-    networks = {name: create_model(name, "shipped") for name in names}
+    networks = {name: create_model(name, "shipped").to(where) for name in names}
     most = 2 if quick else 3
     settings = (shootout.SIDES[:most], shootout.OBJECTS[:most], shootout.LENGTHS[:most])
     tables = [
-        *shootout.accuracy_tables(names),
-        *shootout.cost_tables(names, *settings),
+        *shootout.accuracy_tables(names, str(where)),
+        *shootout.cost_tables(names, *settings, device=str(where)),
         shootout.attention_table(networks, "plain"),
         shootout.attention_table(networks, "crossing_lookalikes"),
     ]
     print("\n\n".join(table.text() for table in tables))
     write_csv(numbers := out / "shootout.csv", tables)
     facts = {name: describe(name, network, "shipped") for name, network in networks.items()}
-    shootout.write_shootout(page := out / "shootout.html", tables, facts)
+    shootout.write_shootout(page := out / "shootout.html", tables, facts, str(where))
     print(f"\n{numbers}: every number\nOpen this page in a browser: {page.resolve()}")
 
 

@@ -1,14 +1,25 @@
-"""What a computation costs this process."""
+"""What a computation costs: memory, and time that a GPU takes part in."""
 
 import re
 import sys
 from pathlib import Path
 
 import psutil
+import torch
 
 
-def peak_memory() -> float:
-    """The most memory that this process has held so far, in MiB; that of a GPU does not count."""
+def wait_for(device: torch.device) -> None:
+    """Until a GPU has done all that it was given; a CPU has already."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def peak_memory(device: torch.device | None = None) -> float:
+    """The most memory held so far, in MiB: of a CUDA device by tensors, else by this process."""
+    if device is not None and device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
     if sys.platform == "win32":
         return psutil.Process().memory_info().peak_wset / 2**20
     if peak := re.search(r"VmHWM:\s*(\d+) kB", linux_status()):

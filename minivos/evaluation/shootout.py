@@ -21,10 +21,10 @@ import torch
 from tqdm import tqdm
 
 from minivos.errors import InputError
-from minivos.evaluation.cost import peak_memory
+from minivos.evaluation.cost import peak_memory, wait_for
 from minivos.evaluation.evaluate import score_on_samples, score_samples
 from minivos.evaluation.tables import Table
-from minivos.models import create_model, has_weights
+from minivos.models import create_model, has_weights, pick_device
 from minivos.nn.network import VOSNetwork
 from minivos.synthetic.clips import SyntheticClip, render
 from minivos.tracker import Tracker
@@ -51,11 +51,11 @@ def check_names(names: Sequence[str]) -> None:
             )
 
 
-def accuracy_tables(names: Sequence[str]) -> list[Table]:
+def accuracy_tables(names: Sequence[str], device: str = "auto") -> list[Table]:
     """J&F, J and F of trained networks and two baselines, on the validation split and scenarios."""
-    scores = {}
+    scores, where = {}, pick_device(device)
     for name in tqdm(names, "accuracy", disable=None):
-        scores[name] = score_samples(create_model(name, "shipped"))
+        scores[name] = score_samples(create_model(name, "shipped").to(where))
     scores |= {name: score_on_samples(baseline) for name, baseline in BASELINES.items()}
 
     def table(measure: str) -> Table:
@@ -72,6 +72,7 @@ def cost_tables(
     sides: Sequence[int] = SIDES,
     objects: Sequence[int] = OBJECTS,
     lengths: Sequence[int] = LENGTHS,
+    device: str = "auto",
 ) -> list[Table]:
     """Frames per second and peak memory, each setting in a process of its own.
 
@@ -87,7 +88,8 @@ def cost_tables(
     runs = [(name, setting) for setting in dict.fromkeys(settings.values()) for name in names]
     for name, setting in tqdm(runs, "cost", disable=None):
         with ProcessPoolExecutor(1, mp_context=processes) as pool:
-            costs[name, setting] = pool.submit(cost, name, *setting).result()
+            side, count, length = setting
+            costs[name, setting] = pool.submit(cost, name, side, count, length, device).result()
 
     def table(title: str, part: int, decimals: int) -> Table:
         rows = {
@@ -108,21 +110,25 @@ def _fresh_processes() -> BaseContext:
     return processes
 
 
-def cost(name: str, side: int, objects: int, length: int) -> tuple[float, float]:
+def cost(
+    name: str, side: int, objects: int, length: int, device: str = "auto"
+) -> tuple[float, float]:
     """What it costs to follow a clip of 16:9: frames per second, and MiB added to the peak.
 
-    Counted is the fastest of the last frames.
+    Counted is the fastest of the last frames. On a CUDA device the memory is that of its tensors.
     """
+    where = pick_device(device)
     clip = render(0, frames=12, size=(side, side * 16 // 9), objects=objects)
     there_and_back = [*range(12), *range(10, 0, -1)]  # a clip of any length
-    tracker, seconds = Tracker(create_model(name), side=side), []
-    before = peak_memory()
+    tracker, seconds = Tracker(create_model(name).to(where), side=side), []
+    before = peak_memory(where)
     for t in range(length):
         frame = clip.frames[there_and_back[t % len(there_and_back)]]
         began = time.perf_counter()
         tracker.step(frame, clip.masks[0] if t == 0 else None)
+        wait_for(where)
         seconds.append(time.perf_counter() - began)
-    return 1 / min(seconds[-TIMED:]), peak_memory() - before
+    return 1 / min(seconds[-TIMED:]), peak_memory(where) - before
 
 
 def attention_table(
@@ -155,17 +161,20 @@ def score_table(
     return Table(title, columns, rows)
 
 
-def write_shootout(path: str | Path, tables: Iterable[Table], facts: Mapping[str, str]) -> None:
+def write_shootout(
+    path: str | Path, tables: Iterable[Table], facts: Mapping[str, str], where: str = "cpu"
+) -> None:
     """The tables as one HTML page, whole or not at all.
 
-    `facts` say of each network where its weights come from.
+    `facts` say of each network where its weights come from, `where` on what they ran.
     """
     sections = "".join(
         f"<section><h2>{escape(table.title)}</h2>{table.html()}</section>" for table in tables
     )
     said = (
         "<p>One training each, of unequal length: differences between networks are also "
-        f"differences between trainings. Measured with {torch.get_num_threads()} threads.</p>"
+        f"differences between trainings. Measured with {torch.get_num_threads()} threads on "
+        f"{where}.</p>"
     )
     body = said + page.fact_list(facts) + sections
     page.write_page(path, "minivos shoot-out", "The small networks side by side", body)

@@ -79,12 +79,12 @@ def test_each_setting_is_measured_once_and_shown_in_each_of_its_rows(monkeypatch
         def __exit__(self, *_): ...
         def submit(self, function, *given):
             asked.append(given)
-            return type("Done", (), {"result": staticmethod(lambda: (sum(given[1:]), 1.0))})
+            return type("Done", (), {"result": staticmethod(lambda: (sum(given[1:-1]), 1.0))})
 
     asked = []
     monkeypatch.setattr(shootout, "ProcessPoolExecutor", Here)
-    speed, memory = shootout.cost_tables([NAME], (128, 192), (1, 3), (12, 48))
-    assert asked == [(NAME, *setting) for setting in ((128, 3, 12), (192, 3, 12), (128, 1, 12), (128, 3, 48))]
+    speed, memory = shootout.cost_tables([NAME], (128, 192), (1, 3), (12, 48), "cpu")
+    assert asked == [(NAME, *setting, "cpu") for setting in ((128, 3, 12), (192, 3, 12), (128, 1, 12), (128, 3, 48))]
     assert list(speed.rows) == [
         "short side 128", "short side 192", "1 object", "3 objects", "12 frames", "48 frames"
     ]  # fmt: skip
@@ -93,13 +93,13 @@ def test_each_setting_is_measured_once_and_shown_in_each_of_its_rows(monkeypatch
 
 
 def test_the_command_prints_and_writes_the_same_tables(monkeypatch, tmp_path):
-    monkeypatch.setattr(shootout, "accuracy_tables", lambda names: [TABLE])
-    monkeypatch.setattr(shootout, "cost_tables", lambda names, *settings: [])
+    monkeypatch.setattr(shootout, "accuracy_tables", lambda names, device: [TABLE])
+    monkeypatch.setattr(shootout, "cost_tables", lambda names, *settings, device: [])
     monkeypatch.setattr(shootout, "attention_table", lambda networks, scenario: Table(scenario, ["x"], {"r": [1.0]}))
-    run = CliRunner().invoke(app, ["shootout", "--out", str(tmp_path / "new"), "--model", NAME])
+    run = CliRunner().invoke(app, ["shootout", "--out", str(tmp_path / "new"), "--model", NAME, "--device", "cpu"])
     assert run.exit_code == 0 and TABLE.text() in run.stdout
     page, rows = (tmp_path / "new" / name for name in ("shootout.html", "shootout.csv"))
-    assert "trained for" in page.read_text() and TABLE.html() in page.read_text()
+    assert "trained for" in page.read_text() and "on cpu" in page.read_text() and TABLE.html() in page.read_text()
     assert "crossing_lookalikes,r,x,1.0" in rows.read_text()
 
 

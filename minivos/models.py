@@ -104,7 +104,7 @@ def create_model(name: str, weights: str | Path | None = None, **overrides: Any)
     return network.eval()
 
 
-def pick_device(name: str = "auto") -> torch.device:
+def pick_device(name: str | torch.device = "auto") -> torch.device:
     """A device: "auto" takes CUDA, then MPS, then the CPU; any other name is taken at its word.
 
     Says once which device it took, through `logging`. Raises InputError for a device that this

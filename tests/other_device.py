@@ -68,7 +68,8 @@ def run(operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         return answer
     if goes_to.type != "other":
         return answer
-    wrapped = tree_map(lambda x: OtherTensor(x) if isinstance(x, Tensor) else x, answer)
+    with torch.inference_mode(False):  # a view of a weight may be no inference tensor
+        wrapped = tree_map(lambda x: OtherTensor(x) if isinstance(x, Tensor) else x, answer)
     if any(isinstance(x, OtherTensor) for x in tree_leaves(args)):
         return return_and_correct_aliasing(operation, args, kwargs, wrapped)
     return wrapped

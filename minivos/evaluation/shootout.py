@@ -51,7 +51,7 @@ def check_names(names: Sequence[str]) -> None:
             )
 
 
-def accuracy_tables(names: Sequence[str], device: str = "auto") -> list[Table]:
+def accuracy_tables(names: Sequence[str], device: str | torch.device = "auto") -> list[Table]:
     """J&F, J and F of trained networks and two baselines, on the validation split and scenarios."""
     scores, where = {}, pick_device(device)
     for name in tqdm(names, "accuracy", disable=None):
@@ -72,7 +72,7 @@ def cost_tables(
     sides: Sequence[int] = SIDES,
     objects: Sequence[int] = OBJECTS,
     lengths: Sequence[int] = LENGTHS,
-    device: str = "auto",
+    device: str | torch.device = "auto",
 ) -> list[Table]:
     """Frames per second and peak memory, each setting in a process of its own.
 
@@ -111,7 +111,7 @@ def _fresh_processes() -> BaseContext:
 
 
 def cost(
-    name: str, side: int, objects: int, length: int, device: str = "auto"
+    name: str, side: int, objects: int, length: int, device: str | torch.device = "auto"
 ) -> tuple[float, float]:
     """What it costs to follow a clip of 16:9: frames per second, and MiB added to the peak.
 

@@ -11,20 +11,18 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
-from itertools import count, pairwise
+from itertools import count
 from numbers import Integral, Real
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import av
 import numpy as np
-from av.stream import Disposition
 from PIL import Image
 
 from minivos.errors import InputError
+from minivos.video.decoding import UNKNOWN_FPS, decode, film_of, open_video, pixel_aspect, timing_of
 from minivos.video.files import (
     PICTURES,
     as_path,
@@ -41,10 +39,9 @@ from minivos.video.masks import overlay
 
 log = logging.getLogger(__name__)
 
-FOLDER_FPS = 24.0  # frames per second of a folder that does not say; DAVIS was filmed at 24
+FOLDER_FPS = UNKNOWN_FPS  # of a folder that does not say
 PLAYABLE_FPS = 0.1, 240.0  # what is written is shown no slower and no faster
 MANY_PIXELS = 4096 * 2304  # of a frame, from which on few are held at once
-SQUARE_UP_TO = 8.0  # pixels that are said to be longer than this are taken as square
 EXIF_ORIENTATION = 0x0112
 TURNABLE = {"JPEG", "MPO"}  # the formats in which cameras note how they were held
 TURNS = {  # what makes a picture upright, by the note of the camera
@@ -56,7 +53,6 @@ TURNS = {  # what makes a picture upright, by the note of the camera
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-NOT_VIDEO = {"tty", "image2"}  # what the decoder makes of text files and of single pictures
 
 # 1. Reading a folder or a video -------------------------------------------------------------------
 
@@ -165,20 +161,20 @@ class _VideoFrames(FrameSource):
     def __init__(self, path: Path, max_side: int | None, stride: int) -> None:
         self.path = path
         self.stride = stride
-        with _open_video(path) as container:
-            stream = _film(container)
-            first = next(_decode(container, path), None)
+        with open_video(path) as container:
+            stream = film_of(container)
+            first = next(decode(container, path), None)
             if first is None:
                 raise InputError(
                     f"{path} holds no frame that can be decoded; copy or export the video again"
                 )
             said = float(stream.average_rate or stream.guessed_rate or FOLDER_FPS)
-            pixel = _pixel_aspect(stream, path)
+            pixel = pixel_aspect(stream, path)
         self.coded_size = _upright(first).size[::-1]
         if _turns(first) % 2:
             pixel = 1 / pixel
         full_size = _with_square_pixels(self.coded_size, pixel)
-        timing = _timing(path, said)
+        timing = timing_of(path, said)
         super().__init__(path.stem, full_size, timing.fps / stride, max_side)
         self.count = -(-timing.frames // stride) or None
 
@@ -187,8 +183,8 @@ class _VideoFrames(FrameSource):
         return (f"{number:05d}" for number in count(0, self.stride))
 
     def _pictures(self) -> Iterator[Image.Image]:
-        with _open_video(self.path) as container:
-            for number, frame in enumerate(_decode(container, self.path)):
+        with open_video(self.path) as container:
+            for number, frame in enumerate(decode(container, self.path)):
                 if number % self.stride:
                     continue
                 picture = _upright(frame)
@@ -200,114 +196,10 @@ class _VideoFrames(FrameSource):
                 yield picture
 
 
-@contextmanager
-def _open_video(path: Path) -> Iterator[av.container.InputContainer]:
-    try:  # a damaged title is no reason to refuse; an absolute path is never taken for an address
-        container = av.open(os.path.abspath(path), metadata_errors="replace")
-    except (av.FFmpegError, OSError) as error:
-        empty = path.stat().st_size == 0
-        state = "is empty" if empty else f"cannot be opened as a video ({error.strerror})"
-        raise InputError(
-            f"{path} {state}; expected a whole video such as .mp4: copy or export it again"
-        ) from error
-    with container:
-        kind = container.format.name
-        if _film(container) is None or kind in NOT_VIDEO or kind.endswith("_pipe"):
-            raise InputError(
-                f"{path} holds no video (it reads as {kind}); expected a video file such as .mp4"
-            )
-        yield container
-
-
-def _film(container: av.container.InputContainer) -> Any:
-    """The first stream of pictures that is no cover of a record; None without any."""
-    covers = Disposition.attached_pic | Disposition.timed_thumbnails
-    films = (stream for stream in container.streams.video if not stream.disposition & covers)
-    return next(films, None)
-
-
-@dataclass
-class _Timing:
-    frames: int
-    fps: float
-
-
-def _timing(path: Path, said: float) -> _Timing:
-    """Frames and mean frames per second of a video by the times at which it shows them.
-
-    What a file says of its rate is kept where it is right: some say 24 whatever they hold.
-    """
-    times = []
-    with _open_video(path) as container:
-        try:
-            for packet in container.demux(_film(container)):
-                if packet.size and packet.pts is not None:
-                    times.append(float(packet.pts * packet.time_base))
-        except av.FFmpegError:
-            pass  # decoding says where it breaks off
-    steps = [after - before for before, after in pairwise(sorted(times))]
-    if not steps or sum(steps) <= 0:
-        return _Timing(len(times), said)
-    fps = len(steps) / sum(steps)
-    if max(steps) > 2.5 * float(np.median(steps)):
-        log.warning(
-            "%s shows its frames at uneven times; what is written shows them evenly, at %.3g frames"
-            " per second, and lasts as long",
-            path,
-            fps,
-        )
-    elif abs(fps - said) < 0.02 * said:
-        fps = said
-    return _Timing(len(times), fps)
-
-
-def _pixel_aspect(stream: Any, path: Path) -> float:
-    """Width of a pixel over its height."""
-    aspect = float(stream.sample_aspect_ratio or 1)
-    if 1 / SQUARE_UP_TO <= aspect <= SQUARE_UP_TO:
-        return aspect
-    log.warning(
-        "%s says that its pixels are %g times as wide as high; taken as square", path, aspect
-    )
-    return 1.0
-
-
 def _with_square_pixels(size: tuple[int, int], aspect: float) -> tuple[int, int]:
     """Size (H,W) at which pixels of that aspect become square; no side becomes smaller."""
     height, width = size
     return round(height * max(1.0, 1 / aspect)), round(width * max(1.0, aspect))
-
-
-def _decode(container: av.container.InputContainer, path: Path) -> Iterator[av.VideoFrame]:
-    """Yield the frames of the film; InputError where the file breaks off."""
-    stream = _film(container)
-    number, seconds = 0, 0.0
-    try:
-        for packet in container.demux(stream):
-            if packet.is_corrupt:
-                raise InputError(_broken(path, number))
-            for frame in packet.decode():
-                number += 1
-                seconds = max(seconds, frame.time or 0.0)
-                yield frame
-    except av.FFmpegError as error:
-        raise InputError(_broken(path, number)) from error
-    promised = (container.duration or 0) / av.time_base
-    if number > 1 and seconds < 0.9 * promised - 1 / float(stream.average_rate or FOLDER_FPS):
-        log.warning(
-            "%s ends after %d frames, %.1f s, although it says %.1f s",
-            path,
-            number,
-            seconds,
-            promised,
-        )
-
-
-def _broken(path: Path, number: int) -> str:
-    return (
-        f"{path} breaks off at frame {number}; "
-        "expected a whole video: copy it again, or cut it before that frame"
-    )
 
 
 def _upright(frame: av.VideoFrame) -> Image.Image:
@@ -369,10 +261,11 @@ class OverlayWriter:
     """
 
     def __init__(self, path: str | Path, size: tuple[int, int], fps: float) -> None:
-        if not 0 < fps < math.inf or min(size) < 1:
+        whole = all(isinstance(side, Integral) and side >= 1 for side in size)
+        if not whole or not isinstance(fps, Real) or not 0 < fps < math.inf:
             raise InputError(
                 f"{path} cannot have size {size} and {fps} frames per second; "
-                "expected positive numbers"
+                "expected positive numbers, whole ones for the size"
             )
         self.path, self.size = Path(path), (size[0], size[1])
         slowest, fastest = PLAYABLE_FPS

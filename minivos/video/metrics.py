@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 
 import numpy as np
 
@@ -86,7 +87,10 @@ def _checked_masks(
 
 
 def _as_bool(name: str, mask: np.ndarray) -> np.ndarray:
-    mask = np.asarray(mask)
+    try:
+        mask = np.asarray(mask)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(f"{name} is no array ({error}); expected bool (T,H,W) or (H,W)") from error
     if mask.dtype == bool:
         return mask
     if mask.dtype.kind not in "iu" or not np.isin(mask, (0, 1)).all():
@@ -110,10 +114,12 @@ def _intersection_over_union(gt: np.ndarray, pred: np.ndarray) -> float:
 
 
 def _match_radius(bound_th: float, height: int, width: int) -> int:
-    if 0 <= bound_th < 1:
-        return math.ceil(bound_th * math.sqrt(height**2 + width**2))
-    if bound_th >= 1 and float(bound_th).is_integer():
-        return int(bound_th)
+    diagonal = math.sqrt(height**2 + width**2)
+    number = isinstance(bound_th, Real)
+    if number and 0 <= bound_th < 1:
+        return math.ceil(bound_th * diagonal)
+    if number and bound_th >= 1 and float(bound_th).is_integer():
+        return min(int(bound_th), math.ceil(diagonal))  # which reaches every pixel already
     raise InputError(
         f"got bound_th={bound_th}; "
         "expected a share of the image diagonal in [0,1) or a whole number of pixels: "

@@ -510,6 +510,17 @@ def test_a_pipe_is_refused_as_video_and_among_frames(tmp_path):
         open_frames(tmp_path / "frames")
 
 
+def test_a_list_of_films_is_not_waited_for(tmp_path):
+    (tmp_path / "live.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nhttp://127.0.0.1:9/a.ts\n")
+    (tmp_path / "all.ffconcat").write_text("ffconcat version 1.0\nfile 'secret.mp4'\n")
+    for name, said in (
+        ("live.m3u8", "lists films that lie elsewhere"),
+        ("all.ffconcat", "cannot be opened as a video"),
+    ):
+        with pytest.raises(InputError, match=said):
+            open_frames(tmp_path / name)
+
+
 def test_a_path_that_cannot_be_is_named(tmp_path):
     with pytest.raises(InputError, match="cannot look at .*File name too long"):
         open_frames(tmp_path / ("long" * 99))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from minivos.errors import InputError
 from minivos.video.metrics import boundary_map, contour_accuracy, region_similarity, score_labels, statistics
@@ -170,7 +171,17 @@ def test_bad_masks_are_refused(score):
         score(SQUARE, SQUARE, void=SQUARE[1:])
 
 
-@pytest.mark.parametrize("bound_th", [-0.1, 2.5, math.nan, math.inf])
+@pytest.mark.parametrize("values", [[[1], [1, 2]], torch.ones(9, 9, requires_grad=True)])
+def test_what_is_no_array_is_named(values):
+    with pytest.raises(InputError, match="gt is no array"):
+        region_similarity(values, values)
+
+
+def test_a_tolerance_beyond_the_picture_costs_no_memory():
+    assert contour_accuracy(SQUARE, box(43, 83, 62, 122), 10**9) == 1
+
+
+@pytest.mark.parametrize("bound_th", [-0.1, 2.5, math.nan, math.inf, "8", None])
 def test_bad_tolerances_are_refused(bound_th):
     with pytest.raises(InputError, match="bound_th"):
         contour_accuracy(SQUARE, SQUARE, bound_th)

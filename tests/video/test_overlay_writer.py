@@ -31,10 +31,11 @@ def test_rates_that_players_cannot_show_are_bounded_and_said(tmp_path, asked, gi
     assert ("players need that" in caplog.text) == (asked != given)
 
 
-@pytest.mark.parametrize("fps", [0, -1, math.nan, math.inf])
-def test_rates_that_are_none(tmp_path, fps):
-    with pytest.raises(InputError, match="frames per second; expected positive numbers"):
-        OverlayWriter(tmp_path / "a.mp4", (20, 30), fps)
+@pytest.mark.parametrize("fps", [0, -1, math.nan, math.inf, "24"])
+def test_rates_and_sizes_that_are_none(tmp_path, fps):
+    for size, rate in (((20, 30), fps), ((2.5, 30), 24), ((0, 30), 24)):
+        with pytest.raises(InputError, match="frames per second; expected positive numbers"):
+            OverlayWriter(tmp_path / "a.mp4", size, rate)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 30), (21, 33)])

@@ -261,8 +261,8 @@ class OverlayWriter:
     """
 
     def __init__(self, path: str | Path, size: tuple[int, int], fps: float) -> None:
-        whole = all(isinstance(side, Integral) and side >= 1 for side in size)
-        if not whole or not isinstance(fps, Real) or not 0 < fps < math.inf:
+        kinds = zip((fps, *size), (Real, Integral, Integral), strict=True)
+        if not all(isinstance(number, kind) and 0 < number < math.inf for number, kind in kinds):
             raise InputError(
                 f"{path} cannot have size {size} and {fps} frames per second; "
                 "expected positive numbers, whole ones for the size"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -51,18 +51,20 @@ def run_task(
     jobs: deque[Future] = deque()
     scores, times = [], []
 
-    def finish(t: int, labels: np.ndarray) -> dict[int, tuple[float, float]]:
+    def finish(
+        t: int, labels: np.ndarray, known: Collection[int]
+    ) -> dict[int, tuple[float, float]]:
         if keep:
             keep(task.frame_names[t], labels)
-        ids = task.scored_on(t)
+        ids = task.scored_on(t, known)
         return score_frame(task.masks[t], labels, ids) if ids else {}
 
     try:
         with helpers(workers) as pool:
             followed = follow(model, task, pool, **settings)
-            for t, (labels, seconds) in enumerate(followed):
+            for t, (labels, known, seconds) in enumerate(followed):
                 times.append(seconds)
-                jobs.append(pool.submit(finish, t, labels))
+                jobs.append(pool.submit(finish, t, labels, known))
                 if len(jobs) > workers:
                     scores.append(jobs.popleft().result())
             scores += [job.result() for job in jobs]
@@ -74,20 +76,21 @@ def run_task(
 
 def follow(
     model: VOSNetwork, task: Task, pool: Executor, **settings: Any
-) -> Iterator[tuple[np.ndarray, float | None]]:
-    """Labels (H,W) of each frame of a task, and the seconds that the network took for them.
+) -> Iterator[tuple[np.ndarray, list[int], float | None]]:
+    """Of each frame of a task: labels (H,W), the objects that were known, the network's seconds.
 
     Frames before the first mask are background, without the network.
     """
     tracker = Tracker(model, **settings)
     for t, frame in enumerate(read_ahead(task.frames, pool)):
-        mask = task.given(t, tracker.ids)
-        if mask is None and not tracker.ids:
-            yield np.zeros(task.size, np.uint8), None
+        known = tracker.ids
+        mask = task.given(t, known)
+        if mask is None and not known:
+            yield np.zeros(task.size, np.uint8), known, None
             continue
         began = time.perf_counter()
         labels = tracker.step(frame, mask)
-        yield labels, time.perf_counter() - began
+        yield labels, known, time.perf_counter() - began
     if not tracker.ids:
         raise InputError("no mask says which objects to follow; unpack the annotations again")
 

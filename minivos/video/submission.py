@@ -128,10 +128,13 @@ def _check_zip(path: str | Path, called: str, expected: Mapping[str, Expected]) 
     wrong = []
     try:
         with zipfile.ZipFile(path) as zipped:
-            sizes = {entry.filename: entry.file_size for entry in zipped.infolist()}
+            entries = zipped.infolist()
+            sizes = {entry.filename: entry.file_size for entry in entries}
             files = {name for name in sizes if not name.endswith("/")}
             wrong += [f"{name} is missing" for name in sorted(expected.keys() - files)]
             wrong += [f"{name} does not belong there" for name in sorted(files - expected.keys())]
+            if len(entries) > len(sizes):
+                wrong.append(f"{len(entries) - len(sizes)} names are there twice")
             for name in sorted(expected.keys() & files):
                 if sizes[name] > _most_bytes(expected[name]):
                     wrong.append(f"{name} would unpack to {sizes[name]:,} bytes, too many")

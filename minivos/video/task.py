@@ -99,9 +99,13 @@ class Task:
             )
         return {k: list(range(1, length - 1)) for k in range(1, max(self.ids, default=0) + 1)}
 
-    def scored_on(self, t: int) -> list[int]:
-        """The objects that are scored on frame t."""
-        return [k for k, times in self._times.items() if t in times]
+    def scored_on(self, t: int, known: Collection[int]) -> list[int]:
+        """The objects that are scored on frame t, when `known` were given before it.
+
+        Of YouTube-VOS no other object is scored: it may be listed before it shows.
+        """
+        objects = [k for k, times in self._times.items() if t in times]
+        return objects if self.listed is None else [k for k in objects if k in known]
 
     @cached_property
     def _times(self) -> dict[int, frozenset[int]]:

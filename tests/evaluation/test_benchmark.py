@@ -95,6 +95,12 @@ def test_every_data_set_passes_through_the_command(dataset, make, split, files, 
     assert found == {0, 1} if dataset == "davis2016" else found == {0, 1, 2}
 
 
+def test_a_trained_network_passes_with_its_weights(tmp_path):
+    data = data_trees.davis2017(tmp_path / "data")
+    status, printed = run("benchmark", data, "--dataset", "davis2017", "--side", 32, "--out", tmp_path / "out", "--zip")
+    assert status == 0 and "all 1 clips" in printed and "submission.zip, checked" in printed, printed
+
+
 def test_every_known_data_set_is_among_these():
     assert {case[0] for case in CASES} == set(DATASETS)
 
@@ -162,6 +168,16 @@ def test_an_object_is_given_where_it_enters_and_scored_after_that(tmp_path):
     truth = [task.masks[t] for t in range(5)]
     expected = [region_similarity(truth[t] == 2, labels[task.frame_names[t]] == 2) for t in (2, 3, 4)]
     np.testing.assert_array_equal(outcome.scores[1].J, expected)
+
+
+def test_an_object_is_not_scored_before_it_shows(tmp_path):
+    """Object 2 is listed from the first frame on, where its mask does not show it."""
+    data = data_trees.youtube(tmp_path / "data")
+    names = [f"{5 * t:05}" for t in range(data_trees.FRAMES)]
+    listed = {"1": {"category": "dog", "frames": names}, "2": {"category": "cat", "frames": names}}
+    data_trees.write_meta(data / "train", {"0a": listed})
+    outcome = run_task(repeats(), YouTubeVOS(data, "train").task("0a"))
+    assert [len(score.J) for score in outcome.scores] == [4, 3] and (outcome.scores[1].J < 1).all()
 
 
 def test_all_frames_are_followed_and_six_per_second_answered(tmp_path):

@@ -141,6 +141,15 @@ def test_a_picture_of_another_size_is_not_decoded(tmp_path):
         check_submission(tmp_path / "bomb.zip", clips(), "davis")
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_that_is_there_twice_is_refused(tmp_path):
+    write_submission(tmp_path / "masks.zip", clips(), answers(), "davis")
+    with zipfile.ZipFile(tmp_path / "masks.zip", "a") as file:
+        file.writestr("dog/00000.png", file.read("dog/00000.png"))
+    with pytest.raises(InputError, match="1 names are there twice"):
+        check_submission(tmp_path / "masks.zip", clips(), "davis")
+
+
 def test_mask_files_are_packed_as_they_are(tmp_path):
     for name, masks in answers().items():
         (tmp_path / "masks" / name).mkdir(parents=True)

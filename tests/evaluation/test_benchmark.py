@@ -85,6 +85,7 @@ def test_every_data_set_passes_through_the_command(dataset, make, split, files, 
     with zipfile.ZipFile(out / "submission.zip") as zipped:
         assert sorted(zipped.namelist()) == files
     masks = [out / "masks" / name.removeprefix("Annotations/") for name in files]
+    assert files_in(out / "masks") == [name.removeprefix("Annotations/") for name in files]
     for mask in masks:
         assert Image.open(mask).mode == "P" and read_mask(mask).shape == data_trees.SIZE
     rows = scores_of(out)

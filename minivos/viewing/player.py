@@ -44,7 +44,8 @@ class Player(VBox):
                 "expected one that is there, counted from 0, and more than 0 per second"
             )
         self.frames, self.labels = frames, labels
-        _, width = View(check_picture(frames[at]).shape[:2]).canvas.tolist()
+        self.view = View(check_picture(frames[at]).shape[:2])
+        _, width = self.view.canvas.tolist()
         self.picture = widgets.Image(format="jpeg")
         self.picture.layout.width, self.picture.layout.max_width = f"{width}px", "100%"
         last = len(frames) - 1
@@ -58,8 +59,13 @@ class Player(VBox):
 
     def show(self, t: int) -> None:
         """Show frame t."""
-        frame = self.frames[t]
-        drawn = frame if self.labels is None else overlay(frame, self.labels[t])
+        drawn = self._seen(self.frames[t])
+        if self.labels is not None:
+            drawn = overlay(drawn, self._seen(self.labels[t]))
         file = io.BytesIO()
         Image.fromarray(drawn).save(file, "JPEG", quality=90)
         self.picture.value = file.getvalue()
+
+    def _seen(self, pixels: np.ndarray) -> np.ndarray:
+        """Pixels (H, W, ...) as they are, or as many as the screen can show."""
+        return pixels if self.view.fit >= 1 else self.view.crop(pixels)

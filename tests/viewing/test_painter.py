@@ -129,6 +129,9 @@ def test_the_wheel_enlarges_what_is_under_the_mouse_and_the_hand_moves_it(panel)
     assert np.allclose(panel.view.point(21.5 * SCALE, 11.5 * SCALE), seen) and not panel.painting.labels.any()
     send(panel, event="mouse_wheel", x=0, y=4000)
     assert panel.view.zoom == 1
+    mouse(panel, "out", 19, 25)  # on the way to the slider, which enlarges the middle
+    panel.zoom.value = 2
+    assert np.allclose(panel.view.corner, (5, 7.5))
 
 
 def test_the_same_frame_comes_with_what_was_painted_on_it(panel):

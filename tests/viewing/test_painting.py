@@ -129,11 +129,10 @@ def test_a_crop_holds_what_its_places_point_at():
     pixels = np.arange(600, dtype=np.uint16).reshape(20, 30)
     view = View((20, 30))
     view.zoom_to(3.3, 555, 333)
-    crop = view.crop(pixels)
-    assert crop.shape == tuple(view.canvas)
-    for y, x in ((0, 0), (200, 701), (539, 809)):
-        row, column = np.round(view.point(x + 0.5, y + 0.5)).astype(int)
-        assert crop[y, x] == pixels[row, column]
+    y, x = np.indices(view.canvas) + 0.5  # the middles of the pixels of the canvas
+    rows, columns = (np.stack([y, x]) / view.scale + view.corner[:, None, None]).astype(int)
+    assert (view.crop(pixels) == pixels[rows, columns]).all()
+    assert view.crop(pixels)[200, 701] == pixels[tuple(np.round(view.point(701.5, 200.5)).astype(int))]
 
 
 def test_a_picture_of_a_view_draws_its_labels():

@@ -33,6 +33,13 @@ def test_labels_are_drawn_on_their_frame():
         assert np.argmax(middle) == t and middle[t] > 40  # object 1 is orange
 
 
+def test_a_large_film_is_drawn_as_large_as_the_screen_shows_it():
+    large = np.zeros((1, 1080, 1920, 3), np.uint8)
+    large[:, 540:] = 200
+    player = Player(large, np.zeros((1, 1080, 1920), np.uint8))
+    assert shown(player).shape == (540, 960, 3) and shown(player)[269:271, 480].mean(-1).round(-1).tolist() == [0, 200]
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

@@ -246,6 +246,13 @@ def test_demo_shows_every_network_that_comes_with_weights(tmp_path: Path, monkey
         assert f"<dt>{name}</dt>" in page and f"<span>{name}</span>" in page
 
 
+def test_demo_replaces_no_page_of_others(tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text("<title>my year</title>")
+    status, printed = run("demo", "--out", tmp_path, "--device", "cpu")
+    assert status == 2 and "report.html is no page of ours" in printed
+    assert "my year" in (tmp_path / "report.html").read_text()
+
+
 def test_minutes_of_a_training_add_up_over_what_it_started_from() -> None:
     facts = {"minutes": 5.0, "start": {"minutes": 2.5, "start": {"weights": "imagenet"}}}
     assert training_minutes(facts) == 7.5

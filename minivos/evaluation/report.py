@@ -30,6 +30,7 @@ from minivos.viewing.cells import Cells
 from minivos.viewing.page import fact_list, table, write_page
 
 FRAME_TIME, LAST_FRAME_TIME = 125, 750  # milliseconds in the animations
+PAGE_TITLE = "minivos report"
 GAP = 4  # pixels between the panels of an animation
 QUALITY = 70  # of WebP, in 0..100
 
@@ -190,9 +191,7 @@ def write_report(path: str | Path, cards: list[Card], facts: Mapping[str, object
             "make them with build_cards"
         )
     body = [INTRODUCTION, fact_list(facts), _summary(cards), *map(_section, cards)]
-    write_page(
-        path, "minivos report", "What the networks segment, and where they look", "".join(body)
-    )
+    write_page(path, PAGE_TITLE, "What the networks segment, and where they look", "".join(body))
 
 
 def _summary(cards: list[Card]) -> str:

@@ -202,6 +202,10 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             part.touch()
             yield part
             os.replace(part, path)
+        except RuntimeError as error:
+            if "inline_container" not in str(error):
+                raise
+            raise OSError(None, "no room for all of it") from error  # torch.save says it so
         finally:
             part.unlink(missing_ok=True)
 

@@ -4,13 +4,19 @@ import errno
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from minivos.errors import InputError
+from minivos.evaluation.tables import Table, write_csv
+from minivos.models import save_weights
+from minivos.video.clip import Clip
 from minivos.video.files import (
     natural_key,
     open_picture,
@@ -21,6 +27,14 @@ from minivos.video.files import (
     whole_file,
     whole_folder,
 )
+from minivos.video.frames import OverlayWriter
+from minivos.video.mask_files import write_mask
+from minivos.viewing.page import write_page
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 
 @given(st.lists(st.integers(0, 10**6), unique=True), st.sampled_from(["", "frame_", "cam2-"]))
@@ -109,6 +123,51 @@ def test_the_system_says_no_in_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"cannot write .*file \(Not a directory\)"), whole_folder(tmp_path / "file"):
         pass
+
+
+@contextmanager
+def a_full_disk(room: int = 3000):
+    """No file may grow beyond so many bytes."""
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, unlimited[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+
+
+NOISE = np.random.default_rng(0).integers(0, 255, (3, 64, 96, 3), dtype=np.uint8)
+
+
+def write_film(path):
+    with OverlayWriter(path, (64, 96), 24) as film:
+        for frame in NOISE:
+            film.write(frame, 0 * frame[..., 0])
+
+
+def save_tensors(path):
+    with whole_file(path) as part:
+        torch.save(torch.zeros(10**4), part)
+
+
+WRITERS = {
+    "film.mp4": write_film,
+    "mask.png": lambda path: write_mask(path, NOISE[0, ..., 0]),
+    "clip": lambda path: Clip(NOISE).save(path),
+    "weights.safetensors": lambda path: save_weights(torch.nn.Linear(99, 99), path),
+    "tensors.pt": save_tensors,
+    "page.html": lambda path: write_page(path, "title", "heading", "body" * 999),
+    "table.csv": lambda path: write_csv(path, [Table("J", ["network"], {f"clip {n}": [0.5] for n in range(200)})]),
+}
+
+
+@pytest.mark.skipif(resource is None, reason="this system has no limits for files")
+@pytest.mark.parametrize("name", WRITERS)
+def test_whatever_is_written_a_full_disk_is_said_in_one_line_and_leaves_nothing(tmp_path, name):
+    with a_full_disk(), pytest.raises(InputError, match=rf"cannot write .*{name}.* \((File too large|no room)"):
+        WRITERS[name](tmp_path / name)
+    assert [path.name for path in tmp_path.rglob("*") if path.name not in ("clip", ".minivos")] == []
+    WRITERS[name](tmp_path / name)
 
 
 @pytest.mark.parametrize(

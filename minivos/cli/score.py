@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -62,6 +62,13 @@ def benchmark_command(
             "network was trained for"
         ),
     ] = 0,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="see each frame mirrored as well, and average")
+    ] = False,
+    scale: Annotated[
+        list[float] | None,
+        typer.Option(help="see each frame at so many times --side and average, repeatable"),
+    ] = None,
     device: Device = "auto",
     precision: Precision = "float32",
     compiled: Compile = False,
@@ -95,7 +102,8 @@ def benchmark_command(
 
     The same command again goes on where a run was cut short.
     """
-    from minivos.evaluation.benchmark import benchmark
+    from minivos.evaluation.augmented import Augmented
+    from minivos.evaluation.benchmark import PAPER_SIDE, benchmark
     from minivos.models import create_model, pick_device
     from minivos.official import load_official
     from minivos.video.datasets import YouTubeVOS, open_dataset, read_names
@@ -114,13 +122,18 @@ def benchmark_command(
         load_official(network, released)
     network = network.to(where := pick_device(device))
     out = out or Path("out") / f"{dataset}-{split}-{model}"
-    said = {
+    said: dict[str, Any] = {
         "dataset": dataset,
         "data": str(data.resolve()),
         "split": split,
         "model": model,
         "device": str(where),
     }
+    if flip or scale:
+        side = side or network.sizing.short_side or PAPER_SIDE
+        network = Augmented(network, scale or [1.0], flip, side)
+        said |= {"flip": flip, "scales": scale or [1.0], "short side": side}
+        side = 0  # each view has its own
     print(f"{len(clips)} clips of {dataset} {split}, {model} on {where}, into {out}")
     result = benchmark(
         clips, network, out, said, side=side or None, workers=workers, unseen=strangers,

@@ -22,6 +22,7 @@ import torch
 from tqdm import tqdm
 
 from minivos.errors import InputError
+from minivos.evaluation.augmented import Augmented
 from minivos.evaluation.cost import peak_memory
 from minivos.evaluation.evaluate import COLUMNS, values_of
 from minivos.evaluation.loop import Outcome, run_task
@@ -59,7 +60,7 @@ def benchmark(
 
     Args:
         dataset: its clips.
-        model: the network, on its device.
+        model: the network, on its device; `Augmented` for flip and multi-scale testing.
         out: folder for masks/CLIP/FRAME.png, scores.csv, summary.csv and submission.zip. Finished
             clips that it holds are not done again.
         said: what else tells this run from others, such as the names of data set and network.
@@ -103,7 +104,8 @@ def _one_clip(
     settings: Mapping[str, Any],
 ) -> Outcome:
     """Follow one clip and write its masks, as a whole folder or not at all."""
-    if not side and not model.sizing.short_side and min(task.size) > PAPER_SIDE:
+    chosen = side or model.sizing.short_side or isinstance(model, Augmented)
+    if not chosen and min(task.size) > PAPER_SIDE:
         side = PAPER_SIDE
     wanted = frozenset(task.wanted)
     folder.parent.mkdir(exist_ok=True)

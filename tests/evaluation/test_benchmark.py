@@ -23,6 +23,7 @@ from minivos.evaluation import loop
 from minivos.evaluation.benchmark import Row, benchmark, read_rows
 from minivos.evaluation.evaluate import evaluate_folders, evaluate_model
 from minivos.evaluation.loop import run_task
+from minivos.models import create_model
 from minivos.nn.memory import Schedule
 from minivos.nn.network import Sizing
 from minivos.video.clip import Clip
@@ -249,6 +250,21 @@ def test_precision_and_compiling_reach_the_tracker_and_the_settings(tmp_path, mo
     assert asked == {"side": None, "precision": "bfloat16", "compiled": True}
     status, printed = run(*command, "--precision", "float32", "--compile", "--device", "cpu")
     assert status == 2 and "results with precision = 'bfloat16'" in printed
+
+
+def test_flip_and_scales_are_views_of_one_network(tmp_path, monkeypatch):
+    network = create_model("aot_mini")
+    monkeypatch.setattr("minivos.models.create_model", lambda name, weights: network)
+    sizes, encode = [], network.encode
+    network.encode = lambda frame: sizes.append(tuple(frame.shape[-2:])) or encode(frame)
+    data, out = data_trees.davis2017(tmp_path / "data"), tmp_path / "out"
+    command = ["benchmark", data, "--dataset", "davis2017", "--out", out, "--device", "cpu"]
+    status, printed = run(*command, "--flip", "--scale", 1, "--scale", 2, "--side", 40)
+    assert status == 0 and "J&F: " in printed, printed
+    once, twice = (network.sizing(data_trees.SIZE, side) for side in (40, 80))
+    assert sizes[:4] == [once, once, twice, twice] and once != twice and len(sizes) == 4 * data_trees.FRAMES
+    status, printed = run(*command, "--flip", "--scale", 1, "--side", 40)
+    assert status == 2 and "results with scales = [1.0, 2.0], this run has [1.0]" in printed
 
 
 # What outlives a run

@@ -20,9 +20,9 @@ from typer.testing import CliRunner
 import minivos
 from minivos.cli import app
 from minivos.cli.show import training_minutes
-from minivos.cli.train import origin
 from minivos.errors import InputError
 from minivos.models import has_weights, save_weights
+from minivos.training.export import origin
 from minivos.video.datasets import samples_root
 from minivos.video.frames import OverlayWriter
 from minivos.video.mask_files import read_mask, write_mask
@@ -303,7 +303,7 @@ def test_train_names_recipes_data_and_weights_that_it_cannot_use(clip: Path) -> 
         assert status == 2 and not (clip / "run").exists(), printed
         return printed
 
-    assert "small, stills, video" in refused("--recipe", "film")
+    assert "small, aot_stills, aot_video" in refused("--recipe", "film")
     assert "needs data" in refused("--recipe", "video")
     assert "got steps=0; expected a whole number, 1 or more" in refused("--steps", "0", "--minutes", "0.001")
     assert "expected ImageSets/2017/train.txt" in refused("--recipe", "video", "--data", clip)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
-import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from statistics import fmean
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,10 +15,9 @@ from minivos.cli.options import Device, Model
 from minivos.training.recipe import RECIPES, Recipe, find_recipe
 
 if TYPE_CHECKING:
-    import torch
-
     from minivos.nn.network import VOSNetwork
 
+Scores = dict[str, dict[str, float]]
 STAGES = ", ".join(name for name in RECIPES if name != "small")
 FIELDS = ", ".join(
     field.name
@@ -68,17 +65,38 @@ def train_command(
         int, typer.Option(help="processes that prepare stills or video ahead of time")
     ] = 0,
     device: Device = "auto",
+    precision: Annotated[
+        str, typer.Option(help="float32, bfloat16, or auto, which is bfloat16 on a GPU")
+    ] = "auto",
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="use torch.compile: a slow start, then faster steps")
+    ] = False,
+    accumulate: Annotated[
+        int, typer.Option(help="parts in which a batch goes through the network, to fit in memory")
+    ] = 1,
+    val: Annotated[
+        Path | None,
+        typer.Option(help="folder of DAVIS, whose val split is scored instead of data_samples"),
+    ] = None,
+    no_score: Annotated[bool, typer.Option("--no-score", help="write weights and stop")] = False,
 ) -> None:
-    """Train a network, by default a small one on synthetic clips, and score it on data_samples."""
+    """Train a network, by default a small one on synthetic clips, and score it on data_samples.
+
+    Checkpoint and weights are written every minute, at the end, and on Ctrl-C; the same command
+    goes on from there, with more --minutes or --steps if you like.
+    """
     import torch
 
     from minivos.models import create_model, pick_device
-    from minivos.training.loop import fit_side, train
+    from minivos.training.checks import fit_side
+    from minivos.training.export import export_run, origin, settings_of
+    from minivos.training.loop import train
+    from minivos.training.processes import join_processes, rank_and_world
     from minivos.training.samples import clips_for
-    from minivos.video.datasets import samples_root
     from minivos.video.files import prepare_output
 
     recipe = find_recipe(recipe_name, settings or (), minutes=minutes, steps=steps, seed=seed)
+    score = None if no_score else find_scorer(val)  # what it needs may be missing: ask before work
     where = pick_device(device)
     join_processes(where)
     torch.manual_seed(recipe.seed)
@@ -88,74 +106,51 @@ def train_command(
     make_clip = clips_for(recipe, data or (), photos)
     if not sys.stderr.isatty():  # lines in a file instead of a bar on the screen
         logging.getLogger("minivos").setLevel(logging.INFO)
-    facts = {"model": model, "recipe": dataclasses.asdict(recipe), "device": str(where)}
+    facts = {"model": model, "recipe": settings_of(recipe), "device": str(where)}
     facts |= {"start": origin(model, start)} if start else {}
-    samples_root()  # which may be missing: before the work, not after it
     prepare_output(out, overwrite=True, kind="train")
-    history = train(network, recipe, out, where, make_clip, workers=workers)
-    if int(os.environ.get("RANK", 0)) == 0:
-        keep(out / model, network, facts, history)
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    try:
+        history = train(
+            network,
+            recipe,
+            out,
+            where,
+            make_clip,
+            workers=workers,
+            accumulate=accumulate,
+            precision=precision,
+            compiled=compiled,
+            export=lambda averaged, log: export_run(out / model, averaged, facts, log),
+        )
+        if rank_and_world()[0] == 0:
+            print(f"{len(history)} steps done: {out / model}.safetensors and .json")
+            if score:
+                print("scoring, which may take minutes; --no-score leaves it out")
+                print_score(out / model, score(network))
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
-def join_processes(device: torch.device) -> None:
-    """Under torchrun, join the processes that train together, each with a GPU of its own."""
-    import torch
+def find_scorer(val: Path | None) -> Callable[[VOSNetwork], Scores]:
+    """What scores a network: on the val split of a data set, or on data_samples.
 
-    if "RANK" not in os.environ:
-        return
-    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    if device.type == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    Raises InputError now, before the work, when these are not there or lack masks.
+    """
+    from minivos.evaluation import evaluate
+    from minivos.video.datasets import DavisDataset, samples_root
 
-
-def keep(
-    path: Path, network: VOSNetwork, facts: dict[str, Any], history: list[dict[str, float]]
-) -> None:
-    """Write trained weights as `path`.safetensors, and `facts`, log and scores as `path`.json."""
-    from minivos.evaluation.evaluate import score_samples
-    from minivos.models import save_weights
-    from minivos.video.files import whole_file
-
-    save_weights(network, path.with_suffix(".safetensors"))
-    seconds, data_seconds = (
-        sum(row[name] for row in history) for name in ("seconds", "data_seconds")
-    )
-    print(f"{len(history)} steps done; scoring on data_samples, which takes a minute on a CPU")
-    scores = score_samples(network)
-    facts = facts | {
-        "steps": len(history),
-        "minutes": round(seconds / 60, 1),
-        "share of time spent on data": round(data_seconds / seconds, 3),
-        "scores": scores,
-        "log": every_so_often(history),
-    }
-    with whole_file(path.with_suffix(".json")) as part:
-        part.write_text(json.dumps(facts, indent=1) + "\n")
-    print(f"{path}.safetensors and .json: J&F {scores['val']['J&F']:.3f} on the validation split")
+    if val is None:
+        samples_root()
+        return lambda network: evaluate.score_samples(network)
+    clips = DavisDataset(val, "val")
+    evaluate.every_mask(clips[0])
+    return lambda network: {"val": evaluate.evaluate_model(network, clips).rounded()}
 
 
-def origin(model: str, start: str) -> dict[str, Any]:
-    """The weights that a training began with, and what a JSON beside them says of theirs."""
-    from minivos.models import SHIPPED, read_facts
-    from minivos.video.files import read_json
+def print_score(path: Path, scores: Scores) -> None:
+    """Put scores into the JSON beside the weights, and say the main one."""
+    from minivos.training.export import add_scores
 
-    about = Path(start).with_suffix(".json")
-    facts: dict[str, Any] = {}
-    if start in SHIPPED:
-        start, facts = SHIPPED[0], read_facts(model)
-    elif about.exists():
-        facts = read_json(about, f"how {start} was trained")
-    return {"weights": start} | {name: fact for name, fact in facts.items() if name != "log"}
-
-
-def every_so_often(history: list[dict[str, float]], rows: int = 50) -> list[dict[str, float]]:
-    """The log in at most `rows` rows: loss and J averaged over equal stretches of steps."""
-    length = -(-len(history) // rows)
-    stretches = [history[i : i + length] for i in range(0, len(history), length)]
-    return [
-        {"step": part[-1]["step"]}
-        | {key: round(fmean(row[key] for row in part), 4) for key in ("loss", "J")}
-        for part in stretches
-    ]
+    add_scores(path, scores)
+    print(f"J&F {scores['val']['J&F']:.3f} on the validation split")

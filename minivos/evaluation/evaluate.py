@@ -60,6 +60,13 @@ class Evaluation:
         """Mean J, mean F and J&F over all objects, each in [0,1]."""
         return self.J_statistics.mean, self.F_statistics.mean, self.mean
 
+    def rounded(self) -> dict[str, float]:
+        """J, F and J&F over all objects, with four decimals."""
+        return {
+            name: round(value, 4)
+            for name, value in zip(("J", "F", "J&F"), self.summary(), strict=True)
+        }
+
     def table(self) -> Table:
         """One row per object and a last row for all, three decimals."""
         width = max(len("sequence"), *map(len, self.scores))
@@ -140,12 +147,7 @@ def _on_samples(evaluate: Callable[[Iterable[Clip]], Evaluation]) -> dict[str, d
     parts = {"val": evaluate(DavisDataset(root, "val"))}
     scenarios = evaluate(DavisDataset(root, "scenarios"))
     parts |= {name: Evaluation({name: scores}) for name, scores in scenarios.scores.items()}
-    return {name: _rounded(part) for name, part in parts.items()}
-
-
-def _rounded(evaluation: Evaluation) -> dict[str, float]:
-    j, f, both = (round(value, 4) for value in evaluation.summary())
-    return {"J": j, "F": f, "J&F": both}
+    return {name: part.rounded() for name, part in parts.items()}
 
 
 def every_mask(clip: Clip) -> np.ndarray:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import logging
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from contextlib import nullcontext
 from fnmatch import fnmatch
 from itertools import chain
 from pathlib import Path
@@ -22,12 +20,15 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from minivos.errors import InputError
+from minivos.models import pick_device
 from minivos.nn.network import VOSNetwork
+from minivos.training.checkpoints import Checkpoints, History, StopAfterStep
+from minivos.training.checks import check_run, name_memory, pick_precision
 from minivos.training.losses import ABSENT, segmentation_loss
-from minivos.training.pool import Footage
+from minivos.training.pool import Batch, Footage
+from minivos.training.processes import rank_and_world
 from minivos.training.recipe import Recipe, group_rate, hardest_share, learning_rate
 from minivos.training.samples import clips_for, draw_batches
-from minivos.video.files import whole_file
 from minivos.video.mask_tensors import one_hot, resize
 from minivos.video.masks import VOID
 
@@ -38,9 +39,10 @@ LOG_EVERY = 20  # steps
 class Unroll(nn.Module):
     """Run a network over a few frames, fed true masks and later its own, and add up the losses."""
 
-    def __init__(self, network: VOSNetwork) -> None:
+    def __init__(self, network: VOSNetwork, compiled: bool = False) -> None:
         super().__init__()
         self.network = network
+        self.encode = torch.compile(network.encode) if compiled else network.encode
 
     def forward(
         self, frames: Tensor, labels: Tensor, recipe: Recipe, progress: float
@@ -49,14 +51,14 @@ class Unroll(nn.Module):
 
         The loss is the mean over the predicted frames, plus the auxiliary one on the given frame.
         """
-        network = self.network
+        network, encode = self.network, self.encode
         memory = network.new_memory()
         times, height, width = labels.shape[1:]
         objects = max(1, int(labels.where(labels != VOID, 0).max()))
         given = one_hot(labels[:, 0], objects)
         present = given.any(dim=(2, 3))
         present[:, 0] = True  # background
-        first = network.encode(frames[:, 0])
+        first = encode(frames[:, 0])
         memory.add(network.memorize(first, given), frame=0, reference=True)
 
         def predict(seen: Any) -> tuple[Tensor, Any]:
@@ -75,7 +77,7 @@ class Unroll(nn.Module):
             loss = (1 - progress / recipe.auxiliary) * loss_at(0, predict(first)[0])
         for t in range(1, times):
             memory.now = t
-            logits, seen = predict(network.encode(frames[:, t]))
+            logits, seen = predict(encode(frames[:, t]))
             loss = loss + loss_at(t, logits) / (times - 1)
             logits = logits.masked_fill(~present[:, :, None, None], ABSENT)
             answer = one_hot(logits.argmax(dim=1), objects)
@@ -100,64 +102,80 @@ def train(
     network: VOSNetwork,
     recipe: Recipe,
     out: Path | None = None,
-    device: torch.device | str = "cpu",
+    device: torch.device | str = "auto",
     make_clip: Callable[[int], Footage] | None = None,
-    save_every: int = 200,
+    *,
+    save_every: float = 60.0,
     workers: int = 0,
-) -> list[dict[str, float]]:
+    accumulate: int = 1,
+    precision: str = "auto",
+    compiled: bool = False,
+    export: Callable[[VOSNetwork, History], None] | None = None,
+) -> History:
     """Train the network in place, leave it with the averaged weights, and return the log.
 
     A row per step: step, loss (with the auxiliary one, of the hardest pixels only), J on the
     training clips, learning rate, seconds, and how many of them went into the data.
 
-    With `out`, writes `log.csv` and `checkpoint.pt` there every `save_every` steps and at the end,
-    and goes on exactly where a checkpoint there left off (with `minutes` the schedules follow the
-    clock). Under torchrun, once a process group is initialised, every process takes its share of
-    each batch. `make_clip(number)` gives frames and labels; `clips_for(recipe)` if None. Where the
-    recipe has no pool, `workers` processes make clips ahead of time.
+    With `out`, writes `log.csv` and `checkpoint.pt` there every `save_every` seconds, at the end,
+    and when Ctrl-C or SIGTERM stops the training after a step; goes on exactly where a checkpoint
+    there left off (with `minutes` the schedules follow the clock). Minutes and steps may have grown
+    since. `export` is then called with the averaged network and the log.
 
-    Raises InputError when the batch does not divide among the processes, the side does not suit the
-    network, clips are too short or too small, the loss is no longer a number, or the checkpoint is
-    damaged or of another recipe or network; also for `workers` below 0, and for a recipe for video
-    without `make_clip`.
+    Under torchrun, once a process group is initialised, every process takes its share of each
+    batch. A step goes through the network in `accumulate` parts, which takes less memory and
+    changes nothing but roundings and chance. `precision` is "float32", "bfloat16" (autocast) or
+    "auto", which takes the latter on a GPU; `compiled` puts `encode` through torch.compile.
+    `make_clip(number)` gives frames and labels; `clips_for(recipe)` if None. Where the recipe has
+    no pool, `workers` processes make clips ahead of time.
+
+    Raises InputError when the batch does not divide among processes and parts, the side does not
+    suit the network, memory is too small, clips are too short or too small, the loss is no longer a
+    number, a file cannot be written, or the checkpoint is damaged or of another recipe or network;
+    also for a precision or number of workers that cannot be, and for a recipe for video without
+    `make_clip`.
     """
-    device = torch.device(device)
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    check_run(network, recipe, world, workers)
+    device = pick_device(device) if isinstance(device, str) else device
+    rank, world = rank_and_world()
+    check_run(network, recipe, world, workers, precision, accumulate)
     rows = range(rank * recipe.batch // world, (rank + 1) * recipe.batch // world)  # of each batch
-    unroll: nn.Module = Unroll(network.to(device).train())
+    decay = 1 - 1 / max(2, 0.1 * recipe.steps)
+    averaged = AveragedModel(network.to(device).train(), multi_avg_fn=moving_average(decay))
+    unroll: nn.Module = Unroll(network, compiled)
     if world > 1:
         unroll = DistributedDataParallel(unroll)
-    decay = 1 - 1 / max(2, 0.1 * recipe.steps)
-    averaged = AveragedModel(network, multi_avg_fn=moving_average(decay))
     optimiser = torch.optim.AdamW(weight_groups(network, recipe.weight_decay))
     state = {"network": network, "averaged": averaged, "optimiser": optimiser}
-    history = load_checkpoint(out, recipe, state) if out else []
+    checkpoints = Checkpoints(out, recipe, state, save_every, export)
+    history = checkpoints.load()
     if how_far(recipe, history, device) >= 1:
         log.warning(
-            "the training in %s is whole (%d steps): nothing is left to do; to train on, start "
-            "from its weights in a new folder", out, len(history),
+            "the training in %s is whole (%d steps): nothing is left to do; to train on, give it "
+            "more steps or minutes, or start from its weights in a new folder", out, len(history),
         )  # fmt: skip
     batches = draw_batches(make_clip or clips_for(recipe), recipe, len(history), rows, workers)
+    in_bfloat16 = pick_precision(precision, device)
 
     quiet = rank > 0 or None  # None: unless somebody looks at a terminal
-    with tqdm(total=recipe.steps, initial=len(history), unit="step", disable=quiet) as bar:
-        while (progress := how_far(recipe, history, device)) < 1:
+    with (
+        tqdm(total=recipe.steps, initial=len(history), unit="step", disable=quiet) as bar,
+        StopAfterStep(device) as stop,
+    ):
+        while not stop.asked() and (progress := how_far(recipe, history, device)) < 1:
             began, step = time.perf_counter(), len(history)
-            batch = next(batches)
+            batch = next(batches).to(device)
             data_ready = time.perf_counter()
 
             torch.manual_seed(1_000_003 * recipe.seed + step)  # all chance is of (seed, step)
             for group in optimiser.param_groups:
                 group["lr"] = group_rate(recipe, progress, group)
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                loss, j = unroll(batch.frames.to(device), batch.labels.to(device), recipe, progress)
+            optimiser.zero_grad()
+            parts = batch.split(accumulate)
+            loss, j = add_gradients(unroll, parts, recipe, progress, in_bfloat16)
             if not loss.isfinite():
                 raise InputError(
                     f"got a loss of {loss.item()} at step {step}: lower the learning rate."
                 )
-            optimiser.zero_grad()
-            loss.backward()
             learning = [group["params"] for group in optimiser.param_groups if group["lr"] > 0]
             nn.utils.clip_grad_norm_(list(chain(*learning)), recipe.clip_norm)
             optimiser.step()
@@ -171,29 +189,36 @@ def train(
             said = f"loss {row['loss']:.3f}, J {row['J']:.2f}"
             bar.update()
             bar.set_postfix_str(said, refresh=False)
-            if rank == 0 and step % LOG_EVERY == 0:
-                log.info("step %d, %.0f %%: %s", step + 1, 100 * progress, said)
-            if out and rank == 0 and len(history) % save_every == 0:
-                save_checkpoint(out, recipe, state, history)
-    if out and rank == 0:
-        save_checkpoint(out, recipe, state, history)
+            if rank == 0:
+                checkpoints.save_in_time(history)
+                if step % LOG_EVERY == 0:
+                    log.info("step %d, %.0f %%: %s", step + 1, 100 * progress, said)
+        if rank == 0:
+            checkpoints.save(history)
+    if stop.number and history:
+        log.warning("stopped after %d steps; the same command goes on from there", len(history))
+    stop.obey()
     network.load_state_dict(averaged.module.state_dict())
     network.eval()
     return history
 
 
-def check_run(network: VOSNetwork, recipe: Recipe, world: int, workers: int) -> None:
-    """InputError unless the recipe suits the network, the processes and the workers."""
-    if workers < 0:
-        raise InputError(f"got workers={workers}; expected 0 or more")
-    if recipe.batch % world:
-        raise InputError(
-            f"A batch of {recipe.batch} does not divide among {world} processes: choose a multiple."
-        )
-    if (side := fit_side(network, recipe).side) != recipe.side:
-        raise InputError(
-            f"Frames of {recipe.side} pixels do not suit this network: use side={side}."
-        )
+def add_gradients(
+    unroll: nn.Module, parts: list[Batch], recipe: Recipe, progress: float, in_bfloat16: bool
+) -> tuple[Tensor, Tensor]:
+    """Add up the gradients of the equal parts of a batch; returns their mean loss and mean J."""
+    losses, scores = [], []
+    for part in parts:
+        alone: Any = nullcontext()
+        if isinstance(unroll, DistributedDataParallel) and part is not parts[-1]:
+            alone = unroll.no_sync()  # the processes add theirs up at the last part
+        with name_memory(recipe), alone:
+            with torch.autocast(part.frames.device.type, torch.bfloat16, enabled=in_bfloat16):
+                loss, j = unroll(part.frames, part.labels, recipe, progress)
+            (loss / len(parts)).backward()
+        losses.append(loss.detach())
+        scores.append(j)
+    return torch.stack(losses).mean(), torch.stack(scores).mean()
 
 
 def how_far(recipe: Recipe, history: list[dict[str, float]], device: torch.device) -> float:
@@ -204,11 +229,6 @@ def how_far(recipe: Recipe, history: list[dict[str, float]], device: torch.devic
     if dist.is_initialized():
         dist.broadcast(spent, src=0)
     return min(1.0, spent.item() / recipe.minutes)
-
-
-def fit_side(network: VOSNetwork, recipe: Recipe) -> Recipe:
-    """The recipe with frames of the nearest size that the network takes."""
-    return replace(recipe, side=network.sizing((recipe.side, recipe.side), recipe.side)[0])
 
 
 def weight_groups(network: VOSNetwork, weight_decay: float) -> list[dict]:
@@ -242,45 +262,3 @@ def moving_average(decay: float) -> Callable:
         get_ema_multi_avg_fn(now)(averaged, current, count)
 
     return update
-
-
-def save_checkpoint(
-    out: Path, recipe: Recipe, state: dict, history: list[dict[str, float]]
-) -> None:
-    """Write `checkpoint.pt` and `log.csv` into `out`, each whole or not at all."""
-    out.mkdir(parents=True, exist_ok=True)
-    with whole_file(out / "checkpoint.pt") as part:
-        saved = {name: thing.state_dict() for name, thing in state.items()}
-        torch.save(saved | {"recipe": asdict(recipe), "history": history}, part)
-    with whole_file(out / "log.csv") as part, part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(history[0]))
-        writer.writeheader()
-        writer.writerows(history)
-
-
-def load_checkpoint(out: Path, recipe: Recipe, state: dict) -> list[dict[str, float]]:
-    """Put the checkpoint in `out` back and return its log; an empty log when there is none."""
-    path = out / "checkpoint.pt"
-    if not path.exists():
-        return []
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler fails in many ways
-        raise InputError(f"{path} is damaged ({error}): remove it to start anew.") from error
-    if saved["recipe"] != asdict(recipe):
-        old, new = saved["recipe"], asdict(recipe)
-        differs = [key for key in sorted(new) if old.get(key) != new[key]]
-        changes = ", ".join(f"{key}={old.get(key)} (now {new[key]})" for key in differs)
-        raise InputError(
-            f"{path} was made with other settings of its recipe: {changes}. Repeat them, or start "
-            "a new run from its weights in another output folder."
-        )
-    try:
-        for name, thing in state.items():
-            thing.load_state_dict(saved[name])
-    except (RuntimeError, ValueError) as error:
-        raise InputError(
-            f"{path} is of another network ({error}): use another output folder."
-        ) from error
-    log.info("going on from step %d of %s", len(saved["history"]), path)
-    return saved["history"]

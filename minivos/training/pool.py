@@ -28,6 +28,15 @@ class Batch:
     frames: Tensor  # (B, T, 3, H, W) in [0, 1]
     labels: Tensor  # (B, T, H, W): ids 1..K and void
 
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        return Batch(self.frames.to(device), self.labels.to(device))
+
+    def split(self, parts: int) -> list[Batch]:
+        """The batch in equal parts."""
+        pairs = zip(self.frames.chunk(parts), self.labels.chunk(parts), strict=True)
+        return [Batch(*pair) for pair in pairs]
+
 
 class ClipPool:
     """A window of `keep` clips that moves on by one clip with each step.

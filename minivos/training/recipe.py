@@ -14,6 +14,8 @@ SHARES = (
     "warm_up", "easy", "auxiliary", "feed_predictions_from", "freeze_late_from", "hardest",
     "jaccard", "gaps_grow",
 )  # fmt: skip
+ENDLESS = ("clip_norm", "footage")  # fields that are no finite number
+OLD_NAMES = {"stills": "aot_stills", "video": "aot_video"}
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,14 @@ class Recipe:
         least = {"frames": 2, "clip_side": 1, "pool": 0, "seed": 0}
         check_settings(self, least, footage=FOOTAGE)
         shares = {name: getattr(self, name) for name in SHARES}
+        numbers = {name: value for name, value in vars(self).items() if name not in ENDLESS}
         check_rules(
-            {f"{name}={share} must be 0 to 1": share <= 1 for name, share in shares.items()}
+            {f"{name}={value} must be finite": value != math.inf for name, value in numbers.items()}
+            | {f"{name}={share} must be 0 to 1": share <= 1 for name, share in shares.items()}
             | {
-                f"learning_rate={self.learning_rate} must be finite": self.learning_rate < math.inf,
                 f"hardest={self.hardest} must be above 0": self.hardest > 0,
                 f"objects={self.objects} must be 100 or fewer": self.objects <= 100,
+                f"seed={self.seed} must be below 2**32": self.seed < 2**32,
             }
         )
 
@@ -107,8 +111,8 @@ _SST_VIDEO = replace(
 # from the weights of the first stage; SST on video only.
 RECIPES = {
     "small": Recipe(),
-    "stills": _AOT_STILLS,
-    "video": _AOT_VIDEO,
+    "aot_stills": _AOT_STILLS,
+    "aot_video": _AOT_VIDEO,
     "sst_video": _SST_VIDEO,
     "sitvos_stills": _SITVOS_STILLS,
     "sitvos_video": _SITVOS_VIDEO,
@@ -121,8 +125,10 @@ RECIPES = {
 def find_recipe(name: str, settings: Iterable[str] = (), **changes: Any) -> Recipe:
     """One of RECIPES, with `changes` that are not None, and after them `settings` "field=value".
 
-    InputError for an unknown name or field, and for a value of another kind.
+    "stills" and "video", the old names of AOT's stages, are known too. InputError for an unknown
+    name or field, and for a value of another kind.
     """
+    name = OLD_NAMES.get(name, name)
     if name not in RECIPES:
         raise InputError(f"There is no recipe {name!r}. Known recipes: {', '.join(RECIPES)}.")
     recipe = RECIPES[name]

@@ -68,7 +68,7 @@ def test_the_share_of_hard_pixels_goes_from_all_to_15_percent():
     labels = torch.ones(1, 1, 40, dtype=torch.long)
     for progress, pixels in ((0, 40), (0.25, 23), (0.5, 6), (0.75, 6), (1, 6)):
         wanted = -p[:pixels].log().mean()
-        loss = bootstrapped_cross_entropy(logits, labels, hardest_share(RECIPES["video"], progress))
+        loss = bootstrapped_cross_entropy(logits, labels, hardest_share(RECIPES["aot_video"], progress))
         assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
 
 

@@ -97,6 +97,11 @@ def test_every_dependency_has_one_pin_that_it_accepts(environment: dict[str, str
     assert {name: versions for name, versions in allowed.items() if len(versions) > 1} == {}
 
 
+def test_what_is_optional_is_installed_for_the_tests() -> None:
+    extras = project()["optional-dependencies"]
+    assert set(extras) == {"test", "coco"} and set(extras["coco"]) <= set(extras["test"])
+
+
 def test_installed_versions_are_the_pinned_ones() -> None:
     installed = {canonicalize_name(d.metadata["Name"]): Version(d.version).public for d in metadata.distributions()}
     wrong = {

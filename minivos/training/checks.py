@@ -13,9 +13,9 @@ import torch.distributed as dist
 
 from minivos.errors import InputError
 from minivos.nn.network import VOSNetwork
+from minivos.speed import PRECISIONS
 from minivos.training.recipe import Recipe
 
-PRECISIONS = ("auto", "float32", "bfloat16")
 CLIP_BYTES = 4  # per pixel of a clip that is held ready: RGB and label
 SAMPLE_BYTES = 3 * 4 + 8  # per pixel of a sample: RGB in float32, label in int64
 WORKERS = 4 * (os.cpu_count() or 1)
@@ -40,8 +40,9 @@ def check_run(
     """InputError unless recipe, network, processes and this machine go together."""
     if not 0 <= workers <= WORKERS:
         raise InputError(f"got workers={workers}; expected 0 to {WORKERS}, 4 for each CPU")
-    if precision not in PRECISIONS:
-        raise InputError(f"got precision={precision!r}; expected one of {', '.join(PRECISIONS)}")
+    if precision not in ("auto", *PRECISIONS):
+        known = ", ".join(("auto", *PRECISIONS))
+        raise InputError(f"got precision={precision!r}; expected one of {known}")
     if accumulate < 1:
         raise InputError(f"got accumulate={accumulate}; expected a whole number, 1 or more")
     if recipe.batch % (world * accumulate):
@@ -95,6 +96,8 @@ def name_memory(recipe: Recipe) -> Iterator[None]:
         ) from error
 
 
-def pick_precision(precision: str, device: torch.device) -> bool:
-    """Whether to compute in bfloat16; "auto" does on a GPU."""
-    return precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+def pick_precision(precision: str, device: torch.device) -> str:
+    """The precision to compute in: "auto" takes bfloat16 on a GPU, else float32."""
+    if precision != "auto":
+        return precision
+    return "bfloat16" if device.type == "cuda" else "float32"

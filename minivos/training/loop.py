@@ -22,6 +22,7 @@ from tqdm import tqdm
 from minivos.errors import InputError
 from minivos.models import pick_device
 from minivos.nn.network import VOSNetwork
+from minivos.speed import at_precision, compile_parts
 from minivos.training.checkpoints import Checkpoints, History, StopAfterStep
 from minivos.training.checks import check_run, name_memory, pick_precision
 from minivos.training.losses import ABSENT, segmentation_loss
@@ -39,10 +40,9 @@ LOG_EVERY = 20  # steps
 class Unroll(nn.Module):
     """Run a network over a few frames, fed true masks and later its own, and add up the losses."""
 
-    def __init__(self, network: VOSNetwork, compiled: bool = False) -> None:
+    def __init__(self, network: VOSNetwork) -> None:
         super().__init__()
         self.network = network
-        self.encode = torch.compile(network.encode) if compiled else network.encode
 
     def forward(
         self, frames: Tensor, labels: Tensor, recipe: Recipe, progress: float
@@ -51,14 +51,14 @@ class Unroll(nn.Module):
 
         The loss is the mean over the predicted frames, plus the auxiliary one on the given frame.
         """
-        network, encode = self.network, self.encode
+        network = self.network
         memory = network.new_memory()
         times, height, width = labels.shape[1:]
         objects = max(1, int(labels.where(labels != VOID, 0).max()))
         given = one_hot(labels[:, 0], objects)
         present = given.any(dim=(2, 3))
         present[:, 0] = True  # background
-        first = encode(frames[:, 0])
+        first = network.encode(frames[:, 0])
         memory.add(network.memorize(first, given), frame=0, reference=True)
 
         def predict(seen: Any) -> tuple[Tensor, Any]:
@@ -77,7 +77,7 @@ class Unroll(nn.Module):
             loss = (1 - progress / recipe.auxiliary) * loss_at(0, predict(first)[0])
         for t in range(1, times):
             memory.now = t
-            logits, seen = predict(encode(frames[:, t]))
+            logits, seen = predict(network.encode(frames[:, t]))
             loss = loss + loss_at(t, logits) / (times - 1)
             logits = logits.masked_fill(~present[:, :, None, None], ABSENT)
             answer = one_hot(logits.argmax(dim=1), objects)
@@ -125,9 +125,9 @@ def train(
     Under torchrun, once a process group is initialised, every process takes its share of each
     batch. A step goes through the network in `accumulate` parts, which takes less memory and
     changes nothing but roundings and chance. `precision` is "float32", "bfloat16" (autocast) or
-    "auto", which takes the latter on a GPU; `compiled` puts `encode` through torch.compile.
-    `make_clip(number)` gives frames and labels; `clips_for(recipe)` if None. Where the recipe has
-    no pool, `workers` processes make clips ahead of time.
+    "auto", which takes the latter on a GPU; `compiled` as in `compile_parts`. `make_clip(number)`
+    gives frames and labels; `clips_for(recipe)` if None. Where the recipe has no pool, `workers`
+    processes make clips ahead of time.
 
     Raises InputError when the batch does not divide among processes and parts, the side does not
     suit the network, memory is too small, clips are too short or too small, the loss is no longer a
@@ -141,7 +141,9 @@ def train(
     rows = range(rank * recipe.batch // world, (rank + 1) * recipe.batch // world)  # of each batch
     decay = 1 - 1 / max(2, 0.1 * recipe.steps)
     averaged = AveragedModel(network.to(device).train(), multi_avg_fn=moving_average(decay))
-    unroll: nn.Module = Unroll(network, compiled)
+    unroll: nn.Module = Unroll(network)
+    if compiled:
+        compile_parts(network)
     if world > 1:
         unroll = DistributedDataParallel(unroll)
     optimiser = torch.optim.AdamW(weight_groups(network, recipe.weight_decay))
@@ -154,7 +156,7 @@ def train(
             "more steps or minutes, or start from its weights in a new folder", out, len(history),
         )  # fmt: skip
     batches = draw_batches(make_clip or clips_for(recipe), recipe, len(history), rows, workers)
-    in_bfloat16 = pick_precision(precision, device)
+    precision = pick_precision(precision, device)
 
     quiet = rank > 0 or None  # None: unless somebody looks at a terminal
     with (
@@ -171,7 +173,7 @@ def train(
                 group["lr"] = group_rate(recipe, progress, group)
             optimiser.zero_grad()
             parts = batch.split(accumulate)
-            loss, j = add_gradients(unroll, parts, recipe, progress, in_bfloat16)
+            loss, j = add_gradients(unroll, parts, recipe, progress, precision)
             if not loss.isfinite():
                 raise InputError(
                     f"got a loss of {loss.item()} at step {step}: lower the learning rate."
@@ -204,7 +206,7 @@ def train(
 
 
 def add_gradients(
-    unroll: nn.Module, parts: list[Batch], recipe: Recipe, progress: float, in_bfloat16: bool
+    unroll: nn.Module, parts: list[Batch], recipe: Recipe, progress: float, precision: str
 ) -> tuple[Tensor, Tensor]:
     """Add up the gradients of the equal parts of a batch; returns their mean loss and mean J."""
     losses, scores = [], []
@@ -213,7 +215,7 @@ def add_gradients(
         if isinstance(unroll, DistributedDataParallel) and part is not parts[-1]:
             alone = unroll.no_sync()  # the processes add theirs up at the last part
         with name_memory(recipe), alone:
-            with torch.autocast(part.frames.device.type, torch.bfloat16, enabled=in_bfloat16):
+            with at_precision(precision, part.frames.device):
                 loss, j = unroll(part.frames, part.labels, recipe, progress)
             (loss / len(parts)).backward()
         losses.append(loss.detach())

@@ -15,21 +15,17 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
-from minivos.errors import InputError
 from minivos.synthetic.clips import render
 from minivos.training.footage import (
     GREY,
     Rng,
-    annotated_frames,
     as_arrays,
     as_tensors,
     keep_objects,
     lay_over,
-    read_pictures,
-    training_videos,
 )
 from minivos.training.pool import Footage
-from minivos.video.mask_files import read_mask
+from minivos.training.still_files import find_stills
 
 Stills = Callable[[Rng], Footage]  # draws a picture (1,H,W,3) and its labels (1,H,W)
 
@@ -54,36 +50,13 @@ def still_clips(
 
 
 def stills_in(roots: Sequence[str | Path]) -> Stills:
-    """Stills of folders: JPEGImages/NAME.jpg with Annotations/NAME.png, or a data set of videos.
-
-    Of DAVIS and YouTube-VOS, all annotated training frames are stills. Raises InputError for a
-    folder that is laid out otherwise.
-    """
-    paths = [
-        frame
-        for root in roots
-        for folder in still_folders(Path(root))
-        for frame in annotated_frames(folder)
-    ]
+    """Stills of data sets in their own layouts, see `still_files`; InputError for another."""
+    stills = [still for root in roots for still in find_stills(Path(root))]
 
     def draw(rng: Rng) -> Footage:
-        picture, mask = paths[rng.integers(len(paths))]
-        labels = read_mask(mask)
-        return read_pictures([picture], [labels], [mask]), labels[None]
+        return stills[rng.integers(len(stills))]()
 
     return draw
-
-
-def still_folders(root: Path) -> list[Path]:
-    """The folders with training pictures of a data set; InputError when there are none."""
-    if (root / "ImageSets").is_dir() or (root / "train").is_dir():
-        return sorted({folder for folder, _ in training_videos(root)})
-    if (root / "JPEGImages").is_dir():
-        return [root / "JPEGImages"]
-    raise InputError(
-        f"{root} holds no stills; expected JPEGImages/NAME.jpg with Annotations/NAME.png in it, "
-        "or the layout of DAVIS or YouTube-VOS: check the path"
-    )
 
 
 def rendered_stills(side: int, photos: Path | None = None) -> Stills:

@@ -222,5 +222,5 @@ def test_the_log_is_kept_in_few_rows():
 @pytest.mark.parametrize("content", ["{", "[1, 2]", "null", "[" * 100_000, "\udcff"])
 def test_a_json_beside_weights_that_is_none_is_named(content, tmp_path):
     (tmp_path / "weights.json").write_bytes(content.encode("utf8", "surrogateescape"))
-    with pytest.raises(InputError, match="weights.json .*expected how .* was trained"):
+    with pytest.raises(InputError, match=r"weights\.json .*expected"):
         origin("aot_mini", str(tmp_path / "weights.safetensors"))

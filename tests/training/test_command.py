@@ -120,8 +120,7 @@ def test_a_checkpoint_of_others_is_refused_in_one_line(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_training_stopped_from_outside_keeps_its_steps_and_weights(number, status, tmp_path):
+def test_a_training_stopped_from_outside_keeps_its_steps_and_weights(tmp_path):
     out = tmp_path / "out"
     command = [sys.executable, "-m", "minivos.cli", "train", *SMALL, "--out", str(out), "--no-score"]
     environment = {name: value for name, value in os.environ.items() if name not in NEVER}
@@ -130,8 +129,8 @@ def test_a_training_stopped_from_outside_keeps_its_steps_and_weights(number, sta
     process = subprocess.Popen([*command, "--steps", "1000000"], env=environment, stderr=errors, cwd=tmp_path)
     while process.poll() is None and "step 1," not in (tmp_path / "errors.txt").read_text():
         time.sleep(0.2)
-    process.send_signal(number)
-    assert process.wait(120) == status
+    process.send_signal(signal.SIGINT)
+    assert process.wait(120) == 130
     said = (tmp_path / "errors.txt").read_text()
     assert "stopping after this step" in said and "Traceback" not in said, said
     steps = len(torch.load(out / "checkpoint.pt")["history"])

@@ -58,7 +58,7 @@ def test_the_training_loss_is_that_of_the_released_rule(progress):
     labels[1, :, :2] = labels[1, :, :2].where(labels[1, :, :2] != 2, 3)
     labels[:, 0, :3] = 255
     present = torch.tensor([[True, True, True, False], [True] * 4])
-    loss = segmentation_loss(logits, labels, present, hardest_share(RECIPES["video"], progress))
+    loss = segmentation_loss(logits, labels, present, hardest_share(RECIPES["aot_video"], progress))
     assert loss.tolist() == pytest.approx(RELEASED_RULE[progress], abs=1e-5)
 
 

@@ -282,7 +282,7 @@ def test_the_same_weights_decay_as_in_the_released_code(name):
     shapes = json.loads((GOLDEN / f"{name}.shapes.json").read_text())
     role = dict.fromkeys(table["no_decay"], 1) | dict.fromkeys(table["frozen"], 2)
     trained = minivos.create_model(name)
-    minivos.load_official(trained, {key: torch.full(shape, role.get(key, 0)) for key, shape in shapes.items()})
+    minivos.load_official(trained, {key: torch.full(shape, float(role.get(key, 0))) for key, shape in shapes.items()})
     found = roles(trained)
     for key, weight in trained.named_parameters():
         ours = 2 if key not in found else int(found[key][0] == 0)

@@ -2,7 +2,7 @@
 
     python studies/two_stages.py                # runs what two_stages.csv lacks, then prints the table
     python studies/two_stages.py --table        # prints the table alone
-    python studies/two_stages.py --quick --out /tmp/quick.csv    # every step of it, in seconds; decides nothing
+    python studies/two_stages.py --quick --out quick.csv        # every step of it, in seconds; decides nothing
 
 SITVOS (Table 3) and HST (Table IV.1) train on pictures that are moved by hand, of which there are many, and then on
 video, of which there is little. Here "stills" are 256 rendered pictures under random affine motion, "video" is 8

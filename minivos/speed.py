@@ -38,6 +38,11 @@ def compile_parts(network: nn.Module) -> None:
     Each is translated when it first runs, which takes up to a minute. InputError when nothing can
     be compiled, as where the C++ compiler is missing.
     """
+    heavy = [getattr(network, name, None) for name in HEAVY]
+    parts = [part for part in heavy if isinstance(part, nn.Module)]
+    parts = [part for part in parts if part._compiled_call_impl is None]
+    if not parts:
+        return
     device = next(network.parameters()).device
     number = time.time_ns() % 1e6  # makes a program that no cache knows
     try:
@@ -48,10 +53,8 @@ def compile_parts(network: nn.Module) -> None:
             f"compiling does not work here ({why}); install a C++ compiler such as g++, "
             "or go without: compiled=False, no --compile"
         ) from error
-    for name in HEAVY:
-        part = getattr(network, name, None)
-        if isinstance(part, nn.Module) and part._compiled_call_impl is None:
-            part.compile()
+    for part in parts:
+        part.compile()
 
 
 def check_room(size: tuple[int, int], device: torch.device) -> None:

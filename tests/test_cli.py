@@ -77,7 +77,8 @@ def results(clip: Path) -> list[str]:
 def test_segment_writes_a_mask_per_frame_and_an_overlay(clip: Path) -> None:
     status, printed = segment(clip)
     assert status == 0, printed
-    assert results(clip) == ["00000.png", "00001.png", "00002.png", "00003.png", "masks", "overlay.mp4"]
+    masks = ["00000.png", "00001.png", "00002.png", "00003.png"]
+    assert results(clip) == [*masks, "confidence.csv", "masks", "overlay.mp4"]
     assert "frames per second" in printed and "1 object" in printed and "working at 48x32 pixels" in printed
     np.testing.assert_array_equal(read_mask(clip / "out/masks/00000.png"), square(0)[1])
     assert len(minivos.Clip.load(clip / "out/overlay.mp4").frames) == 4

@@ -12,13 +12,14 @@ import typer
 
 from minivos.cli.plain import open_closed_streams, plain_errors
 from minivos.cli.score import benchmark_command, eval_command
-from minivos.cli.segment import segment
+from minivos.cli.segment import frame, segment
 from minivos.cli.show import demo, doctor, models, shootout_command
 from minivos.cli.train import train_command
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 COMMANDS: dict[str, Callable] = {
     "segment": segment,
+    "frame": frame,
     "train": train_command,
     "eval": eval_command,
     "benchmark": benchmark_command,

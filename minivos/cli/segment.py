@@ -1,93 +1,203 @@
-"""`minivos segment`: the masks of a video."""
+"""`minivos segment`, `minivos frame`: the masks of a video, and a frame to paint one on."""
 
 from __future__ import annotations
 
+import os
+import sys
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from minivos.cli.options import Device, Model, Overwrite, Weights
 from minivos.errors import InputError
 
+if TYPE_CHECKING:
+    from minivos.propagation import Answer
+
 FILMS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
+Video = Annotated[Path, typer.Argument(help="a video file or a folder of JPEG or PNG frames")]
 
 
 def segment(
-    video: Annotated[Path, typer.Argument(help="a video file or a folder of JPEG or PNG frames")],
+    video: Video,
     mask: Annotated[
-        Path,
-        typer.Option(help="mask of the first frame: a PNG, or a folder with one PNG per object"),
+        list[str],
+        typer.Option(
+            help="FILE: mask of the first frame, a PNG or a folder with one PNG per object; "
+            "FRAME=FILE: of the frame with that name or number, to correct or to add objects; "
+            "frames=FOLDER: of the frames that its pictures are called like; repeatable"
+        ),
     ],
     model: Model = "aot_mini",
-    out: Annotated[Path, typer.Option(help="folder for masks, overlay.mp4")] = Path("out/segment"),
+    out: Annotated[
+        Path, typer.Option(help="folder for masks/, overlay.mp4 and confidence.csv")
+    ] = Path("out/segment"),
     weights: Weights = "shipped",
     released: Annotated[
         Path | None,
         typer.Option(help="checkpoint as the network's authors released it, instead of --weights"),
     ] = None,
-    max_side: Annotated[
-        int, typer.Option(help="shrink frames whose long side is longer, in pixels")
-    ] = 480,
+    backward: Annotated[
+        bool, typer.Option("--backward", help="follow objects from their first mask back, too")
+    ] = False,
     side: Annotated[
         int, typer.Option(help="short side in pixels at which the network works; 0: its own")
     ] = 0,
+    max_side: Annotated[
+        int,
+        typer.Option(
+            help="shrink frames and results whose long side is longer, in pixels; 0: masks of the "
+            "size of the video"
+        ),
+    ] = 0,
     stride: Annotated[int, typer.Option(help="take every n-th frame")] = 1,
+    precision: Annotated[
+        str, typer.Option(help="float32, or bfloat16: about twice as fast on a GPU")
+    ] = "float32",
+    compiled: Annotated[
+        bool,
+        typer.Option("--compile", help="compile the network first: a minute, then faster"),
+    ] = False,
     device: Device = "auto",
     overwrite: Overwrite = False,
 ) -> None:
-    """Follow the objects of the first frame's mask through a video."""
+    """Follow the objects of masks through a video; masks come out at the size of its frames."""
+    from tqdm import tqdm
+
+    from minivos.models import create_model, pick_device
+    from minivos.official import load_official
+    from minivos.propagation import follow
+    from minivos.tracker import Tracker
     from minivos.video.clip import shrink_labels
-    from minivos.video.files import prepare_output, whole_folder
+    from minivos.video.files import prepare_output, whole_file, whole_folder
     from minivos.video.frames import OverlayWriter, open_frames
-    from minivos.video.mask_files import (
-        check_mask,
-        describe_mask,
-        read_binary_masks,
-        read_mask,
-        write_mask,
-    )
+    from minivos.video.given_masks import read_given_masks
+    from minivos.video.mask_files import describe_mask, write_mask
 
     if out.suffix.lower() in FILMS:
         raise InputError(
             f"--out {out} looks like a film; give a folder, which gets masks/ and overlay.mp4."
         )
-    source = open_frames(video, max_side=max_side, stride=stride)
-    read = read_binary_masks if mask.is_dir() else read_mask
-    first_mask = read(mask, report=print)
-    check_mask(first_mask, source.full_size, str(mask))
-    first_mask = shrink_labels(first_mask, source.size)
-
-    from tqdm import tqdm  # what takes seconds comes after what the files may lack
-
-    from minivos.models import create_model, pick_device
-    from minivos.official import load_official
-    from minivos.tracker import Tracker
-
+    source = open_frames(video, max_side=max_side or None, stride=stride)
+    masks = read_given_masks(mask, source, report=say)
+    names = dict(zip(range(max(masks) + 1), source.names, strict=False))
     network = create_model(model, None if released else weights)
     if released:
         load_official(network, released)
-    tracker = Tracker(network.to(pick_device(device)), side=side or None)
-    print(f"{video}: {source.size[1]}x{source.size[0]} pixels, {describe_mask(first_mask)}")
-    height, width = network.sizing(source.size, tracker.side)
-    print(f"{model} on {tracker.device}, working at {width}x{height} pixels")
+    network = network.to(pick_device(device))
+    settings: dict[str, Any] = {"side": side or None, "precision": precision, "compiled": compiled}
+    Tracker(network, **settings)  # refuses what cannot be before anything is written
+    say(f"{video}: {source.size[1]}x{source.size[0]} pixels")
+    for t, labels in masks.items():
+        say(f"mask of frame {names[t]}: {describe_mask(labels)}")
+        masks[t] = shrink_labels(labels, source.size)
+    height, width = network.sizing(source.size, side or None)
+    say(f"{model} on {next(network.parameters()).device}, working at {width}x{height} pixels")
 
-    out = prepare_output(out, overwrite, "segment")
+    out = prepare_output(out, overwrite, "segmented video")
     masks_folder, overlay_file = out / "masks", out / "overlay.mp4"
-    frames, seconds = 0, 0.0
+    found = Findings(masks)
     with (
         whole_folder(masks_folder) as part,
         OverlayWriter(overlay_file, source.size, source.fps) as overlay,
+        whole_file(out / "confidence.csv") as table,
+        table.open("w", encoding="utf8") as lines,
     ):
-        named = zip(source, source.names, strict=False)
-        for frame, name in tqdm(named, total=source.count, unit="frame", disable=None):
+        lines.write("frame,object,confidence\n")
+        if backward and max(masks):
+            say(f"first backward from frame {names[max(masks)]}")
+        answers = found.watch(follow(network, source, masks, backward, **settings), source.names)
+        for name, answer in tqdm(answers, total=source.count, unit="frame", disable=None):
+            write_mask(part / f"{name}.png", answer.labels)
+            overlay.write(answer.frame, answer.labels)
+            for i, confidence in answer.confidence.items():
+                lines.write(f"{name},{i},{confidence:.3f}\n")
+    say(f"{found.frames} frames at {found.frames / found.seconds:.1f} frames per second")
+    say(f"{masks_folder}: {found.frames} palette PNGs, value = object id, 0 = background")
+    say(f"{overlay_file}: the frames with the objects drawn over them")
+    for line in found.advice():
+        say(line)
+
+
+def frame(
+    video: Video,
+    at: Annotated[str, typer.Option(help="name or number of the frame")] = "0",
+    out: Annotated[
+        Path | None, typer.Option(help="the PNG to write; VIDEO-FRAME.png here if not given")
+    ] = None,
+) -> None:
+    """Write one frame as PNG, at its full size: to paint a mask on."""
+    from itertools import islice
+
+    from PIL import Image
+
+    from minivos.video.files import exists, whole_file
+    from minivos.video.frames import open_frames
+    from minivos.video.given_masks import MOST_FRAMES, find_frame
+
+    source = open_frames(video)
+    names = list(islice(source.names, source.count or MOST_FRAMES))
+    number = find_frame(at, names)
+    out = out or Path(f"{source.name}-{names[number]}.png")
+    if out.suffix.lower() != ".png" or exists(out):
+        raise InputError(f"got --out {out}; expected the name of a new .png file")
+    picture = next(islice(source, number, None), None)
+    if picture is None:
+        raise InputError(f"{video} ends before frame {at}; choose an earlier one")
+    with whole_file(out) as part:
+        Image.fromarray(picture).save(part, format="PNG")
+    say(f"{out}: frame {names[number]}; paint objects over it in flat colours on black, and give")
+    say(f"the mask as --mask {names[number]}=FILE, or leave the frame out if it is the first")
+
+
+def say(line: str) -> None:
+    """Print a line; where nobody reads any more, as after `| head`, the work goes on."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with suppress(BrokenPipeError):
+            print("minivos: nobody reads what is printed; the work goes on", file=sys.stderr)
+
+
+class Findings:
+    """What is to be said when a video is done: speed, who was lost, which frame to correct."""
+
+    def __init__(self, given: Iterable[int]) -> None:
+        self.given = set(given)
+        self.frames, self.seconds = 0, 0.0
+        self.newest = ""
+        self.last_seen: dict[int, str] = {}
+        self.least: tuple[float, int, str] | None = None  # confidence, object, frame
+
+    def watch(
+        self, answers: Iterator[Answer], names: Iterable[str]
+    ) -> Iterator[tuple[str, Answer]]:
+        """The names and answers of the frames, noted in passing."""
+        began = time.perf_counter()
+        for t, (name, answer) in enumerate(zip(names, answers, strict=False)):
+            self.seconds += time.perf_counter() - began
+            self.frames, self.newest = t + 1, name
+            for i, confidence in answer.confidence.items():
+                if confidence > 0:
+                    self.last_seen[i] = name
+                if confidence > 0 and t not in self.given:
+                    self.least = min(self.least or (2.0, 0, ""), (confidence, i, name))
+            yield name, answer
             began = time.perf_counter()
-            labels = tracker.step(frame, first_mask if frames == 0 else None)
-            seconds += time.perf_counter() - began
-            frames += 1
-            write_mask(part / f"{name}.png", labels)
-            overlay.write(frame, labels)
-    print(f"{frames} frames at {frames / seconds:.1f} frames per second (network alone)")
-    print(f"{masks_folder}: {frames} palette PNGs, value = object id, 0 = background")
-    print(f"{overlay_file}: the frames with the objects drawn over them")
+
+    def advice(self) -> Iterator[str]:
+        """Lines for people: the objects that were lost, and where to correct first."""
+        for i, name in sorted(self.last_seen.items()):
+            if name != self.newest:
+                yield f"warning: object {i} is not seen after frame {name}"
+        if self.least:
+            confidence, i, name = self.least
+            yield (
+                f"frame {name}: object {i} is least certain ({confidence:.2f}): "
+                f"a corrected mask there helps most: --mask {name}=FILE"
+            )

@@ -18,6 +18,7 @@ from minivos.models import has_weights
 from minivos.propagation import follow
 from minivos.video.clip import Clip
 from minivos.video.datasets import DavisDataset, samples_root
+from minivos.video.masks import is_object
 from minivos.video.metrics import region_similarity
 
 TRIED = 4  # frames, evenly spread, among which the best is sought
@@ -25,7 +26,7 @@ TRIED = 4  # frames, evenly spread, among which the best is sought
 
 def run(network, clip: Clip, *more: int) -> tuple[float, list[tuple[float, float, int]]]:
     """Mean J of a clip with true masks at frame 0 and at `more`; confidence, J and frame of whatever is seen."""
-    given = {t: clip.masks[t] for t in (0, *more)}
+    given = {t: clip.masks[t] for t in (0, *more) if is_object(clip.masks[t]).any()}
     ids = [int(i) for i in np.unique(clip.masks[0]) if i not in (0, 255)]
     every, seen = [], []
     for t, answer in enumerate(follow(network, clip.frames, given)):

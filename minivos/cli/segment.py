@@ -66,17 +66,8 @@ def segment(
     overwrite: Overwrite = False,
 ) -> None:
     """Follow the objects of masks through a video; masks come out at the size of its frames."""
-    from tqdm import tqdm
-
-    from minivos.models import create_model, pick_device
-    from minivos.official import load_official
-    from minivos.propagation import follow
-    from minivos.tracker import Tracker
-    from minivos.video.clip import shrink_labels
-    from minivos.video.files import prepare_output, whole_file, whole_folder
     from minivos.video.frames import OverlayWriter, open_frames
     from minivos.video.given_masks import read_given_masks
-    from minivos.video.mask_files import describe_mask, write_mask
 
     if out.suffix.lower() in FILMS:
         raise InputError(
@@ -85,6 +76,17 @@ def segment(
     source = open_frames(video, max_side=max_side or None, stride=stride)
     masks = read_given_masks(mask, source, report=say)
     names = dict(zip(range(max(masks) + 1), source.names, strict=False))
+
+    from tqdm import tqdm  # now that the input is known to be good, what takes long to load
+
+    from minivos.models import create_model, pick_device
+    from minivos.official import load_official
+    from minivos.propagation import follow
+    from minivos.tracker import Tracker
+    from minivos.video.clip import shrink_labels
+    from minivos.video.files import prepare_output, whole_file, whole_folder
+    from minivos.video.mask_files import describe_mask, write_mask
+
     network = create_model(model, None if released else weights)
     if released:
         load_official(network, released)

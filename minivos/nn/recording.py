@@ -95,7 +95,7 @@ def record_attention(only: str = "*") -> Iterator[Recording]:
         yield recording
     if not recording:
         met = sorted(recording.names_met)
-        why = f"names met: {met}" if met else "no attention ran inside the block: run it there"
+        why = f"names met: {met}" if met else "none ran in the block and its thread: run it there"
         raise RuntimeError(f"no attention called {only!r} was recorded; {why}")
 
 

@@ -93,7 +93,7 @@ def test_only_the_names_asked_for_are_kept():
 
 def test_recording_nothing_is_an_error_that_says_why():
     q, k, v = queries_keys_values()
-    with pytest.raises(RuntimeError, match="no attention ran inside the block"), record_attention():
+    with pytest.raises(RuntimeError, match="none ran in the block and its thread"), record_attention():
         pass
     with (
         pytest.raises(RuntimeError, match=r"'typo' was recorded; names met: \['block1/long_term'\]"),

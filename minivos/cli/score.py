@@ -10,6 +10,8 @@ import typer
 from minivos.cli.options import Compile, Device, Model, Overwrite, Precision, Weights
 from minivos.errors import InputError
 
+MOST_WORKERS = 64  # each holds a frame
+
 
 def eval_command(
     gt: Annotated[Path, typer.Argument(help="true masks: a folder of PNGs, or of such folders")],
@@ -108,8 +110,8 @@ def benchmark_command(
     from minivos.official import load_official
     from minivos.video.datasets import YouTubeVOS, open_dataset, read_names
 
-    if workers < 0:
-        raise InputError(f"got --workers {workers}; expected 0 or more threads")
+    if not 0 <= workers <= MOST_WORKERS:
+        raise InputError(f"got --workers {workers}; expected 0 to {MOST_WORKERS} threads")
     split = split or ("val" if dataset.startswith("davis") else "valid")
     clips = open_dataset(dataset, data, split)
     if videos:

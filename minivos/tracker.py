@@ -77,12 +77,12 @@ class Tracker:
         """The ids of all objects that are being tracked."""
         return [i for group in self.groups for i in group.ids if i]
 
-    def remove(self, ids: Iterable[int]) -> None:
-        """Follow these objects no longer: what was theirs becomes background.
+    def remove(self, ids: int | Iterable[int]) -> None:
+        """Follow this object, or these, no longer: what was theirs becomes background.
 
         Their places in the memory stay taken. InputError for ids that are not followed.
         """
-        gone = set(ids)
+        gone = {ids} if isinstance(ids, int) else set(ids)
         if unknown := gone - set(self.ids):
             raise InputError(f"got ids {sorted(unknown)}; expected some of {self.ids}.")
         for group in self.groups:

@@ -105,7 +105,8 @@ class Clip:
             if not known or labels.dtype != np.uint8:
                 raise InputError(
                     f"got mask {t!r} of {labels.dtype}; "
-                    f"expected uint8 at the number of a frame, 0..{len(self) - 1}"
+                    f"expected uint8 at the number of a frame, 0..{len(self) - 1}: "
+                    "{int(t): mask.astype(np.uint8)}"
                 )
             check_size(labels, self.frames.shape[1:3], f"mask {t}")
 

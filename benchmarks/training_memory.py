@@ -6,12 +6,13 @@
 
 Counted: one clip goes forward through the network at the size of its recipe, on the CPU; the tensors that autograd
 saves for the way back are added up, each storage once, and let go, so that little memory is needed; torch counts the
-operations of matrix products, convolutions and attention. To that come 20 bytes for each weight: itself, its gradient,
+operations of matrix products, convolutions and attention. What bfloat16 saves is counted at a quarter of the side, where the CPU has it
+done soon, and taken to be the same share at the full side. To that come 20 bytes for each weight: itself, its gradient,
 its average, and two moments of AdamW. Buffers for a single operation are not in it: --measure compares the peak of
 a process that makes whole steps, which is higher.
 
-On paper: the way back costs twice the way forward; a GPU does 30 % of the 312 teraflops per second that an A100 has in
-bfloat16; nine tenths of its memory can be used. The numbers of GPUs are those that hold the batch at once, in bfloat16;
+On paper: the way back costs twice the way forward; a GPU does 30 % of the 312 teraflops that an A100 has in bfloat16,
+which small networks do not reach; nine tenths of its memory can be used. The numbers of GPUs are those that hold the batch at once, in bfloat16;
 with --accumulate one is enough wherever one clip fits.
 """
 
@@ -41,6 +42,7 @@ STAGES = {
 BYTES_PER_WEIGHT = 20
 SPEED = 0.3 * 312e12  # operations per second of a GPU
 USABLE = 0.9  # of its memory
+SMALL = 64  # pixels of a side
 GPUS = (24, 80)  # GB of memory
 
 
@@ -107,9 +109,10 @@ def count(name: str, objects: int) -> Row:
     """One row of the table."""
     network = create_model(name).train()
     recipe = fit_side(network, RECIPES[STAGES[name]])
-    clip = {}
-    for precision in ("float32", "bfloat16"):
-        clip[precision], operations = saved_bytes(network, recipe, objects, precision)
+    full, operations = saved_bytes(network, recipe, objects, "float32")
+    small = fit_side(network, replace(recipe, side=max(SMALL, recipe.side // 4)))
+    share = [saved_bytes(network, small, objects, precision)[0] for precision in ("bfloat16", "float32")]
+    clip = {"float32": full, "bfloat16": full * share[0] // share[1]}
     return Row(name, recipe, count_parameters(network), clip, operations)
 
 
@@ -131,7 +134,7 @@ if __name__ == "__main__":
     parser.add_argument("--measure", action="store_true", help="make real steps, too, each in a process of its own")
     settings = parser.parse_args()
     heads = ("network", "recipe", "side", "frames", "batch", "weights M", "fixed GB", "clip GB", "in bf16", "GFLOP")
-    print(f"{settings.objects} objects; GFLOP of one clip, forward; days of one GPU, on paper", flush=True)
+    print(f"{settings.objects} objects; GFLOP of one clip, forward; days of one GPU, on paper, at least", flush=True)
     print("| " + " | ".join([*heads, *(f"GPUs {g} GB" for g in GPUS), "days"]) + " |")
     print("|---|---|" + (len(heads) - 1 + len(GPUS)) * "---:|", flush=True)
     for name in settings.networks:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minivos.cli.options import Device, Model
+from minivos.cli.options import Compile, Device, Model
 from minivos.training.recipe import RECIPES, Recipe, find_recipe
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ def train_command(
     data: Annotated[
         list[Path] | None,
         typer.Option(
-            help="folder of DAVIS, YouTube-VOS, or (stills) of JPEGImages/ and Annotations/; "
-            "repeatable"
+            help="folder of DAVIS, YouTube-VOS, or (stills) COCO, VOC 2012, ECSSD, MSRA10K, "
+            "PASCAL-S, HKU-IS, or JPEGImages/ and Annotations/; repeatable"
         ),
     ] = None,
     start: Annotated[
@@ -68,9 +68,7 @@ def train_command(
     precision: Annotated[
         str, typer.Option(help="float32, bfloat16, or auto, which is bfloat16 on a GPU")
     ] = "auto",
-    compiled: Annotated[
-        bool, typer.Option("--compile", help="use torch.compile: a slow start, then faster steps")
-    ] = False,
+    compiled: Compile = False,
     accumulate: Annotated[
         int, typer.Option(help="parts in which a batch goes through the network, to fit in memory")
     ] = 1,

@@ -62,6 +62,27 @@ def test_the_cpu_computes_in_float32_unless_told_otherwise(plain):
     assert [row["loss"] for row in trained(precision="float32")[1]] == [row["loss"] for row in plain[1]]
 
 
+def test_compiled_parts_train_as_before(plain, monkeypatch):
+    compiled = []
+
+    def compile_parts(result):  # as in `speed`, with the backend that needs no C++ compiler
+        result.encoder.compile(backend="eager")
+        compiled.append(result)
+
+    monkeypatch.setattr("minivos.training.loop.compile_parts", compile_parts)
+    ours, history = trained(compiled=True)
+    assert compiled == [ours]
+    assert [row["loss"] for row in history] == pytest.approx([row["loss"] for row in plain[1]], rel=1e-5)
+    assert ours.state_dict().keys() == plain[0].state_dict().keys()
+
+
+def test_training_takes_the_device_that_is_found(monkeypatch):
+    asked = []
+    monkeypatch.setattr("minivos.training.loop.pick_device", lambda name: asked.append(name) or torch.device("cpu"))
+    train(network(), replace(RECIPE, steps=1, batch=1), make_clip=squares)
+    assert asked == ["auto"]
+
+
 # ------------------------------------------------------------------------------------------------------ what can't be
 @pytest.mark.parametrize(
     ("options", "message"),

@@ -6,14 +6,14 @@
 
 Counted: one clip goes forward through the network at the size of its recipe, on the CPU; the tensors that autograd
 saves for the way back are added up, each storage once, and let go, so that little memory is needed; torch counts the
-operations of matrix products, convolutions and attention. What bfloat16 saves is counted at a quarter of the side, where the CPU has it
-done soon, and taken to be the same share at the full side. To that come 20 bytes for each weight: itself, its gradient,
-its average, and two moments of AdamW. Buffers for a single operation are not in it: --measure compares the peak of
-a process that makes whole steps, which is higher.
+operations of matrix products, convolutions and attention. What bfloat16 saves is counted at a quarter of the side,
+where the CPU has it done soon, and taken to be the same share at the full side. To that come 20 bytes for each
+weight: itself, its gradient, its average, and two moments of AdamW. Buffers for a single operation are not in it:
+--measure compares the peak of a process that makes whole steps, which is higher.
 
 On paper: the way back costs twice the way forward; a GPU does 30 % of the 312 teraflops that an A100 has in bfloat16,
-which small networks do not reach; nine tenths of its memory can be used. The numbers of GPUs are those that hold the batch at once, in bfloat16;
-with --accumulate one is enough wherever one clip fits.
+which small networks do not reach; nine tenths of its memory can be used. The numbers of GPUs are those that hold the
+batch at once, in bfloat16; with --accumulate one is enough wherever one clip fits.
 """
 
 import argparse

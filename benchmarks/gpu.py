@@ -36,7 +36,7 @@ FORMS = {  # settings of Tracker
     "compiled": {"precision": "bfloat16", "compiled": True},
 }
 COMPILED_FIRST = ("aot_t", "aot_l", "r50_aot_l", "sitvos", "hst_b", "sst")  # in case not all fit
-LIMITS = {"track": 60, "train": 60, "test": 240, "compiled": 120}  # seconds that one job may take
+LIMITS = {"track": 90, "train": 90, "test": 240, "compiled": 120}  # seconds that one job may take
 
 
 @dataclass

@@ -42,6 +42,28 @@ def tracks_as_on_the_cpu(device: torch.device, name: str, folder: Path) -> None:
     assert (on_cpu == there).mean() > 0.99
 
 
+def tracks_in_half_precision(device: torch.device, name: str, folder: Path) -> None:
+    network = network_on(device, name)
+    exact, half = (minivos.propagate(network, clip(), side=64, precision=p) for p in ("float32", "bfloat16"))
+    assert (exact == half).mean() > 0.9
+
+
+def tracks_when_compiled(device: torch.device, name: str, folder: Path) -> None:
+    network = network_on(device, name)
+    plain, compiled = (minivos.propagate(network, clip(), side=64, compiled=c) for c in (False, True))
+    assert (plain == compiled).mean() > 0.99
+
+
+def goes_on_where_it_was_saved(device: torch.device, name: str, folder: Path) -> None:
+    network, frames = network_on(device, name), rendered().frames
+    tracker = minivos.Tracker(network, side=64)
+    tracker.step(frames[0], rendered().masks[0])
+    tracker.save(folder / "tracker.pt")
+    expected = [tracker.step(frame) for frame in frames[1:]]
+    again = minivos.Tracker.restore(network, folder / "tracker.pt")
+    assert np.array_equal(expected, [again.step(frame) for frame in frames[1:]])
+
+
 def takes_objects_that_come_late(device: torch.device, name: str, folder: Path) -> None:
     mask = rendered().masks[0]
     given = {0: mask * (mask == 1), 2: mask * (mask == 2)}
@@ -85,7 +107,7 @@ def trains(device: torch.device, name: str, folder: Path) -> None:
     network = minivos.create_model(name)
     practice = lambda number: (rendered().frames, rendered().masks)  # noqa: E731
     recipe = Recipe(steps=1, batch=2, frames=2, side=64, pool=2)
-    log = train(network, recipe, device=device, make_clip=practice)
+    log = train(network, recipe, device=device, make_clip=practice, accumulate=2)
     assert 0 < log[0]["loss"] < 10 and next(network.parameters()).device.type == device.type
     plots.curve_figure(log * 2)
     save_weights(network, folder / "trained.safetensors")
@@ -95,4 +117,6 @@ def trains(device: torch.device, name: str, folder: Path) -> None:
 Check = Callable[[torch.device, str, Path], None]
 OF_EACH_NETWORK: list[Check] = [tracks_as_on_the_cpu, takes_objects_that_come_late, shows_where_it_looks, trains]
 OF_ONE: list[Check] = [is_scored, is_reported]
+ON_A_GPU: list[Check] = [tracks_in_half_precision, tracks_when_compiled, goes_on_where_it_was_saved]
 CHECKS = [(check, name) for check in OF_EACH_NETWORK for name in MINIS] + [(check, "aot_mini") for check in OF_ONE]
+GPU_CHECKS = [(check, name) for check in ON_A_GPU for name in MINIS]

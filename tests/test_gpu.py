@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import minivos
-from device_checks import CHECKS
+from device_checks import CHECKS, GPU_CHECKS
 from minivos.aot import KeysValues, ShortTermAttention
 from minivos.nn.recording import explicit_attention
 from minivos.sst import object_affinity, sparse_attention
@@ -52,7 +52,7 @@ def test_sparse_attention_and_affinity_are_those_of_the_cpu(pattern, h):
     assert torch.allclose(affinity.cpu(), object_affinity(q, k, labels, 3, pattern, h), atol=1e-5)
 
 
-@pytest.mark.parametrize(("check", "name"), CHECKS, ids=lambda x: getattr(x, "__name__", x))
+@pytest.mark.parametrize(("check", "name"), CHECKS + GPU_CHECKS, ids=lambda x: getattr(x, "__name__", x))
 def test_what_notebooks_do(check: Callable, name: str, tmp_path: Path) -> None:
     check(minivos.pick_device(), name, tmp_path)
 
@@ -65,7 +65,5 @@ def test_a_network_trains_and_tracks(name):
     on_cpu = minivos.propagate(network, clip)
     on_gpu = minivos.propagate(network.cuda(), clip)
     assert (on_cpu == on_gpu).mean() > 0.99
-    with torch.autocast("cuda"):
-        assert (on_gpu == minivos.propagate(network, clip)).mean() > 0.9
     log = train(network, Recipe(steps=2, batch=2, frames=3, side=64, pool=2), device="cuda")
     assert all(0 < row["loss"] < 10 for row in log)

@@ -30,14 +30,29 @@ def test_names_of_other_languages_are_printed_on_an_ascii_console(tmp_path: Path
         assert done.stderr.count("\n") == 1 and "\\" in done.stderr and "does not exist" in done.stderr
 
 
+def start(code: str, **environment: str) -> subprocess.CompletedProcess:
+    """What code does after the streams are opened, in a process of its own."""
+    code = f"import os, sys\n{code}"
+    return subprocess.run([sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True)
+
+
+def test_the_standard_output_takes_every_name() -> None:
+    code = "from minivos.cli.plain import open_closed_streams; open_closed_streams(); print('\\u6620\\udce9')"
+    done = start(code, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stdout) == (0, "\\u6620\\udce9\n"), done.stderr
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no numbers for its streams")
-def test_closed_streams_hide_no_error() -> None:
+def test_closed_streams_hide_no_error_and_no_file_takes_their_place() -> None:
     done = minivos("segment", "none.mp4", "--mask", "a.png", code=NO_STDERR)
     assert done.returncode == 2 and done.stdout.startswith("minivos: none.mp4 does not exist")
-    done = minivos(
-        "segment", "none.mp4", "--mask", "a.png", code=NO_STDERR.replace("os.close(2)", "os.closerange(1, 3)")
-    )
-    assert done.returncode == 2
+    code = """
+os.close(2)
+sys.stderr = None
+from minivos.cli.plain import open_closed_streams
+open_closed_streams()
+print(sys.stderr is sys.stdout, open(os.devnull).fileno() > 2)"""
+    assert start(code).stdout == "True True\n"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")

@@ -100,6 +100,15 @@ class Augmented(VOSNetwork[AugmentedSeen, AugmentedEntry]):
         self.schedule, self.soft_masks = network.schedule, network.soft_masks
         self.max_objects = network.max_objects
 
+    def __getattr__(self, name: str) -> Any:
+        """The parts of the network are found here, too: `Tracker(..., compiled=True)` looks."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "network":
+                raise
+            return getattr(self.network, name)
+
     def encode(self, frame: Tensor) -> AugmentedSeen:
         """RGB frames (B, 3, H, W) in [0, 1], of any size -> seen."""
         check_frame(self, frame)

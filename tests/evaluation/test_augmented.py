@@ -1,5 +1,6 @@
 """Flip and multi-scale testing: a network that sees each frame several times."""
 
+from copy import deepcopy
 from functools import cache
 
 import numpy as np
@@ -117,6 +118,16 @@ def test_it_serves_every_network(name):
     views, truth = Augmented(network, scales=(1, 1.3)), np.stack(list(moving().masks.values()))
     agreed = follow(views, moving(), given=(0, 2)) == truth
     assert agreed.mean() > 0.8
+
+
+def test_the_parts_of_the_network_are_found_for_compiling():
+    network = tiny_aot()
+    views = deepcopy(Augmented(network))
+    assert views.decoder is views.network.decoder and views.config == network.config
+    with pytest.raises(AttributeError, match="has no attribute 'wings'"):
+        views.wings  # noqa: B018
+    assert not hasattr(views, "mask_encoder")
+    assert len(list(views.parameters())) == len(list(network.parameters()))
 
 
 def test_more_objects_than_one_memory_tells_apart_come_in_groups():

@@ -11,7 +11,7 @@ number of steps; "both" spends half of them on each. "none" is the untrained net
 
 Scores are J&F at 64 pixels on the 12 clips of the validation split. A seed draws its own pictures, clips, weights and
 samples, and all runs of the seed share them, so they are compared seed by seed. A finished run is a row of the table
-and is not run again.
+and is not run again. The stored table lacks the third seed of HST.
 """
 
 import argparse

@@ -124,12 +124,9 @@ def main(paths: list[str]) -> int:
     shorten_tracking()
     shorten_training()
     shootout.ProcessPoolExecutor = Here
-    count = 0
-    for path in paths:
-        for complaint in complaints(Path(path)):
-            count += 1
-            print(f"{path}: {complaint}", file=sys.stderr, flush=True)
-    return count
+    said = [f"{path}: {complaint}" for path in paths for complaint in complaints(Path(path))]
+    print("\n".join(said))
+    return len(said)
 
 
 if __name__ == "__main__":

@@ -59,3 +59,11 @@ def test_two_stages_means_and_intervals():
     ]
     assert len(study.scores_of(rows, "x")["both"]) == 2
     assert study.scores_of(rows[:-1], "x")["both"] == pytest.approx([40])  # a seed counts once it is whole
+
+
+def test_the_stored_table_holds_the_seeds_that_the_notebooks_read():
+    study = load("two_stages")
+    rows = study.read_table(study.TABLE)
+    assert len(study.scores_of(rows, "sitvos_mini")["both"]) == study.Size().seeds
+    assert len(study.scores_of(rows, "hst_mini")["both"]) >= 2
+    assert {row["steps"] for row in rows} == {str(study.Size().steps)}

@@ -124,9 +124,12 @@ def main(paths: list[str]) -> int:
     shorten_tracking()
     shorten_training()
     shootout.ProcessPoolExecutor = Here
-    said = [f"{path}: {complaint}" for path in paths for complaint in complaints(Path(path))]
-    print("\n".join(said))
-    return len(said)
+    count = 0
+    for path in paths:
+        for complaint in complaints(Path(path)):
+            count += 1
+            print(f"{path}: {complaint}", file=sys.stderr, flush=True)
+    return count
 
 
 if __name__ == "__main__":

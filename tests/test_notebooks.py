@@ -77,6 +77,13 @@ def shown(kind: str, content: str) -> NotebookNode:
     return new_output("display_data", data={kind: content})
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_off_the_cpu(path: Path) -> None:
+    run = subprocess.run([sys.executable, "tests/run_elsewhere.py", path], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
 USES = """# a cell that trains and tracks
 network = minivos.create_model("aot_mini").requires_grad_(False).to(DEVICE)
 train(network, Recipe(), device=DEVICE)

@@ -89,10 +89,7 @@ class Checkpoints:
         saved = {name: thing.state_dict() for name, thing in self.state.items()}
         saved |= {"recipe": asdict(self.recipe), "history": history}
         with whole_file(self.out / "checkpoint.pt") as part, part.open("wb") as content:
-            try:
-                torch.save(saved, content)
-            except RuntimeError as error:  # what torch makes of a full disk
-                raise OSError(str(error.__context__ or error)) from error
+            torch.save(saved, content)
         with whole_file(self.out / "log.csv") as part, part.open("w", newline="") as table:
             writer = csv.DictWriter(table, fieldnames=COLUMNS)
             writer.writeheader()

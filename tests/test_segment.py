@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from minivos.cli.segment import Findings
 from minivos.errors import InputError
 from minivos.models import save_weights
 from minivos.nn.memory import Schedule
-from minivos.propagation import Answer, follow, propagate, track
+from minivos.propagation import Answer, _add, follow, propagate, track
 from minivos.tracker import Tracker
 from minivos.video.clip import Clip
 from minivos.video.files import MARK
@@ -192,6 +193,12 @@ def test_objects_are_followed_backward_from_their_first_mask() -> None:
     assert np.array_equal(single[:4], np.stack(list(track(network, pictures[3::-1], {0: labels[3]})))[::-1])
 
 
+def test_from_behind_come_only_objects_that_are_not_known_yet_and_only_onto_background() -> None:
+    labels, behind = np.array([[0, 1, 1, 0]], np.uint8), np.array([[1, 2, 1, 2]], np.uint8)
+    found, confidence = _add([1], labels, {1: 0.9}, zlib.compress(behind.tobytes()), {1: 0.1, 2: 0.5})
+    assert found.tolist() == [[0, 1, 1, 2]] and confidence == {1: 0.9, 2: 0.5}
+
+
 def test_going_backward_takes_frames_again_and_holds_few(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pictures, labels = squares(frames=7)
     clip = Clip(pictures, {5: labels[5]})
@@ -221,7 +228,7 @@ def test_the_end_tells_who_was_lost_and_where_to_correct() -> None:
     assert [name for name, _ in found.watch(iter(answers), iter("abcd"))] == list("abcd")
     assert list(found.advice()) == [
         "warning: object 2 is not seen after frame c",
-        "frame b: object 2 is least certain (0.43): a corrected mask there helps most: --mask b=FILE",
+        "frame b: object 2 is least certain (0.43): correct it there first, by --mask b=FILE",
     ]
     assert found.frames == 4 and not list(Findings([]).advice())
 

@@ -201,5 +201,5 @@ class Findings:
             confidence, i, name = self.least
             yield (
                 f"frame {name}: object {i} is least certain ({confidence:.2f}): "
-                f"a corrected mask there helps most: --mask {name}=FILE"
+                f"correct it there first, by --mask {name}=FILE"
             )

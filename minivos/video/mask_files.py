@@ -186,14 +186,17 @@ def _labels_from_grey(grey: np.ndarray, path: Path, report: Report) -> np.ndarra
     thin = np.count_nonzero(~flat)
     smoothed = thin >= SMOOTHED and thin > len(areas)
     if (smoothed or set(areas) == {white}) and len(areas):
-        brightest = areas[-1]
-        if not ((areas > 0.1 * brightest) & (areas < 0.9 * brightest)).any():
+        brightest = levels[-1]
+        if (
+            areas[-1] >= 0.9 * brightest
+            and not ((areas > 0.1 * brightest) & (areas < 0.9 * brightest)).any()
+        ):
             report(f"{path.name}: one object with smoothed edges, whose greys are cut at half")
             return (grey > brightest / 2).astype(np.uint8)
     if smoothed and (len(areas) or thin > MANY):
         raise InputError(
-            f"{path} has {len(levels):,} greys, as smoothed edges make them, and more than one "
-            "object; expected one value per object: save it without smoothing (antialiasing)"
+            f"{path} has {len(levels):,} greys, as smoothed edges make them, which tell no "
+            "objects apart; expected one value per object: save it without smoothing (antialiasing)"
         )
     if levels[-1] > 255 or levels[0] < 0:
         raise InputError(

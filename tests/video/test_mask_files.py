@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from minivos.errors import InputError
 from minivos.video.mask_files import check_mask, describe_mask, read_binary_masks, read_mask, read_masks, write_mask
@@ -92,6 +92,43 @@ def test_smoothed_white_on_black_is_cut_at_half(path, lines):
     small.save(path)
     assert np.array_equal(read_mask(path, report=lines.append), np.asarray(small) > 127)
     assert "smoothed edges" in lines[0]
+
+
+def disc(size, fills, blur):
+    """Discs side by side of these greys or colours on black, blurred by so many pixels."""
+    width, height = size
+    picture = Image.new("L" if isinstance(fills[0], int) else "RGB", size)
+    for i, fill in enumerate(fills):
+        left = width * (i + 0.15) / len(fills)
+        box = (left, 0.2 * height, left + 0.6 * width / len(fills), 0.8 * height)
+        ImageDraw.Draw(picture).ellipse(box, fill=fill)
+    return picture.filter(ImageFilter.GaussianBlur(blur))
+
+
+@pytest.mark.parametrize("size", [(60, 60), (104, 72), (427, 240)])
+@pytest.mark.parametrize("grey", [255, 200, 128])
+@pytest.mark.parametrize("blur", [0.7, 1, 3])
+def test_one_grey_with_soft_edges_is_one_object(path, lines, size, grey, blur):
+    disc(size, [grey], blur).save(path)
+    labels, sharp = read_mask(path, report=lines.append), np.asarray(disc(size, [grey], 0)) > 0
+    assert set(np.unique(labels)) == {0, 1} and "cut at half" in lines[-1]
+    assert (labels[sharp] == 1).mean() > 0.8 and (labels[~sharp] == 0).mean() > 0.8
+
+
+@pytest.mark.parametrize(("fills", "blur"), [([128, 255], 1), ([128, 255], 3), ([255, 255], 8), ([255], 8)])
+def test_several_greys_with_soft_edges_are_refused(path, fills, blur):
+    disc((60, 60), fills, blur).save(path)
+    with pytest.raises(InputError, match=r"greys, as smoothed edges make them.* without smoothing \(antialiasing\)"):
+        read_mask(path)
+
+
+@pytest.mark.parametrize(
+    "fills", [[(255, 0, 0)], [(128, 0, 0), (0, 128, 0)], [(255, 255, 0), (0, 0, 255), (255, 0, 255)]]
+)
+@pytest.mark.parametrize("blur", [1, 3])
+def test_colours_with_soft_edges_are_one_object_each(path, fills, blur):
+    disc((854, 480), fills, blur).save(path)
+    assert set(np.unique(read_mask(path))) == set(range(len(fills) + 1))
 
 
 @pytest.mark.parametrize("bits", [np.uint16, np.int32])

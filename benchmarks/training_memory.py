@@ -7,9 +7,10 @@
 Counted: one clip goes forward through the network at the size of its recipe, on the CPU; the tensors that autograd
 saves for the way back are added up, each storage once, and let go, so that little memory is needed; torch counts the
 operations of matrix products, convolutions and attention. What bfloat16 saves is counted at a quarter of the side,
-where the CPU has it done soon, and taken to be the same share at the full side. To that come 20 bytes for each
-weight: itself, its gradient, its average, and two moments of AdamW. Buffers for a single operation are not in it:
---measure compares the peak of a process that makes whole steps, which is higher.
+where the CPU has it done soon, and taken to be the same share at the full side; copies of the weights are in it, so
+it is too high for networks with many. To that come 20 bytes for each weight: itself, its gradient, its average, and
+two moments of AdamW. Buffers for a single operation are not in it: --measure compares the peak of a process that
+makes whole steps, which is higher.
 
 On paper: the way back costs twice the way forward; a GPU does 30 % of the 312 teraflops that an A100 has in bfloat16,
 which small networks do not reach; nine tenths of its memory can be used. The numbers of GPUs are those that hold the

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-STILL_ON_THE_CPU = ("04",)
+STILL_ON_THE_CPU = ()
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)

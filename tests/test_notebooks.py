@@ -21,16 +21,10 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-STILL_ON_THE_CPU = ()
-
-
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_keeps_the_rule(path: Path, rule: Callable) -> None:
-    broken = list(rule(nbformat.read(path, as_version=4)))
-    if broken and rule.__name__ == "computes_on_the_device" and path.name.startswith(STILL_ON_THE_CPU):
-        pytest.xfail("does not choose its device yet")
-    assert not broken
+    assert not list(rule(nbformat.read(path, as_version=4)))
 
 
 def table(text: str) -> list[list[str]]:

@@ -4,17 +4,14 @@
     python benchmarks/training_memory.py aot_t hst_t           # some
     python benchmarks/training_memory.py aot_mini --measure    # a real step beside what was counted
 
-Counted: one clip goes forward through the network at the size of its recipe, on the CPU; the tensors that autograd
-saves for the way back are added up, each storage once, and let go, so that little memory is needed; torch counts the
-operations of matrix products, convolutions and attention. What bfloat16 saves is counted at a quarter of the side,
-where the CPU has it done soon, and taken to be the same share at the full side; copies of the weights are in it, so
-it is too high for networks with many. To that come 20 bytes for each weight: itself, its gradient, its average, and
-two moments of AdamW. Buffers for a single operation are not in it: --measure compares the peak of a process that
-makes whole steps, which is higher.
+Counted: one clip goes forward through the network at the size of its recipe, on the CPU in float32; the tensors that
+autograd saves for the way back are added up, each storage once, and let go, so that little memory is needed; torch
+counts the operations of matrix products, convolutions and attention. To that come 20 bytes for each weight: itself, its
+gradient, its average, and two moments of AdamW. Buffers for a single operation are not in it: --measure compares the
+peak of a process that makes whole steps, which is higher.
 
-On paper: the way back costs twice the way forward; a GPU does 30 % of the 312 teraflops that an A100 has in bfloat16,
-which small networks do not reach; nine tenths of its memory can be used. The numbers of GPUs are those that hold the
-batch at once, in bfloat16; with --accumulate one is enough wherever one clip fits.
+On paper: the numbers of GPUs are the fewest that hold the batch at once in float32, when nine tenths of their memory
+can be used; bfloat16 takes less. With --accumulate one is enough wherever one clip fits.
 """
 
 import argparse
@@ -29,7 +26,6 @@ from minivos import create_model
 from minivos.evaluation.cost import peak_memory
 from minivos.nn.network import VOSNetwork
 from minivos.nn.summary import count_parameters
-from minivos.speed import at_precision
 from minivos.training.checks import fit_side
 from minivos.training.loop import Unroll, train
 from minivos.training.recipe import RECIPES, Recipe
@@ -41,9 +37,7 @@ STAGES = {
     "aot_mini": "small", "sst_mini": "small", "sitvos_mini": "small", "hst_mini": "small",
 }  # fmt: skip
 BYTES_PER_WEIGHT = 20
-SPEED = 0.3 * 312e12  # operations per second of a GPU
 USABLE = 0.9  # of its memory
-SMALL = 64  # pixels of a side
 GPUS = (24, 80)  # GB of memory
 
 
@@ -54,9 +48,8 @@ class Row:
     name: str
     recipe: Recipe
     weights: int
-    clip: dict[str, int]  # precision -> bytes that wait for the way back
+    clip: int  # bytes that wait for the way back
     operations: int  # forward
-    peak: float = 0.0  # bytes of a real step, measured; 0: not measured
 
     def fixed(self) -> int:
         """Bytes that do not depend on the batch."""
@@ -66,15 +59,10 @@ class Row:
         """The fewest GPUs among which the batch divides and fits."""
         for number in range(1, self.recipe.batch + 1):
             share = self.recipe.batch / number
-            need = self.fixed() + share * self.clip["bfloat16"]
+            need = self.fixed() + share * self.clip
             if share.is_integer() and need <= USABLE * gigabytes * 1e9:
                 return str(number)
         return "-"
-
-    def days(self) -> float:
-        """Days of one GPU for all steps."""
-        operations = 3 * self.operations * self.recipe.batch * self.recipe.steps
-        return operations / SPEED / 86400
 
 
 def make_clip(recipe: Recipe, objects: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -84,7 +72,7 @@ def make_clip(recipe: Recipe, objects: int) -> tuple[torch.Tensor, torch.Tensor]
     return torch.rand(1, recipe.frames, 3, side, side), columns.expand(1, recipe.frames, side, side).contiguous()
 
 
-def saved_bytes(network: VOSNetwork, recipe: Recipe, objects: int, precision: str) -> tuple[int, int]:
+def saved_bytes(network: VOSNetwork, recipe: Recipe, objects: int) -> tuple[int, int]:
     """Bytes saved for the way back of one clip, and operations of the way forward."""
     own = {tensor.untyped_storage().data_ptr() for tensor in network.state_dict(keep_vars=True).values()}
     alive: dict[int, StorageWeakRef] = {}
@@ -101,7 +89,7 @@ def saved_bytes(network: VOSNetwork, recipe: Recipe, objects: int, precision: st
 
     counter = FlopCounterMode(display=False)
     hooks = torch.autograd.graph.saved_tensors_hooks(let_go, lambda _: None)
-    with hooks, counter, at_precision(precision, torch.device("cpu")):
+    with hooks, counter:
         Unroll(network)(*make_clip(recipe, objects), recipe, 0.0)
     return total, counter.get_total_flops()
 
@@ -110,11 +98,7 @@ def count(name: str, objects: int) -> Row:
     """One row of the table."""
     network = create_model(name).train()
     recipe = fit_side(network, RECIPES[STAGES[name]])
-    full, operations = saved_bytes(network, recipe, objects, "float32")
-    small = fit_side(network, replace(recipe, side=max(SMALL, recipe.side // 4)))
-    share = [saved_bytes(network, small, objects, precision)[0] for precision in ("bfloat16", "float32")]
-    clip = {"float32": full, "bfloat16": full * share[0] // share[1]}
-    return Row(name, recipe, count_parameters(network), clip, operations)
+    return Row(name, recipe, count_parameters(network), *saved_bytes(network, recipe, objects))
 
 
 def measure(name: str, objects: int) -> tuple[float, float]:
@@ -134,19 +118,22 @@ if __name__ == "__main__":
     parser.add_argument("--objects", type=int, default=3, help="in the clip")
     parser.add_argument("--measure", action="store_true", help="make real steps, too, each in a process of its own")
     settings = parser.parse_args()
-    heads = ("network", "recipe", "side", "frames", "batch", "weights M", "fixed GB", "clip GB", "in bf16", "GFLOP")
-    print(f"{settings.objects} objects; GFLOP of one clip, forward; days of one GPU, on paper, at least", flush=True)
-    print("| " + " | ".join([*heads, *(f"GPUs {g} GB" for g in GPUS), "days"]) + " |")
-    print("|---|---|" + (len(heads) - 1 + len(GPUS)) * "---:|", flush=True)
+    heads = ("network", "recipe", "side", "frames", "batch", "weights M", "fixed GB", "clip GB", "GFLOP")
+    print(
+        f"{settings.objects} objects; GFLOP of one clip, forward; GPUs on paper, for the whole batch in float32",
+        flush=True,
+    )
+    print("| " + " | ".join([*heads, *(f"GPUs {g} GB" for g in GPUS)]) + " |")
+    print("|---|---|" + (len(heads) - 2 + len(GPUS)) * "---:|", flush=True)
     for name in settings.networks:
         row = count(name, settings.objects)
         recipe = row.recipe
         sizes = [name, STAGES[name], *map(str, (recipe.side, recipe.frames, recipe.batch)), f"{row.weights / 1e6:.1f}"]
-        numbers = [f"{cost / 1e9:.2f}" for cost in (row.fixed(), *row.clip.values())]
+        numbers = [f"{cost / 1e9:.2f}" for cost in (row.fixed(), row.clip)]
         numbers.append(f"{row.operations / 1e9:,.0f}")
-        print("| " + " | ".join([*sizes, *numbers, *map(row.gpus, GPUS), f"{row.days():.1f}"]) + " |", flush=True)
+        print("| " + " | ".join([*sizes, *numbers, *map(row.gpus, GPUS)]) + " |", flush=True)
         if settings.measure:
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 peak, seconds = pool.apply(measure, (name, settings.objects))
-            counted = row.fixed() + row.clip["float32"]
+            counted = row.fixed() + row.clip
             print(f"{name}: measured {peak / 1e9:.2f} GB, counted {counted / 1e9:.2f}; a step took {seconds:.1f} s")

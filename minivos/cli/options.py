@@ -17,7 +17,8 @@ Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", help="replace the results that this command wrote there before"),
 ]
-Precision = Annotated[str, typer.Option(help="float32, or bfloat16: faster on most GPUs")]
+Precision = Annotated[str, typer.Option(help="float32, or bfloat16, which is meant for GPUs")]
 Compile = Annotated[
-    bool, typer.Option("--compile", help="translate the network first: minutes, then faster frames")
+    bool,
+    typer.Option("--compile", help="compile the network first, which takes minutes: for long runs"),
 ]

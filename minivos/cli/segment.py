@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from minivos.cli.options import Device, Model, Overwrite, Weights
+from minivos.cli.options import Compile, Device, Model, Overwrite, Precision, Weights
 from minivos.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,13 +55,8 @@ def segment(
         ),
     ] = 0,
     stride: Annotated[int, typer.Option(help="take every n-th frame")] = 1,
-    precision: Annotated[
-        str, typer.Option(help="float32, or bfloat16: about twice as fast on a GPU")
-    ] = "float32",
-    compiled: Annotated[
-        bool,
-        typer.Option("--compile", help="compile the network first: a minute, then faster"),
-    ] = False,
+    precision: Precision = "float32",
+    compiled: Compile = False,
     device: Device = "auto",
     overwrite: Overwrite = False,
 ) -> None:

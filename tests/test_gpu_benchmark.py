@@ -35,4 +35,4 @@ def test_what_no_longer_fits_is_left_out_and_said(tmp_path: Path) -> None:
     found, printed = rows(tmp_path, "--minutes", "0")
     assert {row["part"] for row in found} == {"track", "train", "test", "compiled"}
     assert all(row["note"].startswith("skipped") for row in found)
-    assert "compiled hst_mini compiled: skipped: 0 s left" in printed
+    assert "compiled aot_mini compiled: skipped: 0 s left" in printed

@@ -16,7 +16,7 @@ test: $(STAMP)  # style, types, unit tests, then every notebook against its stor
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 	OMP_NUM_THREADS=1 $(BIN)/pytest --nbval --nbval-current-env --nbval-cell-timeout 600 \
 		--numprocesses 2 --dist loadscope notebooks
 

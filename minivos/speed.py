@@ -15,6 +15,7 @@ from minivos.nn.memory import Schedule
 from minivos.nn.network import VOSNetwork
 
 PRECISIONS = "float32", "bfloat16"
+PAPER_SIDE = 480  # short side in pixels at which the papers' networks are measured
 # Parts whose work is the same in every frame, by their names; none of them records attention
 HEAVY = ("encoder", "mask_encoder", "video", "decoder")
 BYTES_PER_PIXEL = 76  # at least: an RGB frame and 16 features for each of its pixels, in float32
@@ -55,6 +56,16 @@ def compile_parts(network: nn.Module) -> None:
         ) from error
     for part in parts:
         part.compile()
+
+
+def side_for(model: VOSNetwork, size: tuple[int, int], side: int | None = None) -> int | None:
+    """The short side at which a network sees frames (H, W): `side`, else its own, else 480 at most.
+
+    None where the network or the frames have what it takes.
+    """
+    if side or model.sizing.short_side or min(size) <= PAPER_SIDE:
+        return side
+    return PAPER_SIDE
 
 
 def check_room(size: tuple[int, int], device: torch.device) -> None:

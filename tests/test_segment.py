@@ -103,6 +103,8 @@ def test_frames_are_found_by_name_then_by_number() -> None:
     assert [find_frame(name, ["a1", "a2", "b"]) for name in ("a2", "2", "b")] == [1, 2, 2]
     with pytest.raises(InputError, match="without those that --stride leaves out"):
         find_frame("1", ["0", "2", "4"])
+    with pytest.raises(InputError, match="expected one of 0 to 4$"):
+        find_frame("5", ["0", "2", "4"])
 
 
 def test_a_folder_of_masks_is_read_by_its_names(clip: Path) -> None:
@@ -228,7 +230,7 @@ def test_the_end_tells_who_was_lost_and_where_to_correct() -> None:
     assert [name for name, _ in found.watch(iter(answers), iter("abcd"))] == list("abcd")
     assert list(found.advice()) == [
         "warning: object 2 is not seen after frame c",
-        "frame b: object 2 is least certain (0.43): correct it there first, by --mask b=FILE",
+        "frame b: object 2 is least certain (0.43): correct its mask first: --mask b=FILE --overwrite",
     ]
     assert found.frames == 4 and not list(Findings([]).advice())
 

@@ -7,8 +7,9 @@ from einops import einsum
 from minivos import create_model, list_models
 from minivos.errors import InputError
 from minivos.nn.memory import Entry, Memory, Schedule
+from minivos.nn.network import Sizing
 from minivos.propagation import propagate
-from minivos.speed import HEAVY, at_precision, check_room, compile_parts
+from minivos.speed import HEAVY, at_precision, check_room, compile_parts, side_for
 from minivos.synthetic.clips import render
 from minivos.tracker import Tracker
 from minivos.video.clip import Clip
@@ -99,3 +100,18 @@ def test_frames_that_no_memory_holds_are_refused() -> None:
     check_room((480, 854), CPU)
     with pytest.raises(InputError, match=r"frames of 1000000x500000 pixels need 35,\d+ GiB of memory or more, and cpu"):
         check_room((500_000, 1_000_000), CPU)
+
+
+@pytest.mark.parametrize(
+    ("own", "size", "given", "side"),
+    [
+        (None, (720, 1280), None, 480),
+        (None, (240, 320), None, None),
+        (192, (720, 1280), None, None),
+        (192, (720, 1280), 96, 96),
+    ],
+)
+def test_a_network_without_a_side_of_its_own_sees_480_pixels_at_most(own, size, given, side):
+    network = tiny_aot()
+    network.sizing = Sizing(stride=16, short_side=own)
+    assert side_for(network, size, given) == side

@@ -18,7 +18,7 @@ SMALLER = "expected less: choose a smaller --side or --max-side, fewer objects, 
 
 
 def open_closed_streams() -> None:
-    """Let every name be printed on every console, and errors be read where nobody reads stderr."""
+    """Let every name be printed on every console, and errors on stdout where stderr is closed."""
     for number in (1, 2):
         try:
             os.fstat(number)

@@ -45,7 +45,11 @@ def segment(
         bool, typer.Option("--backward", help="follow objects from their first mask back, too")
     ] = False,
     side: Annotated[
-        int, typer.Option(help="short side in pixels at which the network works; 0: its own")
+        int,
+        typer.Option(
+            help="short side in pixels at which the network works; 0: 192 for small networks "
+            "(hst_mini: 128), 480 or that of the video for others"
+        ),
     ] = 0,
     max_side: Annotated[
         int,
@@ -77,6 +81,7 @@ def segment(
     from minivos.models import create_model, pick_device
     from minivos.official import load_official
     from minivos.propagation import follow
+    from minivos.speed import side_for
     from minivos.tracker import Tracker
     from minivos.video.clip import shrink_labels
     from minivos.video.files import prepare_output, whole_file, whole_folder
@@ -86,13 +91,14 @@ def segment(
     if released:
         load_official(network, released)
     network = network.to(pick_device(device))
-    settings: dict[str, Any] = {"side": side or None, "precision": precision, "compiled": compiled}
+    settings: dict[str, Any] = {"precision": precision, "compiled": compiled}
+    settings["side"] = side_for(network, source.size, side or None)
     Tracker(network, **settings)  # refuses what cannot be before anything is written
     say(f"{video}: {source.size[1]}x{source.size[0]} pixels")
     for t, labels in masks.items():
         say(f"mask of frame {names[t]}: {describe_mask(labels)}")
         masks[t] = shrink_labels(labels, source.size)
-    height, width = network.sizing(source.size, side or None)
+    height, width = network.sizing(source.size, settings["side"])
     say(f"{model} on {next(network.parameters()).device}, working at {width}x{height} pixels")
 
     out = prepare_output(out, overwrite, "segmented video")
@@ -147,8 +153,9 @@ def frame(
         raise InputError(f"{video} ends before frame {at}; choose an earlier one")
     with whole_file(out) as part:
         Image.fromarray(picture).save(part, format="PNG")
-    say(f"{out}: frame {names[number]}; paint objects over it in flat colours on black, and give")
-    say(f"the mask as --mask {names[number]}=FILE, or leave the frame out if it is the first")
+    say(f"{out}: frame {names[number]}. Paint each object in a flat colour of its own, in a layer")
+    say("over it; save that layer alone, on black and of the same size, as a PNG, and give it:")
+    say(f"--mask {names[number]}=FILE")
 
 
 def say(line: str) -> None:
@@ -196,5 +203,5 @@ class Findings:
             confidence, i, name = self.least
             yield (
                 f"frame {name}: object {i} is least certain ({confidence:.2f}): "
-                f"correct it there first, by --mask {name}=FILE"
+                f"correct its mask first: --mask {name}=FILE --overwrite"
             )

@@ -80,8 +80,8 @@ def train_command(
 ) -> None:
     """Train a network, by default a small one on synthetic clips, and score it on data_samples.
 
-    Checkpoint and weights are written every minute, at the end, and on Ctrl-C; the same command
-    goes on from there, with more --minutes or --steps if you like.
+    Checkpoint and weights are written every minute, at the end, and on Ctrl-C. Repeat the command
+    to go on, with more --minutes or --steps if you like.
     """
     import torch
 

@@ -23,6 +23,7 @@ from minivos.errors import InputError
 from minivos.nn.checks import check_frame, check_masks
 from minivos.nn.memory import Entry, Memory, Schedule
 from minivos.nn.network import Seen, Sizing, VOSNetwork, size_of
+from minivos.speed import side_for
 from minivos.video.mask_tensors import one_hot, resize
 
 FEEDBACK = "merged", "own"
@@ -76,8 +77,8 @@ class Augmented(VOSNetwork[AugmentedSeen, AugmentedEntry]):
         network: it stays what it is, and where it is.
         scales: sizes of the views, 1: the size at which the network works by itself.
         flip: look at each of them mirrored as well, which doubles the work.
-        side: short side in pixels of a view of scale 1; None: the network's own. Give it here, not
-            to Tracker, which would shrink the frame before it is enlarged.
+        side: short side in pixels of a view of scale 1; None: as `speed.side_for` says. Give it
+            here, not to Tracker, which would shrink the frame before it is enlarged.
         feedback: what each view memorizes of a frame without given masks: "merged", the masks that
             come out of all, or "own", its own answer, as AOT's released code has it.
 
@@ -118,7 +119,7 @@ class Augmented(VOSNetwork[AugmentedSeen, AugmentedEntry]):
     def look(self, frame: Tensor, view: View) -> Tensor:
         """The frame as one view shows it, resized as Tracker resizes."""
         sizing, video = self.network.sizing, (frame.shape[2], frame.shape[3])
-        side = self.side or sizing.short_side or min(video)
+        side = side_for(self.network, video, self.side) or sizing.short_side or min(video)
         longest = sizing.longest and round(view.scale * sizing.longest)
         size = replace(sizing, longest=longest)(video, round(view.scale * side))
         frame = view.turn(frame)

@@ -29,14 +29,14 @@ from minivos.evaluation.loop import Outcome, run_task
 from minivos.evaluation.tables import Table
 from minivos.models import checksum
 from minivos.nn.network import VOSNetwork
+from minivos.speed import side_for
 from minivos.video.datasets import ClipFolders
 from minivos.video.files import clear_folder, prepare_output, read_json, whole_file, whole_folder
 from minivos.video.mask_files import encode_mask
 from minivos.video.submission import pack_submission
 from minivos.video.task import Task
 
-PAPER_SIDE = 480  # short side in pixels at which the papers' networks are measured
-HEAD = ("sequence", "object", "category", *COLUMNS, "frames", "seconds")
+HEAD = ("sequence", "object", "category", *COLUMNS, "frames", "seconds", "MiB")
 SCORES, SETTINGS, MASKS, ZIP = "scores.csv", "settings.json", "masks", "submission.zip"
 SUMMARY = "summary.csv"
 
@@ -64,8 +64,7 @@ def benchmark(
         out: folder for masks/CLIP/FRAME.png, scores.csv, summary.csv and submission.zip. Finished
             clips that it holds are not done again.
         said: what else tells this run from others, such as the names of data set and network.
-        side: short side in pixels at which frames are processed; None: the network's own, or 480
-            where it has none and the video is larger.
+        side: short side in pixels at which frames are processed; None: as `speed.side_for` says.
         workers: threads that read frames ahead, and write and score masks behind the network.
         unseen: categories that no training clip shows; they are scored by themselves.
         zipped: also pack the masks for the server of the data set, and check the file.
@@ -79,16 +78,16 @@ def benchmark(
     facts = {**said, "side": side, **settings, "weights": checksum(_on_cpu(model))}
     _begin(folder, facts, overwrite)
     rows = read_rows(folder)
-    if on_gpu := _device(model).type == "cuda":
-        torch.cuda.reset_peak_memory_stats(_device(model))
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     todo = [name for name in dataset.names if name not in rows]
     for name in tqdm(todo, unit="clip", disable=None):
         task = dataset.task(name)
         outcome = _one_clip(model, task, folder / MASKS / name, side, workers, settings)
-        rows[name] = _rows_of(outcome, task)
+        rows[name] = _rows_of(outcome, task, peak_memory(device))
         write_rows(folder, rows)
-    peak = torch.cuda.max_memory_allocated(_device(model)) / 2**20 if on_gpu else peak_memory()
-    result = Result({name: rows[name] for name in dataset.names}, unseen, peak)
+    result = Result({name: rows[name] for name in dataset.names}, unseen)
     result.write_summary(folder / SUMMARY)
     if zipped:
         pack_submission(folder / ZIP, folder / MASKS, dataset.tasks(), dataset.layout)
@@ -104,9 +103,8 @@ def _one_clip(
     settings: Mapping[str, Any],
 ) -> Outcome:
     """Follow one clip and write its masks, as a whole folder or not at all."""
-    chosen = side or model.sizing.short_side or isinstance(model, Augmented)
-    if not chosen and min(task.size) > PAPER_SIDE:
-        side = PAPER_SIDE
+    if not isinstance(model, Augmented):  # which chooses for each view
+        side = side_for(model, task.size, side)
     wanted = frozenset(task.wanted)
     folder.parent.mkdir(exist_ok=True)
     with whole_folder(folder) as part:
@@ -116,10 +114,6 @@ def _one_clip(
                 (part / f"{frame}.png").write_bytes(encode_mask(labels))
 
         return run_task(model, task, keep, workers, side=side, **settings)
-
-
-def _device(model: VOSNetwork) -> torch.device:
-    return next(model.parameters()).device
 
 
 def _on_cpu(model: VOSNetwork) -> dict[str, torch.Tensor]:
@@ -139,6 +133,7 @@ class Row:
     values: tuple[float, ...]  # of COLUMNS, nan without truth
     frames: int  # of the clip, that were timed
     seconds: float  # that the network took for them
+    peak: float  # MiB that the process, or on a GPU its tensors, had held at most by then
 
 
 @dataclass(frozen=True)
@@ -147,7 +142,11 @@ class Result:
 
     rows: Mapping[str, list[Row]]  # by clip
     unseen: Collection[str] | None  # categories that no training clip shows
-    peak: float  # MiB that this process held, or that were taken on the GPU
+
+    @property
+    def peak(self) -> float:
+        """The most memory that the process, or on a GPU its tensors, held: MiB."""
+        return max(row.peak for part in self.rows.values() for row in part)
 
     @property
     def fps(self) -> float:
@@ -202,8 +201,8 @@ def _fps(clips: Iterable[Row]) -> float:
     return frames / seconds if seconds else math.nan
 
 
-def _rows_of(outcome: Outcome, task: Task) -> list[Row]:
-    cost = outcome.frames, round(outcome.seconds, 6)
+def _rows_of(outcome: Outcome, task: Task, peak: float) -> list[Row]:
+    cost = outcome.frames, round(outcome.seconds, 6), round(peak, 1)
     listed = task.listed or {}
     rows = []
     for score in outcome.scores:
@@ -245,7 +244,8 @@ def write_rows(folder: Path, rows: Mapping[str, list[Row]]) -> None:
             number = "" if row.object_id is None else row.object_id
             values = ["" if math.isnan(value) else f"{value:.6f}" for value in row.values]
             start = row.sequence, number, row.category
-            writer.writerow([*start, *values, row.frames, f"{row.seconds:.6f}"])
+            cost = row.frames, f"{row.seconds:.6f}", f"{row.peak:.1f}"
+            writer.writerow([*start, *values, *cost])
 
 
 def read_rows(folder: Path) -> dict[str, list[Row]]:
@@ -260,9 +260,10 @@ def read_rows(folder: Path) -> dict[str, list[Row]]:
     with path.open(newline="", encoding="utf-8") as file:
         try:
             for sequence, number, category, *cells in list(csv.reader(file))[1:]:
-                *values, seconds = (float(cell or "nan") for cell in cells)
-                frames, object_id = int(values.pop()), int(number) if number else None
-                row = Row(sequence, object_id, category, tuple(values), frames, seconds)
+                *values, frames, seconds, peak = (float(cell or "nan") for cell in cells)
+                object_id = int(number) if number else None
+                scores = tuple(values)
+                row = Row(sequence, object_id, category, scores, int(frames), seconds, peak)
                 rows.setdefault(sequence, []).append(row)
         except (ValueError, csv.Error) as error:
             raise InputError(

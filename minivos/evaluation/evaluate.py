@@ -13,7 +13,15 @@ from minivos.errors import InputError
 from minivos.evaluation.tables import Table
 from minivos.video.clip import Clip
 from minivos.video.datasets import DavisDataset, read_names, samples_root
-from minivos.video.files import as_written, exists, is_picture, pictures_in, whole_file
+from minivos.video.files import (
+    as_path,
+    as_written,
+    check_regular,
+    exists,
+    is_picture,
+    pictures_in,
+    whole_file,
+)
 from minivos.video.mask_files import check_size, read_masks
 from minivos.video.metrics import ObjectScore, Statistics, score_labels
 from minivos.video.task import Task, merge_objects
@@ -74,10 +82,22 @@ class Evaluation:
         return Table(f"{'sequence':{width}}  object", COLUMNS, rows, decimals=3)
 
     def write_csv(self, path: Path | str) -> None:
-        """Write the rows as CSV, whole or not at all; InputError where no file can be written."""
+        """Write the rows as CSV, whole or not at all.
+
+        Raises InputError where no file can be written, or where one stands that is no such table.
+        """
+        head = ["sequence", "object", *COLUMNS]
+        if exists(path := as_path(path)):
+            with check_regular(path).open("rb") as old:
+                ours = old.readline().strip() == ",".join(head).encode()
+            if not ours:
+                raise InputError(
+                    f"{path} holds something else than scores; expected a new file: "
+                    "choose another place for the table (--csv)"
+                )
         with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(["sequence", "object", *COLUMNS])
+            writer.writerow(head)
             for sequence, object_id, values in self._rows():
                 writer.writerow([sequence, object_id, *(f"{value:.3f}" for value in values)])
 

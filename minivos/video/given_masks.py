@@ -49,13 +49,15 @@ def find_frame(name: str, names: Sequence[str]) -> int:
     """The number of the frame that is called so, or that has this number; InputError for none."""
     if name in names:
         return names.index(name)
+    left_out = ""
     if name.isdecimal():
         numbers = [int(other) if other.isdecimal() else t for t, other in enumerate(names)]
         if int(name) in numbers:
             return numbers.index(int(name))
+        if int(name) < numbers[-1]:
+            left_out = ", without those that --stride leaves out"
     raise InputError(
-        f"the video has no frame {name!r}; expected one of {names[0]} to {names[-1]}"
-        + (", without those that --stride leaves out" if name.isdecimal() else "")
+        f"the video has no frame {name!r}; expected one of {names[0]} to {names[-1]}{left_out}"
     )
 
 

@@ -313,8 +313,9 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
 def test_a_finished_run_is_only_read_and_a_lost_folder_made_again(tmp_path):
     dataset = DavisDataset(data_trees.davis2017(tmp_path / "data"), "trainval")
     first = benchmark(dataset, repeats(), tmp_path / "out", {})
-    network = repeats()
+    network, summary = repeats(), (tmp_path / "out/summary.csv").read_text()
     assert benchmark(dataset, network, tmp_path / "out", {}).rows == first.rows and network.calls["encode"] == 0
+    assert (tmp_path / "out/summary.csv").read_text() == summary
     for file in (tmp_path / "out/masks/dogs").iterdir():
         file.unlink()
     (tmp_path / "out/masks/dogs").rmdir()
@@ -356,8 +357,8 @@ def test_a_damaged_table_is_refused(tmp_path):
 
 def test_rows_survive_the_file(tmp_path):
     rows = {
-        "a": [Row("a", 1, "dog, brown", (0.5, *[0.25] * 6), 3, 0.125), Row("a", 2, "", (1.0,) * 7, 3, 0.125)],
-        "b": [Row("b", None, "", (math.nan,) * 7, 0, 0.0)],
+        "a": [Row("a", 1, "dog, brown", (0.5, *[0.25] * 6), 3, 0.125, 9.5), Row("a", 2, "", (1.0,) * 7, 3, 0.125, 9.5)],
+        "b": [Row("b", None, "", (math.nan,) * 7, 0, 0.0, 7.0)],
     }
     for name in rows:
         (tmp_path / "masks" / name).mkdir(parents=True)

@@ -104,6 +104,11 @@ def test_frames_are_in_the_order_of_their_numbers(tmp_path):
 def test_table_and_csv_hold_every_object_and_the_mean(dataset, tmp_path):
     evaluation = evaluate_folders(*dataset)
     evaluation.write_csv(tmp_path / "scores.csv")
+    evaluation.write_csv(tmp_path / "scores.csv")  # our own is replaced
+    (tmp_path / "mine.csv").write_text("my table\n")
+    with pytest.raises(InputError, match="mine.csv holds something else than scores"):
+        evaluation.write_csv(tmp_path / "mine.csv")
+    assert (tmp_path / "mine.csv").read_text() == "my table\n"
     with open(tmp_path / "scores.csv", newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     assert header == ["sequence", "object", *COLUMNS]

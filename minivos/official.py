@@ -10,7 +10,7 @@ from torch import Tensor
 
 from minivos.aot import AOT
 from minivos.errors import InputError
-from minivos.models import load_tensors, only_tensors, read_file
+from minivos.models import create_model, load_tensors, only_tensors, pick_device, read_file
 from minivos.nn.network import VOSNetwork
 from minivos.sitvos import SITVOS
 
@@ -111,6 +111,19 @@ SITVOS_RULES: tuple[Rule, ...] = (
     (r"^Decoder\.pred2\.", "decoder.predict."),
 )
 SITVOS_UNUSED = r"^Encoder\.(mean|std)$|\.num_batches_tracked$"  # ImageNet's mean is in our code
+
+
+def open_network(
+    name: str, weights: str | Path = "shipped", released: Path | None = None, device: str = "auto"
+) -> VOSNetwork:
+    """A network on its device, with `weights` or, if given, those of a released checkpoint.
+
+    Raises InputError as `create_model`, `load_official` and `pick_device`.
+    """
+    network = create_model(name, None if released else weights)
+    if released:
+        load_official(network, released)
+    return network.to(pick_device(device))
 
 
 def load_official(model: VOSNetwork, source: str | Path | Mapping[str, Tensor]) -> VOSNetwork:

@@ -1,5 +1,6 @@
 """Options that several commands have."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,10 @@ Models = Annotated[
 ]
 Weights = Annotated[
     str, typer.Option(help="'shipped' (with the package) or a .safetensors / .pt file")
+]
+Released = Annotated[
+    Path | None,
+    typer.Option(help="checkpoint as the network's authors released it, instead of --weights"),
 ]
 Overwrite = Annotated[
     bool,

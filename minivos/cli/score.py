@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from minivos.cli.options import Compile, Device, Model, Overwrite, Precision, Weights
+from minivos.cli.options import Compile, Device, Model, Overwrite, Precision, Released, Weights
 from minivos.errors import InputError
 
 MOST_WORKERS = 64  # each holds a frame
@@ -53,10 +53,7 @@ def benchmark_command(
     ] = "",
     model: Model = "aot_mini",
     weights: Weights = "shipped",
-    released: Annotated[
-        Path | None,
-        typer.Option(help="checkpoint as the network's authors released it, instead of --weights"),
-    ] = None,
+    released: Released = None,
     side: Annotated[
         int,
         typer.Option(
@@ -106,9 +103,8 @@ def benchmark_command(
     """
     from minivos.evaluation.augmented import Augmented
     from minivos.evaluation.benchmark import benchmark
-    from minivos.models import create_model, pick_device
-    from minivos.official import load_official
-    from minivos.video.datasets import YouTubeVOS, open_dataset, read_names
+    from minivos.official import open_network
+    from minivos.video.datasets import open_dataset, read_names
 
     if not 0 <= workers <= MOST_WORKERS:
         raise InputError(f"got --workers {workers}; expected 0 to {MOST_WORKERS} threads")
@@ -116,18 +112,14 @@ def benchmark_command(
     clips = open_dataset(dataset, data, split)
     if videos:
         clips.only(read_names(videos))
-    strangers = set(unseen) if unseen else None
-    if isinstance(clips, YouTubeVOS) and not unseen:
-        strangers = clips.unseen()
-    network = create_model(model, None if released else weights)
-    if released:
-        load_official(network, released)
-    network = network.to(where := pick_device(device))
+    network = open_network(model, weights, released, device)
+    where = next(network.parameters()).device
     out = out or Path("out") / f"{dataset}-{split}-{model}"
     said: dict[str, Any] = {
         "dataset": dataset,
         "data": str(data.resolve()),
         "split": split,
+        "clips": None if videos is None else clips.names,
         "model": model,
         "device": str(where),
     }
@@ -137,7 +129,8 @@ def benchmark_command(
         side = 0  # each view has its own
     print(f"{len(clips)} clips of {dataset} {split}, {model} on {where}, into {out}")
     result = benchmark(
-        clips, network, out, said, side=side or None, workers=workers, unseen=strangers,
+        clips, network, out, said, side=side or None, workers=workers, 
+        unseen=set(unseen) if unseen else clips.unseen(),
         zipped=zipped, overwrite=overwrite, precision=precision, compiled=compiled,
     )  # fmt: skip
     print(result.table().text())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from minivos.cli.options import Compile, Device, Model, Overwrite, Precision, Weights
+from minivos.cli.options import Compile, Device, Model, Overwrite, Precision, Released, Weights
 from minivos.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,10 +37,7 @@ def segment(
         Path, typer.Option(help="folder for masks/, overlay.mp4 and confidence.csv")
     ] = Path("out/segment"),
     weights: Weights = "shipped",
-    released: Annotated[
-        Path | None,
-        typer.Option(help="checkpoint as the network's authors released it, instead of --weights"),
-    ] = None,
+    released: Released = None,
     backward: Annotated[
         bool, typer.Option("--backward", help="follow objects from their first mask back, too")
     ] = False,
@@ -78,8 +75,7 @@ def segment(
 
     from tqdm import tqdm  # now that the input is known to be good, what takes long to load
 
-    from minivos.models import create_model, pick_device
-    from minivos.official import load_official
+    from minivos.official import open_network
     from minivos.propagation import follow
     from minivos.speed import side_for
     from minivos.tracker import Tracker
@@ -87,10 +83,7 @@ def segment(
     from minivos.video.files import prepare_output, whole_file, whole_folder
     from minivos.video.mask_files import describe_mask, write_mask
 
-    network = create_model(model, None if released else weights)
-    if released:
-        load_official(network, released)
-    network = network.to(pick_device(device))
+    network = open_network(model, weights, released, device)
     settings: dict[str, Any] = {"precision": precision, "compiled": compiled}
     settings["side"] = side_for(network, source.size, side or None)
     Tracker(network, **settings)  # refuses what cannot be before anything is written

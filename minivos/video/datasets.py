@@ -93,6 +93,10 @@ class ClipFolders:
             )
         self.names = kept
 
+    def unseen(self) -> set[str] | None:
+        """The categories of these clips that no training clip has; None where none are listed."""
+        return None
+
     def _mask_files(self, name: str) -> dict[str, Path]:
         """The mask files of a clip by the names of their frames; InputError without any."""
         return {mask.stem: mask for mask in pictures_in(self.annotations / name)}

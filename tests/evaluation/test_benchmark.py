@@ -254,7 +254,7 @@ def test_precision_and_compiling_reach_the_tracker_and_the_settings(tmp_path, mo
 
 def test_flip_and_scales_are_views_of_one_network(tmp_path, monkeypatch):
     network = create_model("aot_mini")
-    monkeypatch.setattr("minivos.models.create_model", lambda name, weights: network)
+    monkeypatch.setattr("minivos.official.create_model", lambda name, weights: network)
     sizes, encode = [], network.encode
     network.encode = lambda frame: sizes.append(tuple(frame.shape[-2:])) or encode(frame)
     data, out = data_trees.davis2017(tmp_path / "data"), tmp_path / "out"

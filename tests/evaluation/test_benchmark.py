@@ -78,7 +78,7 @@ CASES = [
 
 @pytest.mark.parametrize(("dataset", "make", "split", "files", "objects"), CASES)
 def test_every_data_set_passes_through_the_command(dataset, make, split, files, objects, tmp_path, monkeypatch):
-    monkeypatch.setattr("minivos.models.create_model", lambda name, weights: repeats())
+    monkeypatch.setattr("minivos.official.create_model", lambda name, weights: repeats())
     data, out = make(tmp_path / "data"), tmp_path / "out"
     more = ["--split", split] * bool(split)
     status, printed = run("benchmark", data, "--dataset", dataset, *more, "--out", out, "--zip", "--device", "cpu")
@@ -215,7 +215,7 @@ def test_categories_are_unseen_when_no_other_training_clip_has_them(tmp_path):
 
 
 def test_the_command_takes_a_list_of_clips_and_unseen_categories(tmp_path, monkeypatch):
-    monkeypatch.setattr("minivos.models.create_model", lambda name, weights: repeats())
+    monkeypatch.setattr("minivos.official.create_model", lambda name, weights: repeats())
     data = data_trees.youtube(tmp_path / "data")
     data_trees.write_list(tmp_path / "held_out.txt", ["0b"])
     command = ["benchmark", data, "--dataset", "youtubevos2019", "--split", "train", "--out", tmp_path / "out"]
@@ -236,7 +236,7 @@ def test_precision_and_compiling_reach_the_tracker_and_the_settings(tmp_path, mo
         return tracker(model, **settings | {"compiled": False})
 
     monkeypatch.setattr(loop, "Tracker", tracked)
-    monkeypatch.setattr("minivos.models.create_model", lambda name, weights: repeats())
+    monkeypatch.setattr("minivos.official.create_model", lambda name, weights: repeats())
     command = [
         "benchmark",
         data_trees.davis2017(tmp_path / "data"),

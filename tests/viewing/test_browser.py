@@ -132,7 +132,6 @@ def test_sliders_and_clicks_redraw_the_picture_of_notebook_02(page, lab, capsys)
         print(" notebook 02: a click on cell (6, 7) set both sliders and changed the picture")
 
 
-@pytest.mark.long  # the notebook takes more than five minutes here before anything can be clicked
 def test_clicks_and_sliders_show_another_pixel_s_attention_in_notebook_03(page, lab, capsys):
     run_all(page, lab, "03_aot_lstt")
     panel = page.locator(".widget-interact").last

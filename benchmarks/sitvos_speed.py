@@ -26,7 +26,7 @@ TIMED = 3
 
 def memory_of(network: SITVOS, frame: Tensor, masks: Tensor, frames: int) -> Memory:
     """A memory that holds the frame so many times."""
-    memory = Memory(Schedule(previous=False, every=1))
+    memory = Memory(Schedule(previous=0, every=1))
     for t in range(frames):
         memory.add(network.memorize(network.encode(frame), masks), t, reference=t == 0)
     return memory

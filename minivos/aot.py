@@ -383,7 +383,7 @@ class AOT(VOSNetwork[AOTSeen, AOTEntry]):
 
         self.sizing = Sizing(stride, config.short_side, config.longest, aligned, config.antialias)
         nearby, most = config.previous_frames, config.memory_size
-        self.schedule = Schedule(every=config.every, previous_frames=nearby, at_most=most)
+        self.schedule = Schedule(previous=nearby, every=config.every, at_most=most)
         self.schedule_in_training = replace(self.schedule, every=config.every_in_training)
         self.max_objects = config.identities
         if config.copy_at_start:

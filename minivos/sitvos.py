@@ -241,8 +241,8 @@ class SITVOS(VOSNetwork[SITVOSSeen, SITVOSEntry]):
         self.stride = self.encoder.strides[-1]
         self.sizing = Sizing(1, config.short_side)  # any size: `encode` pads
         every, spread = config.every, config.spread
-        self.schedule = Schedule(previous=not spread, every=every, spread=spread)
-        self.schedule_in_training = Schedule(previous=False, every=1)
+        self.schedule = Schedule(previous=0 if spread else 1, every=every, spread=spread)
+        self.schedule_in_training = Schedule(previous=0, every=1)
         if config.copy_at_start:
             start_by_copying(self)
 

@@ -450,7 +450,7 @@ class SST(VOSNetwork[SSTSeen, SSTEntry]):
 
         self.sizing = Sizing(self.encoder.strides[-1], config.short_side)
         history, first = config.history, config.keep_first
-        self.schedule = Schedule(first, previous=False, last=history, at_most=history + 4)
+        self.schedule = Schedule(first, previous=0, last=history, at_most=history + 4)
 
     def encode(self, frame: Tensor) -> SSTSeen:
         """RGB frames (B, 3, H, W) in [0, 1], H and W as `sizing` gives them -> seen."""

@@ -66,7 +66,7 @@ class Memory(Generic[EntryT]):
             self._last_steady = frame
         if schedule.previous:
             earlier = [e for e in self.recent if e.frame != frame]
-            self.recent = [*earlier, entry][-schedule.previous_frames :]
+            self.recent = [*earlier, entry][-schedule.previous :]
         self.kept = self._spread(entry) if schedule.spread else self._keep(entry)
         while len(self.kept) > schedule.at_most:
             self._drop_one()
@@ -127,8 +127,7 @@ class Schedule:
     """Which past frames the memory keeps."""
 
     first: bool = True  # keep the frames whose masks were given, the references
-    previous: bool = True  # hold the previous frame as well, in `memory.previous`, ...
-    previous_frames: int = 1  # ... or so many of them, in `memory.recent`
+    previous: int = 1  # hold so many of the frames before as well, in `memory.recent`; 0: none
     every: int = 0  # keep a frame when so many have passed since the last kept one; 0: never
     last: int = 0  # keep the newest n frames; 0: none
     these: tuple[int, ...] = ()  # keep the frames with these numbers
@@ -137,7 +136,7 @@ class Schedule:
     at_most: int = 32  # keep no more, `previous` apart; the oldest prediction goes, then references
 
     def __post_init__(self) -> None:
-        check_settings(self, {"every": 0, "last": 0, "spread": 0})
+        check_settings(self, {"previous": 0, "every": 0, "last": 0, "spread": 0})
         chosen = bool(self.every or self.last or self.these)
         numbers = all(isinstance(frame, int) and frame >= 0 for frame in self.these)
         something, room = self.first or self.previous or chosen, min(self.at_most, self.hold)

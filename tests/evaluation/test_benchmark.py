@@ -38,7 +38,7 @@ TESTS = Path(__file__).parents[1]
 
 def repeats() -> EveryFrameCounts:
     """A network that repeats the newest masks."""
-    return EveryFrameCounts(None, Schedule(previous=True))
+    return EveryFrameCounts(None, Schedule(previous=1))
 
 
 def run(*words: object) -> tuple[int, str]:

@@ -26,20 +26,20 @@ def numbers(memory: Memory) -> list[int]:
     ("schedule", "kept", "previous"),
     [
         (Schedule(), [0], 9),
-        (Schedule(previous=False), [0], None),
+        (Schedule(previous=0), [0], None),
         (Schedule(first=False), [], 9),
-        (Schedule(first=True, previous=False, every=3), [0, 3, 6, 9], None),
-        (Schedule(first=False, previous=False, every=4), [0, 4, 8], None),
-        (Schedule(first=False, previous=False, last=3), [7, 8, 9], None),
-        (Schedule(first=True, previous=True, last=2), [0, 8, 9], 9),
-        (Schedule(first=True, previous=False, every=4, last=2), [0, 4, 8, 9], None),
-        (Schedule(first=True, previous=False, every=2, at_most=3), [0, 6, 8], None),
-        (Schedule(first=False, previous=False, last=5, at_most=2), [8, 9], None),
-        (Schedule(first=False, previous=False, these=(2, 5, 70)), [2, 5], None),
-        (Schedule(previous=False, spread=1), [0], None),
-        (Schedule(previous=False, spread=2), [0, 9], None),
-        (Schedule(previous=False, spread=4), [0, 3, 6, 9], None),
-        (Schedule(previous=False, spread=20), list(range(10)), None),
+        (Schedule(first=True, previous=0, every=3), [0, 3, 6, 9], None),
+        (Schedule(first=False, previous=0, every=4), [0, 4, 8], None),
+        (Schedule(first=False, previous=0, last=3), [7, 8, 9], None),
+        (Schedule(first=True, previous=1, last=2), [0, 8, 9], 9),
+        (Schedule(first=True, previous=0, every=4, last=2), [0, 4, 8, 9], None),
+        (Schedule(first=True, previous=0, every=2, at_most=3), [0, 6, 8], None),
+        (Schedule(first=False, previous=0, last=5, at_most=2), [8, 9], None),
+        (Schedule(first=False, previous=0, these=(2, 5, 70)), [2, 5], None),
+        (Schedule(previous=0, spread=1), [0], None),
+        (Schedule(previous=0, spread=2), [0, 9], None),
+        (Schedule(previous=0, spread=4), [0, 3, 6, 9], None),
+        (Schedule(previous=0, spread=20), list(range(10)), None),
     ],
 )
 def test_what_ten_frames_leave_behind(schedule, kept, previous):
@@ -68,7 +68,7 @@ def test_frames_are_spread_as_the_paper_of_sitvos_says_in_all_videos_of_a_hundre
 
 
 def test_a_long_past_is_thinned_out_before_frames_are_chosen():
-    memory = Memory(Schedule(previous=False, spread=5, hold=16))
+    memory = Memory(Schedule(previous=0, spread=5, hold=16))
     for t in range(1000):
         memory.add(Entry((1, 8, 8)), t, reference=t == 0)
         assert len(memory._candidates) <= 16 and memory._step <= max(1, t / 7)
@@ -78,7 +78,7 @@ def test_a_long_past_is_thinned_out_before_frames_are_chosen():
 
 
 def test_what_is_held_and_what_is_read_stay_bounded_however_many_masks_are_given():
-    memory = Memory(Schedule(previous=False, spread=7, hold=20, at_most=12))
+    memory = Memory(Schedule(previous=0, spread=7, hold=20, at_most=12))
     for t in range(300):
         memory.add(Entry((1, 8, 8)), t, reference=t % 3 == 0)
         assert len(memory._candidates) <= 20 and len(memory) <= 12
@@ -86,7 +86,7 @@ def test_what_is_held_and_what_is_read_stay_bounded_however_many_masks_are_given
 
 
 def test_references_in_mid_video_are_read_beside_the_frames_that_are_spread():
-    schedule = Schedule(previous=False, spread=3)
+    schedule = Schedule(previous=0, spread=3)
     assert numbers(walk(schedule, 25, references=(0, 7))) == [0, 7, 12, 24]
     assert numbers(walk(replace(schedule, spread=1), 25, references=(0, 7))) == [0, 7]
     assert 7 not in numbers(walk(replace(schedule, first=False), 25, references=(0, 7)))
@@ -113,7 +113,7 @@ def test_predictions_make_room_before_references_and_these_never_go_unsaid(caplo
     assert [record.message for record in caplog.records] == [said.format(2), said.format(4)]
     caplog.clear()
     assert numbers(walk(replace(schedule, first=False), 12, references=(0, 5, 9))) == [8, 9, 10, 11]
-    spread = walk(Schedule(previous=False, spread=3, at_most=4), 30, references=tuple(range(0, 10, 2)))
+    spread = walk(Schedule(previous=0, spread=3, at_most=4), 30, references=tuple(range(0, 10, 2)))
     assert [e.frame for e in spread.kept if e.reference] == [0, 6, 8] and len(caplog.records) == 2
 
 
@@ -152,12 +152,12 @@ def test_a_corrected_frame_replaces_itself():
 
 
 def test_several_previous_frames_are_held_newest_last():
-    memory = walk(Schedule(previous_frames=3), 7)
+    memory = walk(Schedule(previous=3), 7)
     assert [entry.frame for entry in memory.recent] == [4, 5, 6]
     assert [entry.frame for entry in memory.entries()] == [0, 4, 5, 6] and memory.previous.frame == 6
     memory.add(again := Entry((1, 8, 8)), 6)
     assert [entry.frame for entry in memory.recent] == [4, 5, 6] and memory.previous is again
-    assert walk(Schedule(previous=False, previous_frames=3), 7).recent == []
+    assert walk(Schedule(previous=0), 7).recent == []
 
 
 def test_the_length_counts_the_previous_frame_once():
@@ -175,7 +175,7 @@ def test_what_is_no_entry_or_no_schedule_is_refused():
 
 def test_a_schedule_that_keeps_nothing_is_refused():
     with pytest.raises(InputError, match="keeps nothing: use `first`"):
-        Schedule(first=False, previous=False)
+        Schedule(first=False, previous=0)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_schedule_that_keeps_nothing_is_refused():
         ({"last": 2.5}, "got last=2.5; expected a whole number, 0 or more"),
         ({"spread": True}, "got spread=True; expected a whole number, 0 or more"),
         ({"first": 1}, "got first=1; expected True or False"),
-        ({"previous_frames": 0}, "got previous_frames=0; expected a whole number, 1 or more"),
+        ({"previous": False}, "got previous=False; expected a whole number, 0 or more"),
         ({"at_most": 0}, "got at_most=0; expected a whole number, 1 or more"),
         ({"these": 3}, "got these=3; expected a tuple"),
         ({"these": (1, -1)}, r"these=\(1, -1\) must be frame numbers"),

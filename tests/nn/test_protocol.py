@@ -117,7 +117,7 @@ class EveryOther(Memory[ToyEntry]):
 
 
 def test_a_network_may_bring_a_memory_of_its_own(toy, clip, monkeypatch):
-    kept = Schedule(previous=False, every=1)
+    kept = Schedule(previous=0, every=1)
     monkeypatch.setattr(Toy, "new_memory", lambda network, schedule=None: EveryOther(kept))
     tracker = Tracker(toy)
     for t, frame in enumerate(clip.frames):

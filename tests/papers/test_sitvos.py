@@ -178,7 +178,7 @@ def released_run() -> dict[str, Tensor]:
         fine, middle, deep = network.encode(frames[:1]).features
         first = {"encoder_r4": deep[0], "encoder_r3_every8": middle[0, ::8], "encoder_r2_every8": fine[0, ::8]}
         twelfth = follow(network, frames, masks, Schedule(every=12))
-        every = follow(network, frames, masks, Schedule(previous=False, every=1))
+        every = follow(network, frames, masks, Schedule(previous=0, every=1))
     return first | found | {"logits": every, "logits_frame3_every12": twelfth[2]}
 
 
@@ -330,8 +330,8 @@ def test_maps_know_who_looks_at_whom():
 def test_an_object_may_come_in_mid_video_whatever_the_memory_keeps():
     network, clip = seeded("sitvos_mini"), render(0, frames=6, size=(48, 64), objects=2)
     first, second = (np.where(clip.masks[t] == t + 1, t + 1, 0).astype(np.uint8) for t in (0, 1))
-    policies = {"paper": Schedule(previous=False, spread=2), "one": Schedule(previous=False, spread=1)}
-    policies |= {"first": Schedule(previous=False), "previous": Schedule(first=False), "both": Schedule()}
+    policies = {"paper": Schedule(previous=0, spread=2), "one": Schedule(previous=0, spread=1)}
+    policies |= {"first": Schedule(previous=0), "previous": Schedule(first=False), "both": Schedule()}
     for name, schedule in (policies | {"every": Schedule(every=2), "fixed": released_schedule(6, 2)}).items():
         tracker = Tracker(network, schedule, side=48)
         for frame, mask in zip(clip.frames, (first, second, *[None] * 4), strict=True):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from minivos.cli.options import Compile, Device, Model
+from minivos.errors import InputError
 from minivos.training.recipe import RECIPES, Recipe, find_recipe
 
 if TYPE_CHECKING:
@@ -74,7 +75,18 @@ def train_command(
     ] = 1,
     val: Annotated[
         Path | None,
-        typer.Option(help="folder of DAVIS, whose val split is scored instead of data_samples"),
+        typer.Option(help="root folder of a data set to score on instead of data_samples"),
+    ] = None,
+    val_dataset: Annotated[
+        str, typer.Option(help="which one --val is, as --dataset of `minivos benchmark`; davis2017")
+    ] = "",
+    val_split: Annotated[
+        str,
+        typer.Option(help="split of --val with masks to score by; val. Of YouTube-VOS: train"),
+    ] = "",
+    val_videos: Annotated[
+        Path | None,
+        typer.Option(help="only these clips of it: a text file with a name on each line"),
     ] = None,
     no_score: Annotated[bool, typer.Option("--no-score", help="write weights and stop")] = False,
 ) -> None:
@@ -94,7 +106,9 @@ def train_command(
     from minivos.video.files import prepare_output
 
     recipe = find_recipe(recipe_name, settings or (), minutes=minutes, steps=steps, seed=seed)
-    score = None if no_score else find_scorer(val)  # what it needs may be missing: ask before work
+    score = None
+    if not no_score:  # what it needs may be missing: ask before the work
+        score = find_scorer(val, val_dataset, val_split, val_videos)
     where = pick_device(device)
     join_processes(where)
     torch.manual_seed(recipe.seed)
@@ -130,25 +144,39 @@ def train_command(
             torch.distributed.destroy_process_group()
 
 
-def find_scorer(val: Path | None) -> Callable[[VOSNetwork], Scores]:
-    """What scores a network: on the val split of a data set, or on data_samples.
+def find_scorer(
+    val: Path | None, dataset: str = "", split: str = "", videos: Path | None = None
+) -> Callable[[VOSNetwork], Scores]:
+    """What scores a network: on a split of a data set, or on data_samples.
 
     Raises InputError now, before the work, when these are not there or lack masks.
     """
     from minivos.evaluation import evaluate
-    from minivos.video.datasets import DavisDataset, samples_root
+    from minivos.video.datasets import open_dataset, read_names, samples_root
 
     if val is None:
+        if dataset or split or videos:
+            raise InputError("got --val-dataset, --val-split or --val-videos alone: add --val DATA")
         samples_root()
         return lambda network: evaluate.score_samples(network)
-    clips = DavisDataset(val, "val")
-    evaluate.every_mask(clips[0])
-    return lambda network: {"val": evaluate.evaluate_model(network, clips).rounded()}
+    dataset, split = dataset or "davis2017", split or "val"
+    clips = open_dataset(dataset, val, split)
+    if videos:
+        clips.only(read_names(videos))
+    tasks = [task for task in clips.tasks() if task.scored]
+    if not tasks:
+        raise InputError(
+            f"{val} has no masks to score {split} by; expected one of each frame: "
+            "choose another --val-split, or --no-score"
+        )
+    name = f"{dataset} {split}"
+    return lambda network: {name: evaluate.evaluate_tasks(network, tasks).rounded()}
 
 
 def print_score(path: Path, scores: Scores) -> None:
-    """Put scores into the JSON beside the weights, and say the main one."""
+    """Put scores into the JSON beside the weights, and say the main one, which is the first."""
     from minivos.training.export import add_scores
 
     add_scores(path, scores)
-    print(f"J&F {scores['val']['J&F']:.3f} on the validation split")
+    split, means = next(iter(scores.items()))
+    print(f"J&F {means['J&F']:.3f} on {split}")

@@ -135,13 +135,29 @@ def evaluate_model(model: "VOSNetwork", clips: Iterable[Clip], **settings: Any) 
 
     Raises InputError for a clip without a mask on every frame.
     """
-    from minivos.evaluation.loop import run_task  # which loads torch: scoring masks does not
 
-    scores = {}
-    for clip in clips:
-        every_mask(clip)
-        scores[clip.name] = run_task(model, Task.of(clip), **settings).scores
-    return Evaluation(scores)
+    def tasks() -> Iterator[Task]:
+        for clip in clips:
+            every_mask(clip)
+            yield Task.of(clip)
+
+    return evaluate_tasks(model, tasks(), **settings)
+
+
+def evaluate_tasks(
+    model: "VOSNetwork", tasks: Iterable[Task], side: int | None = None, **settings: Any
+) -> Evaluation:
+    """Score what a network makes of videos, at the size of their frames, as `benchmark` does.
+
+    `side` is the short side in pixels at which it sees them; None: as `speed.side_for` says.
+    """
+    from minivos.evaluation.loop import run_task  # which loads torch: scoring masks does not
+    from minivos.speed import side_for
+
+    return Evaluation({
+        task.name: run_task(model, task, side=side_for(model, task.size, side), **settings).scores
+        for task in tasks
+    })  # fmt: skip
 
 
 def score_clips(answer: Callable[[Clip], np.ndarray], clips: Iterable[Clip]) -> Evaluation:

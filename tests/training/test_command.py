@@ -14,8 +14,11 @@ import torch
 from test_footage import write_davis
 from typer.testing import CliRunner
 
+import data_trees
 import minivos
 from minivos.cli import app
+from minivos.evaluation.benchmark import benchmark
+from minivos.video.datasets import open_dataset
 from tiny import squares
 
 ROOT = Path(__file__).parents[2]
@@ -52,27 +55,72 @@ def test_scores_come_from_the_data_set_that_is_named_and_facts_before_them(tmp_p
     out, seen = tmp_path / "out", []
     from minivos.evaluation import evaluate
 
-    real = evaluate.evaluate_model
+    real = evaluate.evaluate_tasks
 
-    def looks_first(network, clips):
+    def looks_first(network, tasks):
         seen.append(facts_in(out))
-        return real(network, clips)
+        return real(network, tasks)
 
-    monkeypatch.setattr(evaluate, "evaluate_model", looks_first)
+    monkeypatch.setattr(evaluate, "evaluate_tasks", looks_first)
     status, printed = run("--steps", 1, "--out", out, "--val", root)
-    assert status == 0 and "on the validation split" in printed, printed
+    assert status == 0 and "on davis2017 val" in printed, printed
     assert seen[0]["steps"] == 1 and "scores" not in seen[0]
-    assert set(facts_in(out)["scores"]) == {"val"} and 0 <= facts_in(out)["scores"]["val"]["J&F"] <= 1
+    scores = facts_in(out)["scores"]
+    assert set(scores) == {"davis2017 val"} and 0 <= scores["davis2017 val"]["J&F"] <= 1
     assert list(facts_in(out))[-1] == "log"
 
 
+@pytest.mark.parametrize(
+    ("dataset", "split", "clips", "make"),
+    [
+        ("davis2016", "dev", None, data_trees.davis2016),
+        ("youtubevos2019", "train", ["0a", "0c"], data_trees.youtube),
+    ],
+)
+def test_scores_are_those_of_the_benchmark_on_the_same_clips(dataset, split, clips, make, tmp_path):
+    root, out = make(tmp_path / "data"), tmp_path / "out"
+    if split == "dev":  # any list will do
+        (root / "ImageSets/480p/val.txt").rename(root / "ImageSets/480p/dev.txt")
+    listed = []
+    if clips:
+        (tmp_path / "held_out.txt").write_text("\n".join(clips))
+        listed = [tmp_path / "held_out.txt"]
+    chosen = ["--val-dataset", dataset, "--val-split", split, *(["--val-videos", *listed] if listed else [])]
+    status, printed = run("--steps", 1, "--out", out, "--val", root, *chosen)
+    assert status == 0 and f"on {dataset} {split}" in printed, printed
+    data = open_dataset(dataset, root, split)
+    data.only(clips or data.names)
+    network = minivos.create_model("aot_mini", out / "aot_mini.safetensors")
+    summary = benchmark(data, network, tmp_path / "results", {}).summary()
+    for measure, value in facts_in(out)["scores"][f"{dataset} {split}"].items():
+        assert value == pytest.approx(summary[measure], abs=1e-4)
+
+
 def test_data_to_score_on_that_lack_masks_are_refused_before_the_work(tmp_path):
-    root = write_davis(tmp_path / "davis", {"a": squares(0, 3)}, {"b": (*squares(1, 3), {0})})
-    (root / "ImageSets/2017/val.txt").write_text("b")
+    root = write_davis(tmp_path / "davis", {"a": squares(0, 3)}, {"b": (*squares(1, 3), {0, 1}), "c": squares(2, 3)})
+    (root / "ImageSets/2017/val.txt").write_text("c\nb")
     status, printed = run("--steps", 1, "--out", tmp_path / "out", "--val", root)
-    assert status == 2 and "no mask for frame 1" in printed and not (tmp_path / "out").exists()
+    assert status == 2 and "clip b has masks of 2 of its 3 frames" in printed and not (tmp_path / "out").exists()
     status, printed = run("--steps", 1, "--out", tmp_path / "out", "--val", tmp_path)
     assert status == 2 and "expected ImageSets/2017/val.txt" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--val-split", "dev"), "add --val DATA"),
+        (("--val", "", "--val-dataset", "davis"), "got dataset 'davis'; expected one of davis2016"),
+        (("--val", "", "--val-split", "test-dev"), "has no masks to score test-dev by"),
+        (("--val", "", "--val-videos", "names.txt"), "bears is no clip of this split"),
+    ],
+)
+def test_a_choice_of_data_to_score_on_that_cannot_be_is_refused(words, message, tmp_path, monkeypatch):
+    data_trees.davis2017(tmp_path)
+    (tmp_path / "names.txt").write_text("bears")
+    monkeypatch.chdir(tmp_path)
+    status, printed = run("--steps", 1, "--out", "out", *(word or tmp_path for word in words))
+    assert status == 2 and printed.count("minivos: ") == 1 and message in printed, printed
+    assert not Path("out").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The one exception that minivos raises for bad input, and the checks that settings share."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any
 
 
@@ -19,8 +19,11 @@ def check_settings(
 
     Whole numbers are 1 or more, others 0 or more, or as `least` says. A field whose default is
     None, or that is named in `or_none`, is a whole number or None. Names need their `choices`.
+    A field with a default of its own for each dataclass is left to that dataclass.
     """
     for field in fields(settings):
+        if field.default is MISSING:
+            continue
         value, example = getattr(settings, field.name), field.default
         if field.name in choices:
             known = list(choices[field.name])

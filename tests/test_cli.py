@@ -292,7 +292,7 @@ def test_train_by_a_recipe_of_the_paper_starts_from_weights_and_reads_data(
     facts = json.loads((clip / "runs/aot_mini-video/aot_mini.json").read_text())
     assert facts["start"] == {"weights": "tiny.safetensors", "minutes": 85}
     recipe = facts["recipe"]
-    assert (recipe["footage"], recipe["side"], recipe["weight_decay"]) == ("video", 32, 0.07)
+    assert (recipe["footage"], recipe["side"], recipe["weight_decay"]) == ({"video": 1.0}, 32, 0.07)
     trained = load_file(clip / "runs/aot_mini-video/aot_mini.safetensors")
     begun = load_file(clip / "tiny.safetensors")
     assert all(torch.equal(trained[name], begun[name]) for name in begun)
@@ -304,12 +304,12 @@ def test_train_names_recipes_data_and_weights_that_it_cannot_use(clip: Path) -> 
         assert status == 2 and not (clip / "run").exists(), printed
         return printed
 
-    assert "small, aot_stills, aot_video" in refused("--recipe", "film")
-    assert "needs data" in refused("--recipe", "video")
+    assert "small, mixed, aot_stills, aot_video" in refused("--recipe", "film")
+    assert "got no data of video" in refused("--recipe", "video")
     assert "got steps=0; expected a whole number, 1 or more" in refused("--steps", "0", "--minutes", "0.001")
     assert "expected ImageSets/2017/train.txt" in refused("--recipe", "video", "--data", clip)
     assert "holds no stills" in refused("--recipe", "stills", "--data", clip)
-    assert "choose a recipe for stills or video" in refused("--data", clip)
+    assert "choose another footage, such as --footage video" in refused("--data", clip)
     assert "none.pt" in refused("--start", clip / "none.pt")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sys
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,17 +14,17 @@ import typer
 
 from minivos.cli.options import Compile, Device, Model
 from minivos.errors import InputError
-from minivos.training.recipe import RECIPES, Recipe, find_recipe
+from minivos.training.recipe import FOOTAGE, RECIPES, Recipe, find_recipe, read_shares
 
 if TYPE_CHECKING:
     from minivos.nn.network import VOSNetwork
 
 Scores = dict[str, dict[str, float]]
-STAGES = ", ".join(name for name in RECIPES if name != "small")
+STAGES = ", ".join(name for name in RECIPES if name not in ("small", "mixed"))
 FIELDS = ", ".join(
     field.name
     for field in dataclasses.fields(Recipe)
-    if field.name not in ("steps", "minutes", "seed")
+    if field.name not in ("steps", "minutes", "seed", "footage")
 )
 
 
@@ -38,14 +39,23 @@ def train_command(
     ] = None,
     recipe_name: Annotated[
         str,
-        typer.Option("--recipe", help=f"small (for a laptop), or a stage of a paper: {STAGES}"),
+        typer.Option(
+            "--recipe",
+            help=f"small or mixed (for a laptop), or a stage of a paper: {STAGES}",
+        ),
     ] = "small",
     data: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
-            help="folder of DAVIS, YouTube-VOS, or (stills) COCO, VOC 2012, ECSSD, MSRA10K, "
-            "PASCAL-S, HKU-IS, or JPEGImages/ and Annotations/; repeatable"
+            help="FOLDER, or KIND=FOLDER where there are several kinds; repeatable. "
+            "video: DAVIS, or DAVIS:LIST for one of its lists, YouTube-VOS. stills: COCO, "
+            "VOC 2012, ECSSD, MSRA10K, PASCAL-S, HKU-IS, JPEGImages/ and Annotations/. "
+            "cutouts: pictures with alpha. photos: as --photos"
         ),
+    ] = None,
+    footage: Annotated[
+        list[str] | None,
+        typer.Option(help=f"KIND=SHARE of the samples, repeatable; kinds: {', '.join(FOOTAGE)}"),
     ] = None,
     start: Annotated[
         str | None, typer.Option(help="weights to begin with: 'shipped', 'imagenet' or a file")
@@ -60,10 +70,11 @@ def train_command(
         typer.Option("--set", help=f"field=value of the recipe, repeatable: {FIELDS}"),
     ] = None,
     photos: Annotated[
-        Path | None, typer.Option(help="folder of photographs to use as textures")
+        Path | None,
+        typer.Option(help="folder of photographs, for textures and for cut-outs to lie on"),
     ] = None,
     workers: Annotated[
-        int, typer.Option(help="processes that prepare stills or video ahead of time")
+        int, typer.Option(help="processes that prepare samples ahead of time, but for a pool")
     ] = 0,
     device: Device = "auto",
     precision: Annotated[
@@ -105,7 +116,14 @@ def train_command(
     from minivos.training.samples import clips_for
     from minivos.video.files import prepare_output
 
-    recipe = find_recipe(recipe_name, settings or (), minutes=minutes, steps=steps, seed=seed)
+    recipe = find_recipe(
+        recipe_name,
+        settings or (),
+        minutes=minutes,
+        steps=steps,
+        seed=seed,
+        footage=read_shares(footage) if footage else None,
+    )
     score = None
     if not no_score:  # what it needs may be missing: ask before the work
         score = find_scorer(val, val_dataset, val_split, val_videos)
@@ -115,7 +133,8 @@ def train_command(
     network = create_model(model, start)
     recipe = fit_side(network, recipe)
     out = out or Path("runs") / (model if recipe_name == "small" else f"{model}-{recipe_name}")
-    make_clip = clips_for(recipe, data or (), photos)
+    folders, photos = read_folders(data or (), photos)
+    make_clip = clips_for(recipe, folders, photos)
     if not sys.stderr.isatty():  # lines in a file instead of a bar on the screen
         logging.getLogger("minivos").setLevel(logging.INFO)
     facts = {"model": model, "recipe": settings_of(recipe), "device": str(where)}
@@ -142,6 +161,39 @@ def train_command(
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+
+
+def read_folders(
+    texts: Sequence[str], photos: Path | None
+) -> tuple[dict[str, list[str]] | list[str], Path | None]:
+    """Folders by kind, or a mere list of folders, and the folder of photographs among them.
+
+    Raises InputError for an unknown kind, for folders with and without kind, and for more than one
+    folder of photographs.
+    """
+    by_kind: dict[str, list[str]] = defaultdict(list)
+    plain = []
+    for text in texts:
+        kind, equals, folder = text.partition("=")
+        if kind in (*FOOTAGE, "photos") and equals:
+            by_kind[kind].append(folder)
+        elif equals and not Path(text).exists():
+            raise InputError(
+                f"got --data {text}; expected a folder, or KIND=FOLDER with one of "
+                f"{', '.join(FOOTAGE[1:])}, photos"
+            )
+        else:
+            plain.append(text)
+    albums = [Path(folder) for folder in by_kind.pop("photos", [])]
+    albums += [photos] if photos else []
+    if len(albums) > 1:
+        raise InputError(f"got {len(albums)} folders of photographs; expected one: join them")
+    if plain and by_kind:
+        raise InputError(
+            f"got --data {plain[0]} beside {', '.join(by_kind)}; expected a kind for each: "
+            f"--data KIND={plain[0]}"
+        )
+    return plain or dict(by_kind), albums[0] if albums else None
 
 
 def find_scorer(

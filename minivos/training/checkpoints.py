@@ -131,7 +131,10 @@ def is_log(history: Any) -> bool:
 
 def check_recipe(path: Path, saved: dict[str, Any], recipe: Recipe) -> None:
     """InputError unless the checkpoint was made with this recipe; it may have grown longer."""
-    old, new = asdict(Recipe()) | saved, asdict(recipe)  # fields that are younger had the default
+    younger = {"motion": "paper" if saved.get("footage") == "stills" else recipe.motion}
+    old, new = asdict(Recipe()) | younger | saved, asdict(recipe)  # other fields had the default
+    if isinstance(old["footage"], str):  # it used to be the name of one kind
+        old["footage"] = {old["footage"]: 1.0}
     differs = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
     grown = [name for name in differs if name in MAY_GROW and 0 < old[name] < new[name]]
     changes = {name: f"{name}={old.get(name)} (now {new.get(name)})" for name in differs}

@@ -9,26 +9,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from einops import rearrange
-from PIL import ImageOps
+from PIL import Image, ImageOps
 from torchvision import tv_tensors
-from torchvision.transforms import InterpolationMode, v2
 
 from minivos.errors import InputError
-from minivos.training.pool import Footage, renumber, shown_objects
+from minivos.training.film import Light, Sheet, as_colours, as_film, lay_on
+from minivos.training.pool import LEAST_SHARE, Footage, keep_objects, pixels_of, shown_objects
 from minivos.video.clip import find_masks
-from minivos.video.datasets import ClipFolders, DavisDataset, YouTubeVOS
+from minivos.video.datasets import DavisDataset, YouTubeVOS, read_names
 from minivos.video.files import open_picture, pictures_in, to_rgb
 from minivos.video.mask_files import check_size, read_masks
 from minivos.video.masks import is_object
 
 Rng = np.random.Generator
 GREY = (124, 116, 104)  # mean colour of ImageNet, where there is no picture
-LEAST_SHARE = 100 / 465**2  # of the pixels, that an object covers in the first frame
 SHORT_SIDE = 480 / 465  # of a video, over the side of a sample
 MERGED = 0.3  # share of the samples that get the objects of a second one
 TRIES = 5  # for a draw that shows what it should
@@ -41,15 +41,17 @@ def video_clips(
     objects: int,
     seed: int,
     longest_gap: Callable[[int], int] = lambda number: 12,
+    fronts: Sequence[Callable[[Rng], Sheet]] | None = None,
 ) -> Callable[[int], Footage]:
     """`make_clip` for `train`: samples of videos.
 
     A sample has `frames` frames of side x side pixels with at most `objects` objects. `roots` are
-    those of DAVIS and YouTube-VOS. Sample `number` is drawn with gaps of 1 to `longest_gap(number)`
-    frames. The same (seed, number) gives the same sample. Raises InputError when a root is not laid
-    out as these are.
+    those of DAVIS and YouTube-VOS, see `training_videos`. Sample `number` is drawn with gaps of 1
+    to `longest_gap(number)` frames. `fronts` draw stills and cut-outs, whose objects may lie in
+    front, and the light changes then; None: as in the paper. The same (seed, number) gives the same
+    sample. Raises InputError when a root is not laid out as these are.
     """
-    videos = [video for root in roots for video in training_videos(Path(root))]
+    videos = [video for root in roots for video in training_videos(root)]
 
     def draw(rng: Rng, gap: int) -> Footage:
         folder, every = videos[rng.integers(len(videos))]
@@ -60,23 +62,56 @@ def video_clips(
         rng, gap = np.random.default_rng([seed, number]), longest_gap(number)
         clip = draw(rng, gap)
         if rng.random() < MERGED or not clip[1][0].any():
-            clip = keep_objects(rng, lay_over(clip, draw(rng, gap)), objects)
+            front = rng.integers(1 + len(fronts or ()))
+            if fronts and front:
+                clip = as_film(*lay_on(rng, *as_colours(clip), fronts[front - 1](rng)))
+            else:
+                clip = lay_over(clip, draw(rng, gap))
+            clip = keep_objects(rng, clip, objects)
+        if fronts is not None:
+            colours, labels = as_colours(clip)
+            clip = as_film(Light.draw(rng).on(colours), labels)
         return clip
 
     return make_clip
 
 
-def training_videos(root: Path) -> list[tuple[Path, int]]:
+def training_videos(root: str | Path) -> list[tuple[Path, int]]:
     """Folders of the training clips of DAVIS or YouTube-VOS, each with the gap between its masks.
 
-    A clip of DAVIS, which has few, counts five times.
+    `root` may end in the name of a list of DAVIS, "DAVIS:LIST"; "train" is taken without one. A
+    clip of DAVIS, which has few, counts five times. Raises InputError for folders laid out
+    otherwise, and for a list with clips that are kept for validation or test.
     """
-    clips: ClipFolders
-    if (root / "train").is_dir():
-        clips, every, copies = YouTubeVOS(root, "train"), 5, 1
-    else:
-        clips, every, copies = DavisDataset(root, "train"), 1, 5
-    return copies * [(clips.folder / name, every) for name in clips.names]
+    folder, split = name_split(root)
+    if (folder / "train").is_dir():
+        if split:
+            raise InputError(
+                f"got {root}; expected YouTube-VOS without the name of a list: leave :{split} out"
+            )
+        videos = YouTubeVOS(folder, "train")
+        return [(videos.folder / name, 5) for name in videos.names]
+    split = split or "train"
+    sets = folder / "ImageSets"
+    older = any((sets / name).is_dir() for name in ("2016", "480p"))
+    newer = (sets / "2017" / f"{split}.txt").is_file()
+    clips = DavisDataset(folder, split, 2016 if older and not newer else 2017)
+    for listing in sorted(sets.glob("*/*.txt")):
+        kept = listing.stem.startswith(("val", "test")) and {*read_names(listing)} & {*clips.names}
+        if kept:
+            raise InputError(
+                f"got {root}, whose clip {min(kept)} is kept for {listing.stem} in {listing}; "
+                "expected clips for training alone: name another list, or none for train"
+            )
+    return 5 * [(clips.folder / name, 1) for name in clips.names]
+
+
+def name_split(root: str | Path) -> tuple[Path, str]:
+    """A folder and the list that is named behind it, "FOLDER:LIST"; none: ""."""
+    folder, colon, split = str(root).rpartition(":")
+    if not colon or Path(root).exists() or set(split) & set("/\\"):
+        return Path(root), ""
+    return Path(folder), split
 
 
 def annotated_frames(folder: Path) -> list[tuple[Path, Path]]:
@@ -93,15 +128,18 @@ def annotated_frames(folder: Path) -> list[tuple[Path, Path]]:
     return frames
 
 
+known_frames = lru_cache(maxsize=256)(annotated_frames)  # a data set does not change in a training
+
+
 def read_some(rng: Rng, folder: Path, frames: int, longest_gap: int) -> Footage:
     """Random frames of a clip, whose objects all show in the first if a few tries find such."""
-    paths = annotated_frames(folder)
+    paths = known_frames(folder)
     for _ in range(TRIES):
         times = draw_times(rng, len(paths), frames, longest_gap)
         pictures, masks = zip(*(paths[t] for t in times), strict=True)
         labels = read_masks(masks)
         shown = shown_objects(labels[0], least=LEAST_SHARE * labels[0].size)
-        ids = np.unique(np.concatenate([mask.ravel() for mask in labels]))
+        ids = np.flatnonzero(sum(pixels_of(mask) for mask in labels))
         if len(shown) and np.isin(ids[is_object(ids)], labels[0]).all():
             break
     return read_pictures(pictures, labels, masks), np.stack(labels)
@@ -138,22 +176,32 @@ def cut(rng: Rng, pictures: np.ndarray, labels: np.ndarray, side: int) -> Footag
     """A square of a video (T,H,W,3) with labels (T,H,W), scaled by 0.7 to 1.3, mirrored at random.
 
     Padded where it is smaller than the square; shows an object in its first frame, if a few tries
-    find such a square.
+    find such a square. Labels are those of the nearest pixel.
     """
-    video, masks = as_tensors(pictures, labels)
-    scale = rng.uniform(0.7, 1.3) * SHORT_SIDE * side / min(labels.shape[1:])
-    height, width = (round(scale * length) for length in labels.shape[1:])
-    fill = {tv_tensors.Video: GREY, tv_tensors.Mask: 0}
-    enlarge = v2.Resize([height, width], InterpolationMode.BICUBIC)  # masks take the nearest pixel
-    pad = v2.Pad([0, 0, max(0, side - width), max(0, side - height)], fill)
-    pictures, labels = as_arrays(*pad(*enlarge(video, masks)))
+    size = np.array(labels.shape[1:])
+    scale = rng.uniform(0.7, 1.3) * SHORT_SIDE * side / size.min()
+    scaled = np.rint(scale * size).astype(int)
     for _ in range(TRIES):
-        top, left = (rng.integers(length - side + 1) for length in labels.shape[1:])
-        crop = np.s_[:, top : top + side, left : left + side]
-        if len(shown_objects(labels[crop][0], least=LEAST_SHARE * side**2)):
+        corner = rng.integers(np.maximum(0, scaled - side) + 1)
+        end = np.minimum(corner + side, scaled)
+        rows, columns = (
+            ((np.arange(*part) + 0.5) * ratio).astype(int)
+            for *part, ratio in zip(corner, end, size / scaled, strict=True)
+        )
+        piece = labels[:, rows[:, None], columns]
+        if len(shown_objects(piece[0], least=LEAST_SHARE * side**2)):
             break
+    (top, left), (bottom, right) = corner * size / scaled, end * size / scaled
+    film = np.full((len(labels), side, side, 3), GREY, np.uint8)
+    masks = np.zeros((len(labels), side, side), np.uint8)
+    masks[:, : len(rows), : len(columns)] = piece
+    for frame, picture in zip(film, pictures, strict=True):
+        shown = Image.fromarray(picture).resize(
+            (len(columns), len(rows)), Image.Resampling.BICUBIC, (left, top, right, bottom)
+        )
+        frame[: len(rows), : len(columns)] = np.asarray(shown)
     mirror = np.s_[:, :, :: rng.choice([-1, 1])]
-    return pictures[crop][mirror], labels[crop][mirror]
+    return film[mirror], masks[mirror]
 
 
 def as_tensors(
@@ -176,13 +224,3 @@ def lay_over(below: Footage, above: Footage) -> Footage:
     most = labels[is_object(labels)].max(initial=0)
     pictures = np.where(shows[..., None], front, pictures)
     return pictures, np.where(shows, front_labels + most, labels)
-
-
-def keep_objects(rng: Rng, clip: Footage, objects: int) -> Footage:
-    """Number at most `objects` of the objects in the first frame, in random order.
-
-    The others vanish into the background.
-    """
-    pictures, labels = clip
-    ids = shown_objects(labels[0], least=LEAST_SHARE * labels[0].size)
-    return np.ascontiguousarray(pictures), renumber(labels, rng.permutation(ids)[:objects])

@@ -18,6 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 from minivos.errors import InputError
 from minivos.video.masks import VOID, is_object
 
+LEAST_SHARE = 100 / 465**2  # of the pixels, that an object covers in the first frame (AOT's code)
+LANES = 8
 Footage = tuple[np.ndarray, np.ndarray]  # frames uint8 (T, H, W, 3) and labels uint8 (T, H, W)
 
 
@@ -67,14 +69,52 @@ class ClipPool:
         for row in rows:
             rng = np.random.default_rng([self.seed, step, row])
             pictures, labels = self.clips[step + int(rng.integers(self.keep))]
-            if len(pictures) < frames or min(pictures.shape[1:3]) < side:
-                size = f"{pictures.shape[2]}x{pictures.shape[1]}"
-                raise InputError(
-                    f"got a clip of {len(pictures)} frames of {size} pixels; expected at least "
-                    f"{frames} of {side}x{side}: train on smaller samples or give larger clips"
-                )
             samples.append(_sample(rng, pictures, labels, frames, side, objects))
         return _batch(*(torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True)))
+
+
+class ClipLanes:
+    """Clips for the samples of one kind in a mix, each made where it is needed and used some times.
+
+    Steps take turns at `LANES` lanes, and a lane has clips of its own. Processes that prepare every
+    2nd, 4th or 8th step so make no clip twice. The clips of a lane move on such that each serves
+    about as many samples as a batch has.
+
+    Args:
+        make_clip: number of a clip -> its frames and labels; the same number gives the same clip.
+        keep: how many clips to hold, over all lanes; 0: a clip of its own for each sample.
+        seed: of the random choices.
+        batch: samples per step.
+        share: of the samples that are cut out of these clips.
+    """
+
+    def __init__(
+        self,
+        make_clip: Callable[[int], Footage],
+        keep: int,
+        seed: int,
+        batch: int,
+        share: float,
+    ) -> None:
+        self.make_clip, self.keep, self.seed = make_clip, keep, seed
+        self.batch, self.share = batch, share
+        self.clips: dict[int, Footage] = {}
+
+    def sample(self, number: int, frames: int, side: int, objects: int) -> Footage:
+        """Sample `number` of the training, counted over all its kinds; see `ClipPool.batch`."""
+        rng = np.random.default_rng([self.seed, number])
+        if not self.keep:
+            return _sample(rng, *self.make_clip(int(self.share * number)), frames, side, objects)
+        turn, lane = divmod(number // self.batch, LANES)
+        oldest = int(self.share * turn)
+        place = oldest + int(rng.integers(-(-self.keep // LANES)))
+        chosen = place * LANES + lane
+        self.clips = {
+            i: clip for i, clip in self.clips.items() if i % LANES != lane or i // LANES >= oldest
+        }
+        if chosen not in self.clips:
+            self.clips[chosen] = self.make_clip(chosen)
+        return _sample(rng, *self.clips[chosen], frames, side, objects)
 
 
 class WholeClips(Dataset):
@@ -114,8 +154,13 @@ class WholeClips(Dataset):
 
 def shown_objects(labels: np.ndarray, least: float) -> np.ndarray:
     """The ids that cover more than `least` pixels of labels (H,W), in ascending order."""
-    ids, sizes = np.unique(labels, return_counts=True)
-    return ids[is_object(ids) & (sizes > least)]
+    sizes = pixels_of(labels)
+    return np.flatnonzero(is_object(np.arange(len(sizes))) & (sizes > least))
+
+
+def pixels_of(labels: np.ndarray) -> np.ndarray:
+    """How many pixels of labels uint8 each of the 256 ids has."""
+    return np.bincount(labels.ravel(), minlength=256)
 
 
 def renumber(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
@@ -124,6 +169,16 @@ def renumber(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
     new_id[VOID] = VOID
     new_id[ids] = np.arange(1, 1 + len(ids))
     return new_id[labels]
+
+
+def keep_objects(rng: np.random.Generator, clip: Footage, objects: int) -> Footage:
+    """Number at most `objects` of the objects in the first frame, in random order.
+
+    The others vanish into the background.
+    """
+    pictures, labels = clip
+    ids = shown_objects(labels[0], least=LEAST_SHARE * labels[0].size)
+    return np.ascontiguousarray(pictures), renumber(labels, rng.permutation(ids)[:objects])
 
 
 def _batch(pictures: Tensor, labels: Tensor) -> Batch:
@@ -140,8 +195,14 @@ def _sample(
 ) -> Footage:
     """Frames 1 to 3 apart, forwards or backwards, cropped, mirrored, transposed, recoloured.
 
-    The ids are numbered anew, in random order.
+    The ids are numbered anew, in random order. InputError for a clip that is shorter or smaller.
     """
+    if len(pictures) < frames or min(pictures.shape[1:3]) < side:
+        size = f"{pictures.shape[2]}x{pictures.shape[1]}"
+        raise InputError(
+            f"got a clip of {len(pictures)} frames of {size} pixels; expected at least "
+            f"{frames} of {side}x{side}: train on smaller samples or give larger clips"
+        )
     for _ in range(5):  # look for a piece whose first frame shows an object
         times = _times(rng, len(pictures), frames)
         top, left = (int(rng.integers(0, full - side + 1)) for full in pictures.shape[1:3])

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from minivos.errors import InputError, check_rules, check_settings
 
-FOOTAGE = ("synthetic", "stills", "video")
+FOOTAGE = ("synthetic", "video", "stills", "cutouts")  # kinds
+MOTIONS = ("film", "paper")
 SHARES = (
     "warm_up", "easy", "auxiliary", "feed_predictions_from", "freeze_late_from", "hardest",
     "jaccard", "gaps_grow",
 )  # fmt: skip
-ENDLESS = ("clip_norm", "footage")  # fields that are no finite number
+ENDLESS = ("clip_norm", "footage", "motion")  # fields that are no finite number
 OLD_NAMES = {"stills": "aot_stills", "video": "aot_video"}
 
 
@@ -46,13 +47,17 @@ class Recipe:
     clip_norm: float = 5.0  # of gradients (code: 5)
     longest_gap: int = 12  # between the frames of a sample from video, in frames (code: 12)
     gaps_grow: float = 0.0  # share over which it grows from 1 (code: 0)
-    footage: str = "synthetic"  # synthetic, stills or video (paper: stills, then video)
-    pool: int = 32  # clips held ready to cut samples out of; 0: each clip is a finished sample
+    # Share of the samples that each kind of FOOTAGE gives (paper: stills, then video). The name of
+    # a kind stands for all of it.
+    footage: dict[str, float] = field(default_factory=lambda: {"synthetic": 1.0})
+    motion: str = "film"  # how stills move and video changes: as things in a film, or as in a paper
+    pool: int = 32  # rendered clips held ready to cut samples out of; 0: each is a finished sample
     seed: int = 0
 
     def __post_init__(self) -> None:
         least = {"frames": 2, "clip_side": 1, "pool": 0, "seed": 0}
-        check_settings(self, least, footage=FOOTAGE)
+        object.__setattr__(self, "footage", as_shares(self.footage))
+        check_settings(self, least, motion=MOTIONS)
         shares = {name: getattr(self, name) for name in SHARES}
         numbers = {name: value for name, value in vars(self).items() if name not in ENDLESS}
         check_rules(
@@ -73,32 +78,61 @@ class Recipe:
             feed_predictions_from=0.6, hardest=0.6,
         )  # fmt: skip
 
+    @property
+    def rolling(self) -> bool:
+        """Whether all samples come from a pool of clips, of which each step makes a new one."""
+        return self.pool > 0 and self.footage == {"synthetic": 1}
+
     def clips_in(self, share: float) -> float:
         """Clips that are made in this share of the run: a batch in each step, one for a pool."""
-        return share * self.steps * (1 if self.pool else self.batch)
+        return share * self.steps * (1 if self.rolling else self.batch)
+
+
+def as_shares(footage: str | Mapping[str, float]) -> dict[str, float]:
+    """The shares of the kinds of footage, in the order of FOOTAGE; the name of a kind is all of it.
+
+    Raises InputError for an unknown kind, and unless the shares are numbers that add up to 1.
+    """
+    if isinstance(footage, str):
+        footage = {footage: 1.0}
+    if not isinstance(footage, Mapping):
+        raise InputError(
+            f"got footage={footage!r}; expected shares by kind, such as "
+            "{'synthetic': .4, 'video': .6}"
+        )
+    for kind, share in footage.items():
+        if kind not in FOOTAGE:
+            raise InputError(f"got footage={kind!r}; expected one of {', '.join(FOOTAGE)}.")
+        number = isinstance(share, (int, float)) and not isinstance(share, bool)
+        if not number or not 0 <= share <= 1:
+            raise InputError(f"got {share!r} as the share of {kind}; expected a number, 0 to 1")
+    if not math.isclose(total := sum(footage.values()), 1, abs_tol=1e-6):
+        raise InputError(f"got shares of footage that add up to {total:.3g}; expected 1")
+    return {kind: float(footage[kind]) for kind in FOOTAGE if footage.get(kind)}
 
 
 # The recipes --------------------------------------------------------------------------------------
 
 _AOT_STILLS = Recipe(
     steps=100_000, batch=16, frames=5, side=465, objects=10, learning_rate=4e-4, encoder_rate=0.1,
-    feed_predictions_from=1.0, hardest=0.15, footage="stills", pool=0,
+    feed_predictions_from=1.0, hardest=0.15, footage=as_shares("stills"), motion="paper", pool=0,
 )  # fmt: skip
 _AOT_VIDEO = replace(
     _AOT_STILLS, learning_rate=2e-4, weight_decay=0.07, auxiliary=1.0, feed_predictions_from=0.5,
-    freeze_late_from=0.5, footage="video",
+    freeze_late_from=0.5, footage=as_shares("video"),
 )  # fmt: skip
 
 # Masks that are fed pass no gradient here; in SITVOS's released code they do on stills.
 _SITVOS_STILLS = Recipe(
     steps=600_000, batch=4, frames=3, side=384, objects=5, learning_rate=1e-5,
     final_learning_rate=0.0, weight_decay=0.0, warm_up=0.0, auxiliary=0.0,
-    feed_predictions_from=0.0, hardest=1.0, jaccard=0.0, clip_norm=math.inf, footage="stills",
-    pool=0,
+    feed_predictions_from=0.0, hardest=1.0, jaccard=0.0, clip_norm=math.inf,
+    footage=as_shares("stills"), motion="paper", pool=0,
 )  # fmt: skip
 _SITVOS_VIDEO = replace(  # gaps grow by a frame every 3000 steps
-    _SITVOS_STILLS, steps=800_000, objects=10, longest_gap=25, gaps_grow=0.09, footage="video"
-)
+    _SITVOS_STILLS, steps=800_000, objects=10, longest_gap=25, gaps_grow=0.09,
+    footage=as_shares("video"),
+)  # fmt: skip
 
 # SST's paper names none but video; the numbers are those of its config file, where it has them. Its
 # rate, 0.01, is one for SGD; ours, as all that the file leaves open, is AOT's.
@@ -111,6 +145,9 @@ _SST_VIDEO = replace(
 # from the weights of the first stage; SST on video only.
 RECIPES = {
     "small": Recipe(),
+    "mixed": Recipe(
+        side=160, footage={"synthetic": 0.3, "video": 0.35, "stills": 0.25, "cutouts": 0.1}
+    ),
     "aot_stills": _AOT_STILLS,
     "aot_video": _AOT_VIDEO,
     "sst_video": _SST_VIDEO,
@@ -120,6 +157,25 @@ RECIPES = {
     "hst_stills": _SITVOS_STILLS,
     "hst_video": _SITVOS_VIDEO,
 }
+
+
+def read_shares(texts: Iterable[str]) -> dict[str, float]:
+    """Shares of footage as people type them, KIND=SHARE each, or one KIND for all of it.
+
+    Raises InputError for what is none, see `as_shares`.
+    """
+    pairs = [text.partition("=") for text in texts]
+    if [equals for _, equals, _ in pairs] == [""]:
+        return as_shares(pairs[0][0])
+    try:
+        shares = {kind: float(share) for kind, _, share in pairs}
+    except ValueError as error:
+        raise InputError(
+            f"got --footage {' '.join(texts)}; expected KIND=SHARE, such as synthetic=.4"
+        ) from error
+    if len(shares) < len(pairs):
+        raise InputError(f"got --footage {' '.join(texts)}; expected each kind once")
+    return as_shares(shares)
 
 
 def find_recipe(name: str, settings: Iterable[str] = (), **changes: Any) -> Recipe:
@@ -132,18 +188,19 @@ def find_recipe(name: str, settings: Iterable[str] = (), **changes: Any) -> Reci
     if name not in RECIPES:
         raise InputError(f"There is no recipe {name!r}. Known recipes: {', '.join(RECIPES)}.")
     recipe = RECIPES[name]
-    kinds = {field.name: type(getattr(recipe, field.name)) for field in fields(recipe)}
-    changes = {field: value for field, value in changes.items() if value is not None}
+    kinds: dict[str, Any] = {each.name: type(getattr(recipe, each.name)) for each in fields(recipe)}
+    kinds["footage"] = str
+    changes = {name: value for name, value in changes.items() if value is not None}
     for setting in settings:
-        field, _, value = setting.partition("=")
-        if field not in kinds:
+        key, _, value = setting.partition("=")
+        if key not in kinds:
             known = ", ".join(kinds)
-            raise InputError(f"The recipe has no field {field!r}. Known fields: {known}.")
+            raise InputError(f"The recipe has no field {key!r}. Known fields: {known}.")
         try:
-            changes[field] = kinds[field](value)
+            changes[key] = kinds[key](value)
         except ValueError as error:
-            kind = "a whole number" if kinds[field] is int else "a number"
-            raise InputError(f"got --set {setting}; expected {kind}: --set {field}=...") from error
+            kind = "a whole number" if kinds[key] is int else "a number"
+            raise InputError(f"got --set {setting}; expected {kind}: --set {key}=...") from error
     return replace(recipe, **changes)
 
 

@@ -22,7 +22,12 @@ from typing import Any
 import numpy as np
 
 from minivos.errors import InputError
-from minivos.training.footage import annotated_frames, read_pictures, training_videos
+from minivos.training.footage import (
+    annotated_frames,
+    name_split,
+    read_pictures,
+    training_videos,
+)
 from minivos.training.pool import Footage
 from minivos.video.datasets import check_name, read_names
 from minivos.video.files import is_picture, open_picture, to_rgb
@@ -34,8 +39,14 @@ MASKS = ("ground_truth_mask", "gt", "masks", "mask")
 MOST_OBJECTS = 254
 
 
-def find_stills(root: Path) -> list[Still]:
-    """All training stills below `root`, in one of the layouts above; InputError for another."""
+def find_stills(root: str | Path) -> list[Still]:
+    """All training stills below `root`, in one of the layouts above; InputError for another.
+
+    The clips of DAVIS may be those of a list, "DAVIS:LIST".
+    """
+    named, (root, split) = root, name_split(root)
+    if split:
+        return [still for folder in video_folders(named) for still in annotated_stills(folder)]
     lists = sorted((root / "annotations").glob("instances_train*.json"))
     if lists:
         return [still for listing in lists for still in coco_stills(root, listing)]
@@ -43,8 +54,7 @@ def find_stills(root: Path) -> list[Still]:
         if (voc / "ImageSets" / "Segmentation").is_dir():
             return voc_stills(voc)
     if (root / "ImageSets").is_dir() or (root / "train").is_dir():
-        folders = sorted({folder for folder, _ in training_videos(root)})
-        return [still for folder in folders for still in annotated_stills(folder)]
+        return [still for folder in video_folders(root) for still in annotated_stills(folder)]
     if (root / "JPEGImages").is_dir():
         return annotated_stills(root / "JPEGImages")
     if stills := salient_stills(root):
@@ -54,6 +64,11 @@ def find_stills(root: Path) -> list[Still]:
         "or the layout of COCO, VOC 2012, ECSSD, MSRA10K, PASCAL-S, HKU-IS, DAVIS or YouTube-VOS: "
         "check the path"
     )
+
+
+def video_folders(root: str | Path) -> list[Path]:
+    """The folders of the training clips of DAVIS or YouTube-VOS."""
+    return sorted({folder for folder, _ in training_videos(root)})
 
 
 def read_still(

@@ -2,7 +2,7 @@
 
 Every frame of a clip (Sec. 5, released code) is the same picture, turned, shifted, scaled, sheared,
 recoloured and cropped anew, and its mask goes along. Two pictures make a clip: the objects of one
-are laid over the other, so that objects hide each other.
+are laid over the other, so that objects hide each other. `film.py` has another way to move them.
 """
 
 from __future__ import annotations
@@ -15,17 +15,14 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
+from minivos.errors import InputError
 from minivos.synthetic.clips import render
-from minivos.training.footage import (
-    GREY,
-    Rng,
-    as_arrays,
-    as_tensors,
-    keep_objects,
-    lay_over,
-)
-from minivos.training.pool import Footage
+from minivos.synthetic.textures import load_photos
+from minivos.training.film import Sheet, sheet_of
+from minivos.training.footage import GREY, Rng, as_arrays, as_tensors, lay_over
+from minivos.training.pool import LEAST_SHARE, Footage, keep_objects
 from minivos.training.still_files import find_stills
+from minivos.video.files import is_picture, open_picture
 
 Stills = Callable[[Rng], Footage]  # draws a picture (1,H,W,3) and its labels (1,H,W)
 
@@ -51,7 +48,7 @@ def still_clips(
 
 def stills_in(roots: Sequence[str | Path]) -> Stills:
     """Stills of data sets in their own layouts, see `still_files`; InputError for another."""
-    stills = [still for root in roots for still in find_stills(Path(root))]
+    stills = [still for root in roots for still in find_stills(root)]
 
     def draw(rng: Rng) -> Footage:
         return stills[rng.integers(len(stills))]()
@@ -65,6 +62,45 @@ def rendered_stills(side: int, photos: Path | None = None) -> Stills:
     def draw(rng: Rng) -> Footage:
         clip = render(int(rng.integers(2**31)), frames=1, size=(side, side), photos=photos)
         return clip.frames, clip.masks
+
+    return draw
+
+
+def sheets_of(stills: Stills, objects: int) -> Callable[[Rng], Sheet]:
+    """Draws stills as `film.py` moves them, each with at most `objects` of its objects."""
+    return lambda rng: sheet_of(rng, stills(rng), objects, LEAST_SHARE)
+
+
+def photo_sheets(folder: Path) -> Callable[[Rng], Sheet]:
+    """Draws photographs without objects; InputError for a folder without any."""
+    photos = load_photos(folder)
+
+    def draw(rng: Rng) -> Sheet:
+        photo = photos[rng.integers(len(photos))]
+        return sheet_of(rng, (photo[None], np.zeros((1, *photo.shape[:2]), np.uint8)), 1, 0.0)
+
+    return draw
+
+
+def cutouts_in(folders: Sequence[str | Path]) -> Callable[[Rng], Sheet]:
+    """Draws pictures with alpha, each a single object; InputError for a folder without any."""
+    paths = []
+    for folder in folders:
+        found = sorted(path for path in Path(folder).rglob("*") if is_picture(path))
+        if not found:
+            raise InputError(f"{folder} holds no picture; expected pictures with alpha: check it")
+        paths += found
+
+    def draw(rng: Rng) -> Sheet:
+        path = paths[rng.integers(len(paths))]
+        picture = open_picture(path)
+        if not picture.has_transparency_data:
+            raise InputError(
+                f"{path} has no alpha, which says what of it is the object; "
+                "expected a cut-out: remove the file, or give its folder as stills with masks"
+            )
+        content = torch.from_numpy(np.array(picture.convert("RGBA"), np.float32)).movedim(-1, 0)
+        return Sheet(content[:3] / 255, content[3:] / 255, (1,))
 
     return draw
 

@@ -194,7 +194,8 @@ def test_the_stages_of_aot_have_the_numbers_of_the_paper():
         assert (recipe.warm_up, recipe.hardest, recipe.clip_norm, recipe.encoder_rate) == (0.05, 0.15, 5, 0.1)
     assert (stills.weight_decay, stills.auxiliary, stills.feed_predictions_from) == (0.03, 0.1, 1)
     assert (video.weight_decay, video.auxiliary, video.feed_predictions_from) == (0.07, 1, 0.5)
-    assert (stills.footage, video.footage) == ("stills", "video")
+    assert (stills.footage, video.footage) == ({"stills": 1}, {"video": 1})
+    assert stills.motion == video.motion == "paper"
 
 
 def test_the_stages_of_sitvos_have_the_numbers_of_the_released_code():
@@ -204,20 +205,21 @@ def test_the_stages_of_sitvos_have_the_numbers_of_the_released_code():
         assert (recipe.feed_predictions_from, recipe.hardest, recipe.jaccard, recipe.auxiliary) == (0, 1, 0, 0)
         for progress in (0, 0.25, 0.9):
             assert learning_rate(recipe, progress) == pytest.approx(1e-5 * (1 - progress) ** 0.9, rel=1e-4)
-    assert (stills.steps, stills.footage, video.steps, video.footage) == (600_000, "stills", 800_000, "video")
+    assert (stills.steps, stills.footage) == (600_000, {"stills": 1})
+    assert (video.steps, video.footage) == (800_000, {"video": 1})
 
 
 def test_gaps_grow_by_a_frame_every_3000_steps_up_to_25():
     recipe = RECIPES["sitvos_video"]
     for step, gap in ((0, 1), (2999, 1), (3000, 2), (30_000, 11), (71_999, 24), (72_000, 25), (799_999, 25)):
         assert longest_gap(recipe, step * recipe.batch) == gap
-    pooled = replace(recipe, pool=8)  # a new clip per step, not one per row
+    pooled = replace(recipe, pool=8, footage="synthetic")  # a new clip per step, not one per row
     assert longest_gap(pooled, 3000) == 2 and longest_gap(RECIPES["aot_video"], 0) == 12
 
 
 def test_video_is_drawn_with_the_gaps_of_the_recipe(monkeypatch):
     asked = []
-    monkeypatch.setattr("minivos.training.samples.video_clips", lambda *settings: asked.append(settings[-1]))
+    monkeypatch.setattr("minivos.training.samples.video_clips", lambda *settings: asked.append(settings[5]))
     clips_for(RECIPES["sitvos_video"], [samples_root()])
     assert [asked[0](number) for number in (0, 12_000, 3_199_999)] == [1, 2, 25]
 
@@ -419,11 +421,11 @@ def test_a_run_on_finished_samples_goes_on_exactly(tmp_path):
 
 
 def test_recipes_and_data_that_do_not_go_together_are_refused(tmp_path):
-    with pytest.raises(InputError, match="Training on video needs data"):
+    with pytest.raises(InputError, match="got no data of video for footage of 100% video"):
         clips_for(RECIPES["aot_video"])
-    with pytest.raises(InputError, match="with a recipe for rendered pictures"):
+    with pytest.raises(InputError, match="got data in .* for footage of 100% synthetic; expected none"):
         clips_for(Recipe(), [tmp_path])
-    with pytest.raises(InputError, match="with photos for rendered pictures"):
+    with pytest.raises(InputError, match="with footage that has no use for them"):
         clips_for(RECIPES["aot_stills"], [tmp_path], photos=tmp_path)
 
 
@@ -437,7 +439,13 @@ def test_a_loss_that_is_no_number_ends_the_training():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"footage": "film"}, "got footage='film'; expected one of synthetic, stills, video"),
+        ({"footage": "film"}, "got footage='film'; expected one of synthetic, video, stills, cutouts"),
+        ({"footage": {"vidoe": 1}}, "got footage='vidoe'; expected one of"),
+        ({"footage": {"video": 0.5, "stills": 0.4}}, "got shares of footage that add up to 0.9; expected 1"),
+        ({"footage": {"video": "all"}}, "got 'all' as the share of video; expected a number, 0 to 1"),
+        ({"footage": {"video": math.nan}}, "got nan as the share of video; expected a number, 0 to 1"),
+        ({"footage": 3}, "got footage=3; expected shares by kind"),
+        ({"motion": "slow"}, "got motion='slow'; expected one of film, paper"),
         ({"frames": 1}, "got frames=1; expected a whole number, 2 or more"),
         ({"steps": "9"}, "got steps='9'; expected a whole number, 1 or more"),
         ({"learning_rate": math.nan}, "got learning_rate=nan; expected a number, 0 or more"),

@@ -1,7 +1,8 @@
-"""`minivos segment` and `frame`: which mask is of which frame, what is said at the end, and what hurried hands do."""
+"""`minivos segment`: which mask is of which frame, what is said at the end, and what hurried hands do."""
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import zlib
@@ -165,7 +166,10 @@ def test_segment_takes_corrections_and_late_objects(clip: Path) -> None:
     rows = (clip / "out/confidence.csv").read_text().splitlines()
     assert rows[:2] == ["frame,object,confidence", "00000,1,1.000"] and len(rows) == 1 + 6 + 3
     assert all(0 <= float(row.split(",")[2]) <= 1 for row in rows[1:])
-    assert re.search(r"frame 0000\d: object \d is least certain \(0\.\d\d\): .*--mask 0000\d=FILE", printed)
+    (worst,) = re.findall(r"frame (0000\d): object \d is least certain \(0\.\d\d\): .*--mask 0000\d=FILE", printed)
+    (words,) = re.findall("a page to correct it on: minivos (.*)", printed)
+    status, printed = run(*shlex.split(words), "--out", clip / "mask.html")
+    assert status == 0 and f"--at {worst}" in words and (clip / "mask.html").is_file(), printed
 
 
 def test_masks_come_out_at_the_size_of_the_video(clip: Path) -> None:

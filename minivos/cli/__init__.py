@@ -1,4 +1,4 @@
-"""What people type: `minivos segment`, `train`, `eval`, `benchmark`, `demo`, and so on.
+"""What people type: `minivos paint`, `segment`, `train`, `eval`, `benchmark`, `demo`, and so on.
 
 A command imports what it needs when it runs, so that `--help` and typing errors answer at once.
 """
@@ -10,16 +10,18 @@ from typing import Annotated
 
 import typer
 
+from minivos.cli.paint import frame, paint
 from minivos.cli.plain import open_closed_streams, plain_errors
 from minivos.cli.score import benchmark_command, eval_command
-from minivos.cli.segment import frame, segment
+from minivos.cli.segment import segment
 from minivos.cli.show import demo, doctor, models, shootout_command
 from minivos.cli.train import train_command
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 COMMANDS: dict[str, Callable] = {
-    "segment": segment,
+    "paint": paint,
     "frame": frame,
+    "segment": segment,
     "train": train_command,
     "eval": eval_command,
     "benchmark": benchmark_command,

@@ -1,8 +1,9 @@
-"""`minivos segment`, `minivos frame`: the masks of a video, and a frame to paint one on."""
+"""`minivos segment`: the masks of a video."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -117,38 +118,10 @@ def segment(
     say(f"{overlay_file}: the frames with the objects drawn over them")
     for line in found.advice():
         say(line)
-
-
-def frame(
-    video: Video,
-    at: Annotated[str, typer.Option(help="name or number of the frame")] = "0",
-    out: Annotated[
-        Path | None, typer.Option(help="the PNG to write; VIDEO-FRAME.png here if not given")
-    ] = None,
-) -> None:
-    """Write one frame as PNG, at its full size: to paint a mask on."""
-    from itertools import islice
-
-    from PIL import Image
-
-    from minivos.video.files import exists, whole_file
-    from minivos.video.frames import open_frames
-    from minivos.video.given_masks import MOST_FRAMES, find_frame
-
-    source = open_frames(video)
-    names = list(islice(source.names, source.count or MOST_FRAMES))
-    number = find_frame(at, names)
-    out = out or Path(f"{source.name}-{names[number]}.png")
-    if out.suffix.lower() != ".png" or exists(out):
-        raise InputError(f"got --out {out}; expected the name of a new .png file")
-    picture = next(islice(source, number, None), None)
-    if picture is None:
-        raise InputError(f"{video} ends before frame {at}; choose an earlier one")
-    with whole_file(out) as part:
-        Image.fromarray(picture).save(part, format="PNG")
-    say(f"{out}: frame {names[number]}. Paint each object in a flat colour of its own, in a layer")
-    say("over it; save that layer alone, on black and of the same size, as a PNG, and give it:")
-    say(f"--mask {names[number]}=FILE")
+    if found.least and source.size == source.full_size:
+        worst = found.least[-1]
+        words = [str(video), "--at", worst, "--mask", str(masks_folder / f"{worst}.png")]
+        say(f"a page to correct it on: minivos paint {shlex.join(words)}")
 
 
 def say(line: str) -> None:

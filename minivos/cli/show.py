@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from minivos.cli.options import Device, Models, Weights
-from minivos.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -28,12 +27,12 @@ def demo(
     from minivos.evaluation.tables import Table
     from minivos.models import create_model, has_weights, list_models, pick_device
     from minivos.video.datasets import DavisDataset, samples_root
-    from minivos.video.files import check_regular, make_folder
+    from minivos.video.files import make_folder
+    from minivos.viewing.page import check_replaceable
 
     began, where = time.perf_counter(), pick_device(device)
     out = out / "report.html" if out.is_dir() else out
-    if out.exists() and PAGE_TITLE.encode() not in check_regular(out).read_bytes()[:2000]:
-        raise InputError(f"{out} is no page of ours; expected a new file: choose another --out")
+    check_replaceable(out, PAGE_TITLE)
     names = dict.fromkeys(model or filter(has_weights, list_models()))
     networks = {name: create_model(name, weights).to(where) for name in names}
     make_folder(out.parent)

@@ -10,7 +10,14 @@ import numpy as np
 from minivos.errors import InputError
 from minivos.video.files import exists, pictures_in
 from minivos.video.frames import FrameSource
-from minivos.video.mask_files import Report, check_mask, log, read_binary_masks, read_masks
+from minivos.video.mask_files import (
+    Report,
+    check_mask,
+    check_size,
+    log,
+    read_binary_masks,
+    read_masks,
+)
 from minivos.video.masks import VOID, is_object
 
 MOST_FRAMES = 1_000_000  # names that are looked at where a video does not say how many it has
@@ -18,16 +25,20 @@ BY_NAME = "frames"  # as FRAME: a folder with the masks of several frames
 
 
 def read_given_masks(
-    asked: Sequence[str], source: FrameSource, report: Report = log.info
+    asked: Sequence[str],
+    source: FrameSource,
+    report: Report = log.info,
+    may_be_empty: bool = False,
 ) -> dict[int, np.ndarray]:
     """Masks uint8 (H,W), of the full size of the source, by the numbers of its frames.
 
     Each text is FILE (of the first frame), FRAME=FILE, or a folder: of one picture per object (of
     the first frame, or FRAME=FOLDER), or of one per frame, named like the frames
     (frames=FOLDER). A colour means the same object in all files. Raises InputError for what
-    fits no frame, for two masks of one frame, and for what may be meant in two ways.
+    fits no frame, for two masks of one frame, and for what may be meant in two ways; and for masks
+    without an object, unless they may be empty.
     """
-    names = list(islice(source.names, source.count or MOST_FRAMES))
+    names = frame_names(source)
     paths: dict[int, Path] = {}
     for text in asked:
         for t, path in _places(text, names).items():
@@ -41,8 +52,17 @@ def read_given_masks(
     masks = dict(zip(files, read_masks(list(files.values()), report=report), strict=True))
     for t, path in paths.items():
         labels = masks[t] if t in masks else read_binary_masks(path, report=report)
-        masks[t] = check_mask(labels, source.full_size, str(path))
+        masks[t] = labels
+        if may_be_empty:
+            check_size(labels, source.full_size, path)
+        else:
+            masks[t] = check_mask(labels, source.full_size, str(path))
     return dict(sorted(masks.items()))
+
+
+def frame_names(source: FrameSource) -> list[str]:
+    """The names of all frames, of a video that does not say how many it has a million."""
+    return list(islice(source.names, source.count or MOST_FRAMES))
 
 
 def find_frame(name: str, names: Sequence[str]) -> int:

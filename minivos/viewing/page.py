@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 
-from minivos.video.files import whole_file
+from minivos.errors import InputError
+from minivos.video.files import check_regular, exists, whole_file
 
 STYLE = """
 :root { color-scheme: light dark;
@@ -31,10 +32,24 @@ img { display: block; width: 100%; height: auto; border-radius: .3rem; backgroun
 """
 
 
-def write_page(path: str | Path, title: str, heading: str, body: str) -> None:
+def check_replaceable(path: Path, title: str) -> None:
+    """InputError if there is anything at the path but a page of ours with this title."""
+    if exists(path) and f"<title>{escape(title)}" not in _beginning(path):
+        raise InputError(f"{path} is no page of ours; expected a new file: choose another --out")
+
+
+def _beginning(path: Path) -> str:
+    with check_regular(path).open("rb") as file:
+        return file.read(2000).decode("utf8", "replace")
+
+
+def write_page(
+    path: str | Path, title: str, heading: str, body: str, head: str = "", style: str = ""
+) -> None:
     """Write a page around `body`, which is HTML; whole or not at all.
 
-    InputError where no file can be written.
+    `head` is HTML for its head, `style` is CSS beside that of all pages. InputError where no file
+    can be written.
     """
     page = f"""<!doctype html>
 <html lang="en">
@@ -42,7 +57,8 @@ def write_page(path: str | Path, title: str, heading: str, body: str) -> None:
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title>
-<style>{STYLE}</style>
+{head}
+<style>{STYLE}{style}</style>
 </head>
 <body>
 <h1>{escape(heading)}</h1>

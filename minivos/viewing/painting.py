@@ -2,6 +2,8 @@
 
 MaskPainting     the labels of a frame: strokes, polygons, undo
 View             the part of a frame that fills a canvas: zoom, and where a click falls
+
+In a browser alone, without Python, painting.js does the same; a test holds the two together.
 """
 
 from __future__ import annotations

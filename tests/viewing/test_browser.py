@@ -17,15 +17,12 @@ from pathlib import Path
 
 import pytest
 
+from chromium import needs_chromium, playwright, quiet_page
+
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 MINUTES = 60_000  # milliseconds
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="there is no Chromium: the widgets were not tried in a browser"
-)
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -62,23 +59,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server.wait()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
 def page(browser) -> Iterator:
-    """A page whose console must stay without errors."""
-    page, errors = browser.new_page(viewport={"width": 1400, "height": 1000}), []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
-    yield page
-    page.close()
-    assert not errors
+    with quiet_page(browser, viewport={"width": 1400, "height": 1000}) as page:
+        yield page
 
 
 def run_all(page, lab: str, name: str) -> None:

@@ -35,21 +35,22 @@ class MaskPainting {
   constructor(height, width, runs) {
     this.height = height
     this.width = width
+    this.runs = runs // the labels after the last step
     this.labels = fromRuns(runs, height * width)
     this.before = []
     this.after = []
   }
 
-  // Remember the labels, so that undo comes back to them; call it before each stroke
-  begin() {
-    this.before = [...this.before.slice(1 - MOST_UNDO), toRuns(this.labels)]
+  // What was painted since the last step becomes one that can be undone
+  step(runs = toRuns(this.labels)) {
+    this.before = [...this.before.slice(1 - MOST_UNDO), this.runs]
     this.after = []
+    this.runs = runs
   }
 
-  // Take over labels, as one step that can be undone
-  set(runs) {
-    this.begin()
-    this.labels = fromRuns(runs, this.labels.length)
+  // Forget what was painted since the last step
+  restore() {
+    this.labels = fromRuns(this.runs, this.labels.length)
   }
 
   // All pixels within a radius of the way from start to end; object 0 erases
@@ -87,8 +88,8 @@ class MaskPainting {
   }
 
   erase(label) {
-    this.begin()
     this.labels = this.labels.map(each => (each === label ? 0 : each))
+    this.step()
   }
 
   undo() {
@@ -101,14 +102,15 @@ class MaskPainting {
 
   exchange(from, to) {
     if (!from.length) return
-    to.push(toRuns(this.labels))
-    this.labels = fromRuns(from.pop(), this.labels.length)
+    to.push(this.runs)
+    this.runs = from.pop()
+    this.restore()
   }
 
-  // The pixels of each label, a list of 256
+  // The pixels of each label after the last step, a list of 256
   areas() {
     const areas = new Array(256).fill(0)
-    for (const label of this.labels) areas[label]++
+    for (let i = 0; i < this.runs.length; i += 2) areas[this.runs[i]] += this.runs[i + 1]
     return areas
   }
 

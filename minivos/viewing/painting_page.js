@@ -47,6 +47,9 @@ const view = new View(height, width)
 // 2. Drawing -------------------------------------------------------------------------------------
 
 const thickness = Math.max(1, Math.round(Math.min(height, width) / 300)) // of outlines, in pixels of the frame
+const WHITE = 0xffffffff
+const outline = inPixels(255)
+const flat = inPixels(128)
 let mouse = null // a place on the canvas
 let waiting = false
 
@@ -93,26 +96,29 @@ function colour(box = { top: 0, bottom: height, left: 0, right: width }) {
   const [left, right] = [Math.max(0, box.left - thickness), Math.min(width, box.right + thickness)]
   if (top >= bottom || left >= right) return
   const part = tint.createImageData(right - left, bottom - top)
+  const pixels = new Uint32Array(part.data.buffer)
   const { labels } = frame.painting
   for (let y = top, to = 0; y < bottom; y++) {
-    const [above, below] = [Math.max(0, y - thickness), Math.min(height - 1, y + thickness)]
-    for (let x = left; x < right; x++, to += 4) {
-      const label = labels[y * width + x]
-      const around = [
-        labels[above * width + x],
-        labels[below * width + x],
-        labels[y * width + Math.max(0, x - thickness)],
-        labels[y * width + Math.min(width - 1, x + thickness)],
-      ]
-      if (isObject(label)) {
-        for (let i = 0; i < 3; i++) part.data[to + i] = onScreen[3 * label + i]
-        part.data[to + 3] = around.some(other => other !== label) ? 255 : 128
-      } else if (around.some(isObject)) {
-        part.data.fill(255, to, to + 4)
-      }
+    const row = y * width
+    const above = Math.max(0, y - thickness) * width
+    const below = Math.min(height - 1, y + thickness) * width
+    for (let x = left; x < right; x++, to++) {
+      const label = labels[row + x]
+      const before = labels[row + Math.max(0, x - thickness)]
+      const behind = labels[row + Math.min(width - 1, x + thickness)]
+      const [over, under] = [labels[above + x], labels[below + x]]
+      const inside = label === before && label === behind && label === over && label === under
+      if (isObject(label)) pixels[to] = inside ? flat[label] : outline[label]
+      else if (!inside && [before, behind, over, under].some(isObject)) pixels[to] = WHITE
     }
   }
   tint.putImageData(part, left, top)
+}
+
+// The colour of each label as a pixel of a picture
+function inPixels(opacity) {
+  const four = Array.from({ length: 256 }, (_, label) => [...onScreen.subarray(3 * label, 3 * label + 3), opacity])
+  return new Uint32Array(Uint8Array.from(four.flat()).buffer)
 }
 
 function colourOf(label) {
@@ -135,7 +141,7 @@ function fit() {
 // 3. Painting ------------------------------------------------------------------------------------
 
 let corners = [] // points of the polygon that is not closed yet
-let doing = null // while pressed: the tool, the point where it was last, and whether it has painted
+let doing = null // while pressed: the tool, and the point where it was last
 
 const tool = () => document.querySelector("[name=tool]:checked").value
 const radius = () => Number(here("radius").value)
@@ -143,9 +149,7 @@ const label = (which = tool()) => (which === "eraser" ? 0 : chosen)
 
 function press(at, which = tool()) {
   doing = { which, last: view.point(at) }
-  if (which === "polygon" || which === "move") return
-  frame.painting.begin()
-  follow(at)
+  if (which !== "polygon" && which !== "move") follow(at)
 }
 
 function follow(at) {
@@ -164,7 +168,7 @@ function release() {
   const done = doing
   doing = null
   if (done?.which === "polygon") addCorner(mouse)
-  else if (done && done.which !== "move") settle()
+  else if (done && done.which !== "move") painted()
 }
 
 // What a first finger began before the second came
@@ -172,8 +176,7 @@ function abandon() {
   const left = doing
   doing = null
   if (!left || left.which === "polygon" || left.which === "move") return
-  frame.painting.undo()
-  frame.painting.after.pop()
+  frame.painting.restore()
   colour()
 }
 
@@ -189,9 +192,13 @@ function addCorner(at) {
 
 function closePolygon() {
   if (corners.length < 3) return
-  frame.painting.begin()
   colour(frame.painting.polygon(corners, chosen))
   forgetCorners()
+  painted()
+}
+
+function painted() {
+  frame.painting.step()
   settle()
 }
 
@@ -331,7 +338,7 @@ addEventListener("keydown", event => {
 
 const HINTS = {
   brush: "Drag over the object; roughly is enough.",
-  polygon: "Click around the object; click the first corner again, or twice, to close.",
+  polygon: "Click around the object; click the first corner again to close, or press Enter.",
   eraser: "Drag over what is too much.",
   move: "Drag the picture; the wheel enlarges it.",
 }
@@ -478,7 +485,7 @@ function toSave(unsaved) {
 
 function toFollow() {
   const again = frames.some(each => each.saved > 1 && !each.handle)
-  return again ? "Run this with the latest file: its name may have a number more." : "Run this where the saved file is."
+  return again ? "Run this with the latest file: its name may have a number more." : "With the saved file in the folder you work in, run:"
 }
 
 // What follows the objects that are painted
@@ -545,7 +552,7 @@ const PNG = { description: "PNG", accept: { "image/png": [".png"] } }
 // Keep a painting in the browser, where it allows that
 function keep({ key, painting, unsaved, saved, file }) {
   try {
-    localStorage.setItem(key, JSON.stringify({ runs: toRuns(painting.labels), unsaved, saved, file }))
+    localStorage.setItem(key, JSON.stringify({ runs: painting.runs, unsaved, saved, file }))
   } catch {
     return // it has no room for us, or keeps nothing
   }
@@ -554,7 +561,8 @@ function keep({ key, painting, unsaved, saved, file }) {
 function bringBack(each) {
   try {
     const { runs, ...rest } = JSON.parse(localStorage.getItem(each.key))
-    each.painting.set(runs)
+    each.painting.step(runs)
+    each.painting.restore()
     Object.assign(each, rest)
   } catch {
     return // nothing is kept

@@ -31,25 +31,19 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from einops import einsum, rearrange, repeat
+from einops import einsum, rearrange
 from timm.layers import DropPath
 from torch import Tensor, nn
 
 from minivos.errors import InputError, check_rules, check_settings
-from minivos.nn.attention import (
-    attend,
-    attend_window,
-    join_heads,
-    sine_position,
-    split_heads,
-    window_index,
-)
+from minivos.nn.attention import attend, attend_window, join_heads, sine_position, split_heads
 from minivos.nn.checks import check_frame, check_masks, check_memory
 from minivos.nn.decoders import FPNDecoder
 from minivos.nn.encoders import ENCODERS
 from minivos.nn.memory import Entry, Memory, Schedule
 from minivos.nn.network import Seen, Sizing, VOSNetwork, size_of
-from minivos.nn.recording import at_frame, record, wants_weights
+from minivos.nn.recording import at_frame
+from minivos.nn.summary import show_network
 
 Size = tuple[int, int]  # H, W
 
@@ -211,25 +205,16 @@ class ShortTermAttention(nn.Module):
 
     def forward(self, q: Tensor, previous: KeysValues) -> Tensor:
         """Projected queries q (B, N, C) on the grid of the previous frames -> (B, N, C)."""
-        frames, *grid = previous.grid
-        index = window_index(grid, self.window, frames).to(q.device)  # (N, T*window^2)
-        relative = self.relative_score(rearrange(q, "b (y x) c -> b c y x", y=grid[0]))
-        relative = repeat(relative, "b (h o) y x -> b h (y x) (t o)", h=self.heads, t=frames)
-        value: Tensor = repeat(self.relative_value, "h d o -> h d (t o)", t=frames)
+        score, heads = self.relative_score, self.heads
+        keys = rearrange(score.weight, "(h o) d 1 1 -> h d o", h=heads)
+        bias = rearrange(score.get_parameter("bias"), "(h o) -> h o", h=heads)
+        learned = [keys, bias, self.relative_value]
         if not self.relative:
-            relative, value = 0 * relative, 0 * value
-        relative = relative.masked_fill(index < 0, float("-inf"))  # outside the frame
-        q, k, v = (split_heads(part, self.heads) for part in (q, previous.keys, previous.values))
-        if not wants_weights(self.name):
-            read = attend_window(q, k, v, relative, value, grid)  # AOT Eq. 7
-            return self.project(join_heads(read))
-        near = index.clamp(min=0)
-        q = q * q.shape[-1] ** -0.5
-        scores = einsum(q, k[:, :, near], "b h n d, b h n o d -> b h n o") + relative
-        weights = scores.softmax(dim=-1)  # AOT Eq. 7, (B, h, N, T*window^2)
-        record(weights, self.name, previous.grid, previous.frames, index=index)
-        read = einsum(weights, v[:, :, near], "b h n o, b h n o d -> b h n d")
-        return self.project(join_heads(read + weights @ value.mT))
+            learned = [torch.zeros_like(part) for part in learned]
+        _, *grid = previous.grid
+        q, k, v = (split_heads(part, heads) for part in (q, previous.keys, previous.values))
+        read = attend_window(q, k, v, learned, grid, self.name, previous.frames)  # AOT Eq. 7
+        return self.project(join_heads(read))
 
 
 class FeedForward(nn.Module):
@@ -478,6 +463,4 @@ def start_near(short_term: ShortTermAttention) -> None:
 
 
 if __name__ == "__main__":
-    from minivos.nn.summary import show_network
-
     show_network(AOT(AOTConfig.mini()))

@@ -1,7 +1,8 @@
-"""The one exception that minivos raises for bad input, and the checks that settings share."""
+"""The one exception that minivos raises for bad input; checks and messages that files share."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, fields
+from functools import cache
 from typing import Any
 
 
@@ -48,3 +49,9 @@ def check_rules(rules: Mapping[str, bool]) -> None:
     """Raise InputError with the rules that are broken, those with a False."""
     if broken := [rule for rule, kept in rules.items() if not kept]:
         raise InputError(f"These settings cannot be: {'; '.join(broken)}.")
+
+
+@cache
+def say_once(log: Callable[[str], None], message: str) -> None:
+    """Log a message, by the method of a logger, the first time only."""
+    log(message)

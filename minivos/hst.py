@@ -39,21 +39,22 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, repeat
+from einops import einsum, rearrange
 from torch import Tensor, nn
 
-from minivos.errors import InputError, check_rules, check_settings
+from minivos.errors import InputError, check_rules, check_settings, say_once
 from minivos.nn.checks import check_frame, check_masks, check_memory
 from minivos.nn.decoders import RefineDecoder
 from minivos.nn.memory import Entry, Memory, Schedule
 from minivos.nn.network import Seen, Sizing, VOSNetwork, size_of
 from minivos.nn.objects import crop, merge_answers, pad_objects, padding, who_is_there
-from minivos.nn.recording import at_frame, record, wants_weights
+from minivos.nn.recording import Rows, Weights, at_frame, record
+from minivos.nn.summary import show_network
 from minivos.nn.swin import SWINS, VideoSwin
 
 log = logging.getLogger(__name__)
@@ -202,13 +203,16 @@ class Stage:
         """For each coarse query cell the k memory cells that score highest: (B, H4*W4, k)."""
         scores = self.queries[:, :, 0] @ self.keys[:, :, 0].mT  # HST Eq. 1, to choose by
         if k > scores.shape[-1]:
-            say_once(f"top_k={k} is more than there are coarse cells: finer stages read all")
+            message = f"top_k={k} is more than there are coarse cells: finer stages read all"
+            say_once(log.warning, message)
         return scores.topk(min(k, scores.shape[-1])).indices
 
     def read(self, chosen: Tensor | None, chunk: int) -> Tensor:
         """What the query reads under the chosen (B, H4*W4, k), or all, cells: (B, C', H, W)."""
-        explicit = wants_weights(f"stage{self.number}")
-        answers, maps = [], []
+        for sample, number in enumerate(self.objects):
+            look = partial(self.look, sample, chosen, chunk)
+            record(look, f"stage{self.number}", self.grid, self.frames, object=number)
+        answers = []
         for first in range(0, self.queries.shape[1], chunk):
             some = slice(first, first + chunk)
             q = self.queries[:, some]  # (B, P, f*f, C)
@@ -216,33 +220,31 @@ class Stage:
                 q, k, v = (x.flatten(1, 2)[:, None] for x in (q, self.keys, self.values))
             else:
                 k, v = (pick(x, chosen[:, some]) for x in (self.keys, self.values))
-            if explicit:
-                weights = (q @ k.mT).softmax(dim=-1)  # HST Eq. 1, 2, 4
-                maps.append(weights.flatten(1, 2))
-                answer = weights @ v
-            else:
-                wider = (0, max(0, v.shape[-1] - k.shape[-1]))  # as the fused kernel wants them
-                q, k = F.pad(q, wider), F.pad(k, wider)
-                answer = F.scaled_dot_product_attention(q, k, v, scale=1)  # HST Eq. 1, 2, 4
+            wider = (0, max(0, v.shape[-1] - k.shape[-1]))  # as the fused kernel wants them
+            q, k = F.pad(q, wider), F.pad(k, wider)
+            answer = F.scaled_dot_product_attention(q, k, v, scale=1)  # HST Eq. 1, 2, 4
             answers.append(answer.flatten(1, 2))
-        if explicit:
-            self.record(torch.cat(maps, dim=1), chosen)
         answer = torch.cat(answers, dim=1)
         return rearrange(answer, "b (y x fy fx) c -> b c (y fy) (x fx)", **self.lengths)
 
-    def record(self, weights: Tensor, chosen: Tensor | None) -> None:
-        """Record a map for each sample: weights (B, H4*W4*f*f, n) of the cells that were read."""
-        t, lengths = self.grid[0], self.lengths
-        weights = rearrange(weights, "b (y x fy fx) n -> b 1 1 (y fy x fx) n", **lengths)
-        cells: Sequence[Tensor | None] = [None] * len(weights)
+    def look(self, sample: int, chosen: Tensor | None, chunk: int, rows: Rows) -> Weights:
+        """Weights (1, 1, R, n) of some queries of a sample and their cells (R, n), for `record`."""
+        own, under = self.cells_under(1), self.cells_under(self.grid[0])
+        places = own.flatten().argsort()[rows]  # of the cells in blocks
+        q, keys = self.queries[sample].flatten(0, 1)[places], self.keys[sample]
         if chosen is None:
-            weights = rearrange(weights, "... (t y x fy fx) -> ... (t y fy x fx)", t=t, **lengths)
-        else:  # numbers in the grid of the cells under coarse cells
-            numbers = torch.arange(math.prod(self.grid), device=chosen.device)
-            under = rearrange(numbers, "(t y fy x fx) -> (t y x) (fy fx)", t=t, **lengths)[chosen]
-            cells = list(repeat(under, "b (y x) k f -> b (y fy x fx) (k f)", **lengths))
-        for each, index, number in zip(weights, cells, self.objects, strict=True):
-            record(each, f"stage{self.number}", self.grid, self.frames, index=index, object=number)
+            weights = (q @ keys.flatten(0, 1).mT).softmax(dim=-1)
+            return weights[None, None, :, under.flatten().argsort()], None
+        blocks = chosen[sample, places // own.shape[1]]  # (R, k)
+        parts = zip(q.split(chunk), blocks.split(chunk), strict=True)
+        scores = [einsum(some, keys[few], "r c, r k f c -> r k f") for some, few in parts]
+        weights = torch.cat(scores).flatten(1).softmax(dim=-1)  # HST Eq. 1, 2, 4
+        return weights[None, None], under[blocks].flatten(1)
+
+    def cells_under(self, frames: int) -> Tensor:
+        """The numbers of the cells under each coarse cell of so many frames: (T*H4*W4, f*f)."""
+        cells = torch.arange(frames * math.prod(self.grid[1:]), device=self.keys.device)
+        return rearrange(cells, "(t y fy x fx) -> (t y x) (fy fx)", t=frames, **self.lengths)
 
 
 def pick(blocks: Tensor, cells: Tensor) -> Tensor:
@@ -250,12 +252,6 @@ def pick(blocks: Tensor, cells: Tensor) -> Tensor:
     first = torch.arange(len(blocks), device=blocks.device)[:, None, None] * blocks.shape[1]
     picked = blocks.flatten(0, 1).index_select(0, (first + cells).flatten())
     return picked.view(*cells.shape[:2], -1, blocks.shape[-1])
-
-
-@cache
-def say_once(message: str) -> None:
-    """Log a message the first time."""
-    log.warning(message)
 
 
 def check_read(*parts: Stages) -> None:
@@ -425,6 +421,4 @@ def set_channels_aside(body: Any, own: slice) -> None:
 
 
 if __name__ == "__main__":
-    from minivos.nn.summary import show_network
-
     show_network(HST(HSTConfig.mini()))

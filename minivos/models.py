@@ -9,7 +9,6 @@ import os
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from minivos.aot import AOT, AOTConfig
-from minivos.errors import InputError
+from minivos.errors import InputError, say_once
 from minivos.hst import HST, HSTConfig
 from minivos.nn.network import VOSNetwork
 from minivos.sitvos import SITVOS, SITVOSConfig
@@ -124,13 +123,8 @@ def pick_device(name: str | torch.device = "auto") -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         last = torch.cuda.device_count() - 1
         raise InputError(f"got device {name!r}, but GPUs here end at cuda:{last}.")
-    _say_once(device)
+    say_once(log.info, f"computing on {device}")
     return device
-
-
-@cache
-def _say_once(device: torch.device) -> None:
-    log.info(f"computing on {device}")
 
 
 def save_weights(network: VOSNetwork, path: str | Path) -> None:

@@ -51,6 +51,7 @@ from minivos.nn.memory import Entry, Memory, Schedule
 from minivos.nn.network import Seen, Sizing, VOSNetwork, size_of
 from minivos.nn.objects import crop, merge_answers, pad_objects, padding, who_is_there
 from minivos.nn.recording import at_frame
+from minivos.nn.summary import show_network
 
 
 @dataclass(frozen=True)
@@ -356,6 +357,4 @@ def start_by_copying(network: SITVOS) -> None:
 
 
 if __name__ == "__main__":
-    from minivos.nn.summary import show_network
-
     show_network(SITVOS(SITVOSConfig.mini()))

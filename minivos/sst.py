@@ -46,7 +46,8 @@ from minivos.nn.encoders import ENCODERS
 from minivos.nn.memory import Entry, Memory, Schedule
 from minivos.nn.network import Seen, Sizing, VOSNetwork, size_of
 from minivos.nn.patterns import CHOICES, PATTERNS, Boxes, Cell, Grid, Pattern, cells_of, check_fit
-from minivos.nn.recording import at_frame, record, wants_weights
+from minivos.nn.recording import Rows, at_frame, record
+from minivos.nn.summary import show_network
 
 PAIRS = ("local_strided", "strided_heads")  # layers that take turns; both in each layer (Sec. 3.2)
 AFFINITIES = ("softmax", "score", "distance")
@@ -225,16 +226,22 @@ def grid_routes(features: Tensor, values: Tensor, steps: int = 3) -> Tensor:
     return values
 
 
-def explicit_weights(q: Tensor, k: Tensor, pattern: Pattern) -> tuple[Tensor, Tensor]:
-    """The definition written out, slow and large: weights (B, N, I), their cells (N, I) or -1."""
+def explicit_weights(
+    q: Tensor, k: Tensor, pattern: Pattern, heads: int = 1, rows: Rows = slice(None)
+) -> tuple[Tensor, Tensor]:
+    """The definition written out, slow and large, for some queries, by their numbers.
+
+    Weights (B, heads, R, I), and the cells they belong to, (R, I), or -1.
+    """
     cells = cells_of(k.shape[2:], q.device)
-    queries, keys = (rearrange(x, "b c t y x -> b (t y x) c") for x in (q, k))
-    connected = pattern.connected(cells - cells[-queries.shape[1] :, None])  # (N, S)
+    queries, keys = (rearrange(x, "(b h) c t y x -> b h (t y x) c", h=heads) for x in (q, k))
+    connected = pattern.connected(cells - cells[-queries.shape[2] :][rows, None])  # (R, S)
+    queries = queries[:, :, rows]
     scores = queries @ keys.mT * pattern.factor(q.shape[1])
     weights = scores.masked_fill(~connected, -torch.inf).softmax(dim=-1)
     most = connected.sum(dim=1).max()
     index = connected.int().argsort(dim=1, descending=True, stable=True)[:, :most]
-    weights = weights.gather(2, index.expand(len(q), -1, -1))
+    weights = weights.gather(-1, index.expand(*weights.shape[:2], -1, -1))
     return weights, index.where(connected.gather(1, index), -1)
 
 
@@ -397,10 +404,8 @@ class SSTLayer(nn.Module):
         fold = "b t y x (h c) -> (b h) c t y x"
         q, k, v = self.query(now), self.key(x), self.value(x)
         q, k, v = (rearrange(part, fold, h=self.heads) for part in (q, k, v))
-        if wants_weights(self.name):  # where the last frame looks
-            weights, index = explicit_weights(q[:, :, -1:], k, self.pattern)
-            weights = rearrange(weights, "(b h) n i -> b h n i", h=self.heads)
-            record(weights, self.name, (k.shape[2], k.shape[3], k.shape[4]), frames, index=index)
+        look = partial(explicit_weights, q[:, :, -1:], k, self.pattern, self.heads)
+        record(look, self.name, (len(frames), k.shape[3], k.shape[4]), frames)  # of the last frame
         read = attend_sparsely(q, k, v, self.pattern)
         read = rearrange(read, "(b h) c t y x -> b t y x (h c)", h=self.heads)
         now = self.norm1(now + self.project(read))
@@ -516,6 +521,4 @@ def start_alike(layer: SSTLayer) -> None:
 
 
 if __name__ == "__main__":
-    from minivos.nn.summary import show_network
-
     show_network(SST(SSTConfig.mini()))

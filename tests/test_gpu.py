@@ -9,11 +9,11 @@ import torch
 import minivos
 from device_checks import CHECKS, GPU_CHECKS
 from minivos.aot import KeysValues, ShortTermAttention
-from minivos.nn.recording import explicit_attention
 from minivos.sst import object_affinity, sparse_attention
 from minivos.synthetic.clips import render
 from minivos.training.loop import train
 from minivos.training.recipe import Recipe
+from tiny import unfolded_window
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
@@ -33,8 +33,7 @@ def test_both_forms_of_short_term_attention_agree_in_outputs_and_gradients(grid,
     q, k, v = inputs
     previous, wanted = KeysValues(k, v, (1, *grid)), [*inputs, *attention.parameters()]
     fast = attention(q, previous)
-    with explicit_attention():
-        slow = attention(q, previous)
+    slow = unfolded_window(attention, q, previous)
     assert torch.allclose(fast, slow, atol=1e-5)
     direction = torch.randn_like(fast)
     for one, other in zip(*(torch.autograd.grad(out, wanted, direction) for out in (fast, slow)), strict=True):

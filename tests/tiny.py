@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from einops import einsum, rearrange, repeat
 from torch import Tensor
 
 from minivos import create_model
-from minivos.aot import AOT, AOTConfig
+from minivos.aot import AOT, AOTConfig, KeysValues, ShortTermAttention
+from minivos.nn.attention import join_heads, split_heads, window_index
 from minivos.nn.memory import Entry, Memory, Schedule
 from minivos.nn.network import Sizing, VOSNetwork
 from minivos.video.mask_tensors import one_hot
@@ -22,6 +24,21 @@ def tiny_aot(seed: int = 0, **changes) -> AOT:
     """A small AOT with the same weights whenever the seed is the same, nudged off the zeros that it starts with."""
     torch.manual_seed(seed)
     return nudged(AOT(replace(TINY, **changes)))
+
+
+def unfolded_window(attention: ShortTermAttention, q: Tensor, previous: KeysValues) -> Tensor:
+    """Short-term attention written out: every key and value is copied into each window that it is in."""
+    frames, *grid = previous.grid
+    index = window_index(grid, attention.window, frames).to(q.device)  # (N, T*window^2)
+    relative = attention.relative_score(rearrange(q, "b (y x) c -> b c y x", y=grid[0]))
+    relative = repeat(relative, "b (h o) y x -> b h (y x) (t o)", h=attention.heads, t=frames)
+    q, k, v = (split_heads(part, attention.heads) for part in (q, previous.keys, previous.values))
+    near = index.clamp(min=0)
+    scores = einsum(q, k[:, :, near], "b h n d, b h n o d -> b h n o") / q.shape[-1] ** 0.5 + relative
+    weights = scores.masked_fill(index < 0, -torch.inf).softmax(dim=-1)
+    read = einsum(weights, v[:, :, near], "b h n o, b h n o d -> b h n d")
+    learned = weights @ repeat(attention.relative_value, "h d o -> h (t o) d", t=frames)
+    return attention.project(join_heads(read + learned))
 
 
 def nudged(network: VOSNetwork) -> VOSNetwork:

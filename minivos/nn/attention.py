@@ -1,20 +1,23 @@
 """Attention: every query takes a weighted mean of the values.
 
-`attend` uses PyTorch's fused kernel, which never builds the weights, unless somebody records them
-(`recording.py`); then the explicit form runs. A test holds both equal.
+`attend` uses PyTorch's fused kernel, which never builds the weights. Those that somebody records
+(`recording.py`) are built beside it, in the explicit form. A test holds both equal.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from minivos.nn.recording import record, wants_weights
+from minivos.nn.recording import Rows, Weights, explicit, record
+
+TILE = 8  # cells along a side of the tiles in which windows are computed
 
 
 def attend(
@@ -30,70 +33,85 @@ def attend(
     `record`; without `key_grid`, queries and keys stand in one row each.
     """
     scale = q.shape[-1] ** -0.5
-    if not wants_weights(name):
-        wider = v.shape[-1] - q.shape[-1]
-        if 0 < wider <= q.shape[-1]:  # the kernel wants wide keys; zeros change no score
-            q, k = F.pad(q, (0, wider)), F.pad(k, (0, wider))
-        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scale)  # AOT Eq. 2
-    weights = (q @ k.mT * scale).softmax(dim=-1)  # (B, heads, Nq, Nk)
     if key_grid is None:
         key_grid, query_grid = (1, 1, k.shape[2]), (1, q.shape[2])
-    record(weights, name, key_grid, frames, query_grid=query_grid)
-    return F.dropout(weights, dropout) @ v  # AOT Eq. 2
+
+    def look(rows: Rows) -> Weights:
+        return (q[:, :, rows] @ k.mT * scale).softmax(dim=-1), None
+
+    record(look, name, key_grid, frames, query_grid=query_grid)
+    if explicit.get():
+        weights, _ = look(slice(None))  # (B, heads, Nq, Nk)
+        return F.dropout(weights, dropout) @ v  # AOT Eq. 2
+    wider = v.shape[-1] - q.shape[-1]
+    if 0 < wider <= q.shape[-1]:  # the kernel wants wide keys; zeros change no score
+        q, k = F.pad(q, (0, wider)), F.pad(k, (0, wider))
+    return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scale)  # AOT Eq. 2
 
 
 def attend_window(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor, value_bias: Tensor, grid: Sequence[int]
-) -> Tensor:
-    """softmax(q k^T / sqrt(d) + bias) (v + value_bias) over a window of each frame around a query.
+    q: Tensor, k: Tensor, v: Tensor, learned: Sequence[Tensor], grid: Sequence[int],
+    name: str = "attention", frames: tuple[int, ...] | None = None,
+) -> Tensor:  # fmt: skip
+    """softmax(q k^T / sqrt(d) + q k' + b) (v + v') over a window of each frame around a query.
 
-    q (B, heads, H*W, d), k, v (B, heads, T*H*W, d) on one grid; bias (B, heads, H*W, T*window^2),
-    -inf outside the grid; value_bias (heads, d, T*window^2) -> (B, heads, H*W, d).
+    q (B, heads, N, d) of a grid of N cells, k and v (B, heads, T*N, d) of T of them; `learned` of
+    each offset, alike in all frames, are k' (heads, d, window^2), b (heads, window^2) and v', like
+    k' -> (B, heads, N, d). `name` and `frames` are those of the recorded map.
 
-    The queries of an image row share the rows of keys around it: one small dense attention per
-    row, out of which each query takes its windows. i and j count their rows and columns.
+    Neighbours share most of their windows. So the queries of a tile look at all cells around it,
+    in one small dense attention, out of which each query takes its window.
     """
-    height, width = grid
-    t = k.shape[2] // q.shape[2]
-    window = math.isqrt(bias.shape[-1] // t)
-    r = window // 2
-    wide = width + 2 * r
-    k, v = (rearrange(x, "b h (t y x) d -> b h y t x d", t=t, y=height) for x in (k, v))
-    k, v = (F.pad(x, (0, 0, r, r)) for x in (k, v))
-    q = rearrange(q * q.shape[-1] ** -0.5, "b h (y x) d -> b h y x d", y=height)
-    bias = rearrange(bias, "b h (y x) (t i j) -> b h y x (i t) j", y=height, t=t, i=window)
-    value_bias = rearrange(value_bias, "h d (t i j) -> h (i t) j d", t=t, i=window)
+    key, bias, value = learned
+    t, window = k.shape[2] // q.shape[2], math.isqrt(bias.shape[-1])
+    queries, keys, near, outside, place = cut_in_tiles(tuple(grid), window, q.device)
+    q = q.index_select(2, queries.flatten()).unflatten(2, queries.shape)
+    k, v = (rearrange(x, "b h (t n) d -> b h n t d", t=t) for x in (k, v))
+    k, v = (x.index_select(2, keys.flatten()).unflatten(2, keys.shape) for x in (k, v))
+    k, v = (rearrange(x, "b h n k t d -> b h n (t k) d") for x in (k, v))
 
-    rows = []
-    for y in range(height):
-        top, bottom = max(0, y - r), min(height, y + r + 1)
-        inside = slice(t * (top - y + r), t * (bottom - y + r))  # the rows that lie in the grid
-        near = (x[:, :, top:bottom] for x in (k, v))
-        keys, values = (rearrange(x, "b h i t w d -> b h (i t w) d") for x in near)
+    bias = q @ key[:, None] + bias[:, None, None].masked_fill(outside, -torch.inf)
+    scores = (q * q.shape[-1] ** -0.5 @ k.mT).unflatten(-1, (t, -1))  # (B, heads, n, q, T, k)
+    near = near[:, None].expand(*scores.shape[:-1], -1)
+    weights = scores.gather(-1, near) + bias[..., None, :]
+    weights = weights.flatten(-2).softmax(dim=-1).view_as(weights).to(v.dtype)
+    of_all_keys = weights.new_zeros(scores.shape).scatter_(-1, near, weights)
+    read = of_all_keys.flatten(-2) @ v + weights.sum(dim=-2) @ value.mT[:, None]
 
-        scores = shift_left(q[:, :, y] @ keys.mT)  # (B, h, W, i*w), each window from column 0 on
-        scores = rearrange(scores, "b h x (i w) -> b h x i w", w=wide)[..., :window]
-        scores = scores + bias[:, :, y, :, inside]
-        weights = rearrange(scores, "b h x i j -> b h x (i j)").softmax(dim=-1)
-        learned = weights @ rearrange(value_bias[:, inside], "h i j d -> h (i j) d")
+    def look(rows: Rows) -> Weights:
+        in_order = weights.flatten(2, 3)[:, :, place[rows]].flatten(-2)
+        return in_order, window_index(grid, window, t)[rows]
 
-        weights = rearrange(weights, "b h x (i j) -> b h x i j", j=window)
-        weights = F.pad(weights, (0, wide - window))
-        weights = shift_right(rearrange(weights, "b h x i w -> b h x (i w)"))
-        rows.append(weights @ values + learned)
-    return torch.cat(rows, dim=2)
+    record(look, name, (t, grid[0], grid[1]), frames)
+    return read.flatten(2, 3).index_select(2, place)
 
 
-def shift_left(x: Tensor) -> Tensor:
-    """Row n of the last two dimensions, n places to the left; the next row fills up its end."""
-    rows, length = x.shape[-2:]
-    return F.pad(x.flatten(-2), (0, rows)).unflatten(-1, (rows, length + 1))[..., :-1]
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)  # what is kept serves in training, too
+def cut_in_tiles(grid: tuple[int, int], window: int, device: torch.device) -> tuple[Tensor, ...]:
+    """A grid of N cells in n tiles of TILE x TILE, the last ones padded. Cells there are -1.
+
+    queries (n, q)            cells of each tile
+    keys (n, k)               cells in and around it
+    near (q, window^2)        which of these keys are in the window of each query
+    outside (n, q, window^2)  whether they are outside the grid
+    place (N,)                where each cell stands among all queries
+    """
+    r, side = window // 2, TILE + 2 * (window // 2)
+    below, beside = (r + -length % TILE for length in grid)
+    cells = torch.arange(1, 1 + math.prod(grid)).view(grid)
+    tiles = windows_of(F.pad(cells, (r, beside, r, below)) - 1, side, TILE).flatten(0, 1)
+    queries, keys = tiles[:, r : r + TILE, r : r + TILE].flatten(1), tiles.flatten(1)
+    near = windows_of(torch.arange(side**2).view(side, side), window).flatten(2).flatten(0, 1)
+    outside = (keys[:, near] < 0) & (queries >= 0)[..., None]  # padding looks at anything
+    place = queries.flatten().argsort()[-cells.numel() :]
+    parts = queries.clamp(min=0), keys.clamp(min=0), near, outside, place
+    return tuple(part.to(device) for part in parts)
 
 
-def shift_right(x: Tensor) -> Tensor:
-    """Row n of the last two dimensions, n places to the right; its end covers the next row."""
-    rows, length = x.shape[-2:]
-    return F.pad(x, (0, 1)).flatten(-2)[..., : rows * length].unflatten(-1, (rows, length))
+def windows_of(x: Tensor, side: int, step: int = 1) -> Tensor:
+    """All windows that lie in x (H, W), at every step: (rows, columns, side, side)."""
+    return x.unfold(0, side, step).unfold(1, side, step)
 
 
 def window_index(grid: Sequence[int], window: int, frames: int = 1) -> Tensor:
@@ -101,14 +119,11 @@ def window_index(grid: Sequence[int], window: int, frames: int = 1) -> Tensor:
 
     Frame by frame, offsets run row by row from (-r, -r) to (r, r) with r = window // 2.
     """
-    height, width = grid
-    offset = torch.arange(window) - window // 2
-    y = (torch.arange(height)[:, None] + offset)[:, None, :, None]  # (H, 1, window, 1)
-    x = (torch.arange(width)[:, None] + offset)[None, :, None, :]  # (1, W, 1, window)
-    inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    firsts = range(0, frames * height * width, height * width)  # cell of each frame
-    cells = [torch.where(inside, first + y * width + x, -1) for first in firsts]
-    return rearrange(cells, "t y x i j -> (y x) (t i j)")
+    cells = torch.arange(1, 1 + math.prod(grid)).view(*grid)
+    windows = windows_of(F.pad(cells, [window // 2] * 4) - 1, window)
+    firsts = range(0, frames * cells.numel(), cells.numel())  # cell of each frame
+    of_frames = [torch.where(windows < 0, -1, first + windows) for first in firsts]
+    return rearrange(of_frames, "t y x i j -> (y x) (t i j)")
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -121,6 +136,8 @@ def join_heads(x: Tensor) -> Tensor:
     return rearrange(x, "b h n d -> b n (h d)")
 
 
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)
 def sine_position(
     grid: tuple[int, int], channels: int, device: torch.device | None = None
 ) -> Tensor:
@@ -129,16 +146,8 @@ def sine_position(
     Coordinates run from 0 to 2 pi. Channel j of a half has the wave length 2 pi 10000^(2 floor(j/2)
     / (C/2)), sine on even j, cosine on odd j (DETR, Carion et al. 2020, but counted from 0).
     """
-    half = channels // 2
-    channel = torch.arange(half, device=device)
-    wave = 10000 ** (2 * channel.div(2, rounding_mode="floor") / half)  # (C/2,)
-
-    def waves(length: int) -> Tensor:
-        angle = torch.arange(length, device=device) / (length - 1 + 1e-6) * 2 * torch.pi
-        angle = angle[:, None] / wave  # (length, C/2)
-        return torch.where(channel % 2 == 0, angle.sin(), angle.cos())
-
-    height, width = grid
-    y = waves(height)[:, None].expand(height, width, half)
-    x = waves(width)[None].expand(height, width, half)
-    return rearrange(torch.cat([y, x], dim=-1), "h w c -> 1 (h w) c")
+    channel = torch.arange(channels // 2, device=device)
+    wave = 10000 ** (2 * channel.div(2, rounding_mode="floor") / (channels // 2))
+    y, x = (torch.arange(n, device=device) / (n - 1 + 1e-6) * 2 * torch.pi for n in grid)
+    angle = torch.cartesian_prod(y, x)[..., None] / wave  # (H*W, 2, C/2)
+    return torch.where(channel % 2 == 0, angle.sin(), angle.cos()).flatten(1)[None]

@@ -1,27 +1,37 @@
 """The recorder: keeps every attention map that is computed inside `with record_attention():`.
 
-Each attention that reads a memory, and the self-attentions of AOT and SITVOS, hand their weights
-to `record`; the windows of a Swin do not. Nothing that a network computes depends on who records.
+Each attention that reads a memory, and the self-attentions of AOT and SITVOS, tell `record` how to
+build their weights; the windows of a Swin do not. What a network computes is bit for bit the same,
+whoever records: weights are built beside it, for all queries or for those asked for.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from itertools import product
 
+import torch
 from torch import Tensor
+
+from minivos.errors import InputError
+
+Cell = tuple[int, int]  # y, x
+Rows = slice | list[int]  # numbers of cells
+Weights = tuple[Tensor, Tensor | None]  # (B, heads, R, Nk) and the cells (R, Nk), see `record`
 
 
 @dataclass(frozen=True, repr=False)
 class AttentionMap:
     """The weights of one attention, on the CPU, with their geometry. Each row sums to one.
 
-    Rows are the cells of `query_grid`, row by row. Columns are the cells of one grid per key frame,
-    frame by frame, or, where each query sees only some cells, those named in `index`.
+    Rows are the cells of `query_grid`, row by row, or those in `queries`. Columns are the cells of
+    one grid per key frame, frame by frame, or, where each query sees only some cells, those named
+    in `index`.
     """
 
     name: str  # for example "block1/long_term"
@@ -32,6 +42,7 @@ class AttentionMap:
     query_frame: int  # number of the frame that looks
     index: Tensor | None = None  # (Nq, Nk) cell of the key grid, -1 outside the frame
     object: int | None = None  # number of the object it is about, from 1; None: shared by all
+    queries: tuple[Cell, ...] | None = None  # cells of `query_grid` that look; None: all
 
     def __repr__(self) -> str:
         about = "" if self.object is None else f", object {self.object}"
@@ -45,13 +56,10 @@ class AttentionMap:
         return self._on_key_grid(self.weights, self.index)
 
     def look_from(self, y: int, x: int, batch: int = 0) -> Tensor:
-        """Where query cell (y, x) looks: (heads, T, H, W), sums to one per head; or IndexError."""
-        height, width = self.query_grid
-        if not (0 <= y < height and 0 <= x < width):
-            raise IndexError(f"cell ({y}, {x}) is outside the grid of {height} x {width} cells")
-        cell = y * width + x
-        index = None if self.index is None else self.index[cell]
-        return self._on_key_grid(self.weights[batch, :, cell], index).unflatten(1, self.key_grid)
+        """Where query cell (y, x) looks: (heads, T, H, W), sums to one per head; or InputError."""
+        (row,) = find_cells([(y, x)], self.query_grid, self.queries)
+        index = None if self.index is None else self.index[row]
+        return self._on_key_grid(self.weights[batch, :, row], index).unflatten(1, self.key_grid)
 
     def _on_key_grid(self, weights: Tensor, index: Tensor | None) -> Tensor:
         """Weights (..., Nk) of the cells in index ([Nq,] Nk) -> (..., T*H*W)."""
@@ -64,9 +72,9 @@ class AttentionMap:
 class Recording(list[AttentionMap]):
     """The maps of one `record_attention` block, in the order in which they were computed."""
 
-    def __init__(self, only: str) -> None:
+    def __init__(self, only: str, queries: tuple[Cell, ...] | None) -> None:
         super().__init__()
-        self.only = only
+        self.only, self.queries = only, queries
         self.names_met: set[str] = set()
 
     def find(self, name: str, frame: int | None = None, object: int | None = None) -> AttentionMap:
@@ -80,17 +88,19 @@ class Recording(list[AttentionMap]):
 
 
 _recording: ContextVar[Recording | None] = ContextVar("recording", default=None)
-_explicit: ContextVar[bool] = ContextVar("explicit", default=False)
+explicit: ContextVar[bool] = ContextVar("explicit", default=False)
 _frame: ContextVar[int] = ContextVar("frame", default=-1)
 
 
 @contextmanager
-def record_attention(only: str = "*") -> Iterator[Recording]:
+def record_attention(only: str = "*", queries: Sequence[Cell] | None = None) -> Iterator[Recording]:
     """Keep every map computed inside the block whose name matches `only` (wildcards allowed).
 
-    Raises RuntimeError at the end of the block when nothing was recorded.
+    `queries` are the cells (y, x) of the query grid whose weights are built; None: all, which may
+    take long and fill memory. Raises RuntimeError at the end of the block when nothing was
+    recorded, and InputError inside it for a query outside the grid.
     """
-    recording = Recording(only)
+    recording = Recording(only, None if queries is None else tuple(queries))
     with _set(_recording, recording):
         yield recording
     if not recording:
@@ -99,18 +109,14 @@ def record_attention(only: str = "*") -> Iterator[Recording]:
         raise RuntimeError(f"no attention called {only!r} was recorded; {why}")
 
 
-@contextmanager
-def explicit_attention() -> Iterator[None]:
-    """Run attention in its explicit form, as if it were recorded: to compare the two forms."""
-    with _set(_explicit, True):
-        yield
+def explicit_attention() -> AbstractContextManager[None]:
+    """Run `attend` in its explicit form inside the block: to compare the two forms."""
+    return _set(explicit, True)
 
 
-@contextmanager
-def at_frame(number: int) -> Iterator[None]:
+def at_frame(number: int) -> AbstractContextManager[None]:
     """Maps recorded inside the block are of frame `number`."""
-    with _set(_frame, number):
-        yield
+    return _set(_frame, number)
 
 
 @contextmanager
@@ -122,29 +128,38 @@ def _set(variable: ContextVar, value: object) -> Iterator[None]:
         variable.reset(token)
 
 
-def wants_weights(name: str) -> bool:
-    """Whether the attention of this name has to build its weights, to be recorded or compared."""
-    recording = _recording.get()
-    if recording is None:
-        return _explicit.get()
-    recording.names_met.add(name)
-    return _explicit.get() or fnmatch(name, recording.only)
-
-
 def record(
-    weights: Tensor, name: str, key_grid: tuple[int, int, int],
-    frames: tuple[int, ...] | None = None, *, query_grid: tuple[int, int] | None = None,
-    index: Tensor | None = None, object: int | None = None,
+    look: Callable[[Rows], Weights], name: str, key_grid: tuple[int, int, int],
+    frames: tuple[int, ...] | None = None, query_grid: tuple[int, int] | None = None,
+    object: int | None = None,
 ) -> None:  # fmt: skip
-    """Hand over the weights (B, heads, Nq, Nk) of one attention; see `AttentionMap`.
+    """Keep the map of one attention, if somebody records maps of its name; see `AttentionMap`.
 
-    `frames` are the numbers of the key frames, None: the frame that looks. `query_grid` is the
-    (H, W) of `key_grid` if not given. Does nothing when nothing is recorded.
+    `look` is only called then: it gives the weights of some queries, (B, heads, R, Nk), and the
+    cells (R, Nk) that they belong to, None: all, in order. `frames` are the numbers of the key
+    frames, None: the frame that looks. `query_grid` is the (H, W) of `key_grid` if not given.
     """
     recording = _recording.get()
-    if recording is None or not wants_weights(name) or not fnmatch(name, recording.only):
+    if recording is None:
         return
-    now, grid = _frame.get(), query_grid or key_grid[1:]
+    recording.names_met.add(name)
+    if not fnmatch(name, recording.only):
+        return
+    now, grid, queries = _frame.get(), query_grid or key_grid[1:], recording.queries
+    with torch.no_grad():
+        weights, index = look(slice(None) if queries is None else find_cells(queries, grid))
+    kept, index = weights.float().cpu(), None if index is None else index.cpu()
     frames = (now,) if frames is None else frames
-    kept, index = weights.detach().float().cpu(), None if index is None else index.cpu()
-    recording.append(AttentionMap(name, kept, grid, key_grid, frames, now, index, object))
+    recording.append(AttentionMap(name, kept, grid, key_grid, frames, now, index, object, queries))
+
+
+def find_cells(
+    cells: Sequence[Cell], grid: tuple[int, int], among: Sequence[Cell] | None = None
+) -> list[int]:
+    """Where cells (y, x) stand among others, None: all of a grid (H, W); or InputError."""
+    height, width = grid
+    there = list(product(range(height), range(width))) if among is None else list(among)
+    if unknown := [cell for cell in cells if cell not in there]:
+        known = f"a grid of {height} x {width} cells" if among is None else f"the recorded {there}"
+        raise InputError(f"got {unknown}; expected cells (y, x) of {known}")
+    return [there.index(cell) for cell in cells]

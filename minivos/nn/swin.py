@@ -134,31 +134,11 @@ class ImageSwin(SwinEncoder):
     block = ImageBlock
 
 
-class SwinTiny(ImageSwin):
-    """Swin-T: windows of 7 x 7."""
-
-    timm_name = "swin_tiny_patch4_window7_224.ms_in22k_ft_in1k"
-    channels = (96, 192, 384, 768)
-
-
-class SwinSmall(SwinTiny):
-    """Swin-S: as Swin-T, with a deeper third stage."""
-
-    timm_name = "swin_small_patch4_window7_224.ms_in22k_ft_in1k"
-
-
-class SwinBase(ImageSwin):
-    """Swin-B: as deep as Swin-S, windows of 12 x 12."""
-
-    timm_name = "swin_base_patch4_window12_384.ms_in22k_ft_in1k"
-    channels = (128, 256, 512, 1024)
-
-
-class SwinLarge(ImageSwin):
-    """Swin-L: as Swin-B, with more channels."""
-
-    timm_name = "swin_large_patch4_window12_384.ms_in22k_ft_in1k"
-    channels = (192, 384, 768, 1536)
+def published(size: str, width: int, kind: str) -> type[ImageSwin]:
+    """A Swin with ImageNet weights; `kind` is of its windows and the pictures it learned on."""
+    name = f"swin_{size}_patch4_{kind}.ms_in22k_ft_in1k"
+    channels = tuple(width * 2**stage for stage in range(4))
+    return type(f"Swin_{size}", (ImageSwin,), {"timm_name": name, "channels": channels})
 
 
 class SwinMini(ImageSwin):
@@ -176,9 +156,13 @@ class SwinMini(ImageSwin):
         raise InputError("The mini Swin has no ImageNet weights: use 'shipped', None or a path.")
 
 
-SWINS = {
-    "mini": SwinMini, "tiny": SwinTiny, "small": SwinSmall, "base": SwinBase, "large": SwinLarge,
-}  # fmt: skip
+SWINS: dict[str, type[ImageSwin]] = {
+    "mini": SwinMini,
+    "tiny": published("tiny", 96, "window7_224"),
+    "small": published("small", 96, "window7_224"),  # a deeper third stage
+    "base": published("base", 128, "window12_384"),  # as deep, wider windows
+    "large": published("large", 192, "window12_384"),
+}
 
 
 class VideoSwin(nn.Module):

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
+from minivos.errors import InputError
 from minivos.nn.attention import attend, join_heads, sine_position, split_heads
-from minivos.nn.recording import AttentionMap, at_frame, record, record_attention, wants_weights
+from minivos.nn.recording import AttentionMap, at_frame, explicit_attention, record, record_attention
 
 
 def vectors(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -35,7 +36,7 @@ def test_fused_and_explicit_attention_agree(values):
     q, k, _ = queries_keys_values()
     v = torch.randn(2, 4, 12, values)
     fused = attend(q, k, v, *PLACE)
-    with record_attention():
+    with explicit_attention():
         explicit = attend(q, k, v, *PLACE)
     assert fused.shape == explicit.shape == (2, 4, 6, values)
     assert torch.allclose(fused, explicit, atol=1e-5)
@@ -57,8 +58,8 @@ def test_a_recorded_map_knows_its_geometry_and_frames():
 def test_keys_without_frame_numbers_are_of_the_frame_itself():
     with record_attention() as maps:
         with at_frame(4):
-            record(torch.ones(1, 1, 1, 1), "self", (1, 1, 1))
-        record(torch.ones(1, 1, 1, 1), "self", (1, 1, 1))
+            record(lambda rows: (torch.ones(1, 1, 1, 1), None), "self", (1, 1, 1))
+        record(lambda rows: (torch.ones(1, 1, 1, 1), None), "self", (1, 1, 1))
     assert [(m.query_frame, m.key_frames) for m in maps] == [(4, (4,)), (-1, (-1,))]
 
 
@@ -66,9 +67,7 @@ def test_nothing_is_recorded_outside_the_block():
     q, k, v = queries_keys_values()
     attend(q, k, v, *PLACE)
     with record_attention() as maps:
-        assert wants_weights(NAME)
         attend(q, k, v, *PLACE)
-    assert not wants_weights(NAME)
     attend(q, k, v, *PLACE)
     assert len(maps) == 1
 
@@ -87,7 +86,6 @@ def test_only_the_names_asked_for_are_kept():
     with record_attention(only="*/self") as maps:
         for name in ("block1/self", "block1/long_term", "block2/self"):
             attend(q, k, v, name, (2, 2, 3), (0, 1))
-        assert wants_weights("block1/self") and not wants_weights("block1/long_term")
     assert [m.name for m in maps] == ["block1/self", "block2/self"]
 
 
@@ -100,20 +98,20 @@ def test_recording_nothing_is_an_error_that_says_why():
         record_attention(only="typo"),
     ):
         attend(q, k, v, *PLACE)
-    assert not wants_weights(NAME)
 
 
 def test_an_exception_inside_the_block_comes_through():
     with pytest.raises(ZeroDivisionError), record_attention():
         raise ZeroDivisionError
-    assert not wants_weights(NAME)
+    record(lambda rows: pytest.fail("nobody records"), NAME, (1, 1, 1))
 
 
 def test_find_takes_the_last_map_of_a_name_and_frame():
     with record_attention() as maps:
-        for frame in (0, 1, 2):
-            with at_frame(frame):
-                record(torch.full((1, 1, 1, 1), float(frame)), "block1/self", (1, 1, 1))
+        for now in (0, 1, 2):
+            weights = torch.full((1, 1, 1, 1), float(now))
+            with at_frame(now):
+                record(lambda rows, weights=weights: (weights, None), "block1/self", (1, 1, 1))
     assert maps.find("*/self").query_frame == 2 and maps.find("block1/self", frame=0).weights.item() == 0
     with pytest.raises(KeyError, match=r"no map 'long' of frame 1.*\('block1/self', 0\)"):
         maps.find("long", frame=1)
@@ -152,7 +150,7 @@ def test_looking_from_and_looking_back_are_rows_and_columns_of_the_dense_weights
 
 def test_cells_and_frames_that_are_not_there_are_refused():
     for cell in ((2, 0), (0, 3), (-1, 0)):
-        with pytest.raises(IndexError, match="outside the grid of 2 x 3 cells"):
+        with pytest.raises(InputError, match="a grid of 2 x 3 cells"):
             full_map().look_from(*cell)
 
 

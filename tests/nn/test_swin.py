@@ -9,7 +9,6 @@ from minivos.errors import InputError
 from minivos.nn.swin import (
     SWINS,
     SwinMini,
-    SwinTiny,
     VideoSwin,
     from_windows,
     in_windows,
@@ -34,8 +33,8 @@ def farthest(ours, wanted) -> float:
 
 @torch.no_grad()
 def test_where_windows_fit_it_is_timm_s_swin():
-    image = seeded_image(SwinTiny)
-    plain = timm.create_model(SwinTiny.timm_name, num_classes=0).eval()
+    image = seeded_image(SWINS["tiny"])
+    plain = timm.create_model(SWINS["tiny"].timm_name, num_classes=0).eval()
     plain.load_state_dict(image.body.state_dict(), strict=False)
     frame = torch.randn(1, 3, 224, 224)
     stages = plain.forward_intermediates(frame, intermediates_only=True, norm=False)
@@ -177,7 +176,7 @@ def test_pretrained_weights_are_fetched_under_that_name(monkeypatch):
         body.patch_embed.proj.weight.data.fill_(0.5)
         return body
 
-    image = SwinTiny()
+    image = SWINS["tiny"]()
     monkeypatch.setattr(timm, "create_model", fetch)
     image.load_imagenet()
     assert asked == [("swin_tiny_patch4_window7_224.ms_in22k_ft_in1k", True)]

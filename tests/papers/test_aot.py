@@ -24,9 +24,9 @@ from minivos.nn.attention import window_index
 from minivos.nn.decoders import FPNDecoder
 from minivos.nn.encoders import TinyEncoder
 from minivos.nn.memory import Memory
-from minivos.nn.recording import at_frame, explicit_attention, record_attention
+from minivos.nn.recording import at_frame, record_attention
 from minivos.video.mask_tensors import one_hot
-from tiny import squares, tiny_aot
+from tiny import squares, tiny_aot, unfolded_window
 
 EQUATIONS = {  # what stands at its line, and the test that holds it; see test_equations.py
     "AOT Eq. 1": ("if len(scores) > 1", "test_groups_of_one_object_are_a_pass_per_object_merged_by_soft_aggregation"),
@@ -35,7 +35,7 @@ EQUATIONS = {  # what stands at its line, and the test that holds it; see test_e
     "AOT Eq. 4": ("self.value(content", "test_values_carry_the_identities_of_their_cells"),
     "AOT Eq. 5": ("einsum(assignment, logits", "test_read_selects_the_logits_of_the_assigned_identities"),
     "AOT Eq. 6": ("attend(q, k, v", "test_long_term_attention_reads_all_kept_frames"),
-    "AOT Eq. 7": ("softmax", "test_short_term_attention_equals_a_loop_over_cells_and_offsets"),
+    "AOT Eq. 7": ("attend_window", "test_short_term_attention_equals_a_loop_over_cells_and_offsets"),
 }
 
 
@@ -221,15 +221,16 @@ def test_short_term_attention_equals_a_loop_over_cells_and_offsets(grid, window,
 
 
 @pytest.mark.parametrize("frames", [1, 3])
-@pytest.mark.parametrize(("grid", "window"), [((5, 6), 3), ((4, 3), 5), ((1, 2), 5), ((1, 1), 7), ((9, 16), 15)])
+@pytest.mark.parametrize(
+    ("grid", "window"), [((5, 6), 3), ((4, 3), 5), ((1, 2), 5), ((1, 1), 7), ((9, 16), 15), ((17, 24), 9), ((3, 9), 5)]
+)
 def test_both_forms_of_short_term_attention_agree_in_outputs_and_gradients(grid, window, frames):
     attention = short_term(window)
     q, k, v = inputs = [part.requires_grad_() for part in queries_keys_values(grid, frames)]
     wanted = [*inputs, *attention.parameters()]
     previous = KeysValues(k, v, (frames, *grid))
     fast = attention(q, previous)
-    with explicit_attention():
-        slow = attention(q, previous)
+    slow = unfolded_window(attention, q, previous)
     assert torch.allclose(fast, slow, atol=1e-5)
     direction = noise(*fast.shape, seed=9)
     for one, other in zip(*(torch.autograd.grad(out, wanted, direction) for out in (fast, slow)), strict=True):

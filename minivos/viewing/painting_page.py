@@ -20,6 +20,7 @@ from minivos.viewing.page import write_page
 
 PAGE_TITLE = "minivos paint"
 MOST_SIDE = 16_384  # pixels that browsers can draw
+SCRIPTS = "painting.js", "painting_page.js", "painting_hands.js", "painting_files.js"
 QUALITY = 92  # of JPEG, in 0..100; what is painted is exact all the same
 
 # The browser itself then refuses to load anything, or to send anything away
@@ -58,9 +59,10 @@ def write_painting_page(path: str | Path, video: str, frames: Sequence[FrameToPa
         "palette": _base64(davis_palette().tobytes()),
         "frames": [_described(frame) for frame in frames],
     }
+    script = "\n".join(map(_beside, SCRIPTS))
     body = _beside("painting_page.html") + (
         f'<script type="application/json" id="given">{_inside_html(given)}</script>\n'
-        f"<script>\n{_beside('painting.js')}\n{_beside('painting_page.js')}</script>"
+        f"<script>\n{script}</script>"
     )
     title = f"{PAGE_TITLE}: {video}"
     write_page(path, title, "Paint what to follow", body, ALONE, _beside("painting_page.css"))

@@ -243,6 +243,7 @@ def test_several_frames_have_a_mask_and_a_word_in_the_command_each(desk):
         d.press("2")
         d.stroke((300, 200), label=2)
         assert d.page.locator("[aria-current]").inner_text() == "Save" and _read(d.save()).max() == 2
+        playwright.expect(d.page.locator("#next")).to_contain_text("masks of earlier frames")
         d.page.locator("#frame").select_option(label="00000")
         assert not d.labels().any() and d.page.locator("#objects input").count() == 2  # the objects are those of all
         d.stroke((300, 200), label=2)

@@ -43,11 +43,18 @@ def track(
 
     Frames before an object's first mask are without it, unless `backward`: then it is also followed
     from there to frame 0, which needs frames that can be gone through more than once. `settings` go
-    to `Tracker`. Raises InputError without masks and, at the end, for masks of frames that the
-    video lacks.
+    to `Tracker`. A warning in the log names each object that is lost: not seen from some frame to
+    the end. Raises InputError without masks and, at the end, for masks of frames that the video
+    lacks.
     """
-    for answer in follow(model, frames, masks, backward, **settings):
+    last_seen: dict[int, int] = {}  # of each object, the newest frame that shows it
+    t = -1
+    for t, answer in enumerate(follow(model, frames, masks, backward, **settings)):
+        last_seen |= {i: t for i, confidence in answer.confidence.items() if confidence > 0}
         yield answer.labels
+    for i, last in last_seen.items():
+        if last < t:
+            log.warning("Object %d is not seen after frame %d", i, last)
 
 
 def follow(
@@ -57,9 +64,9 @@ def follow(
     backward: bool = False,
     **settings: Any,
 ) -> Iterator[Answer]:
-    """As `track`, with the confidence; the log says which objects are not seen to the end."""
+    """As `track`, with the frames and the confidence of each object, and no warning."""
     _check_masks(masks)
-    tracker, missed, t = Tracker(model, **settings), set(masks), -1
+    tracker, missed = Tracker(model, **settings), set(masks)
     earlier = _from_behind(model, frames, masks, settings) if backward else {}
     for t, frame in enumerate(frames):
         missed.discard(t)
@@ -72,9 +79,6 @@ def follow(
         yield Answer(frame, labels, confidence)
     if missed:
         raise _lacking(missed)
-    for i in tracker.ids:
-        if (last := tracker.last_seen.get(i, 0) + min(masks)) < t:
-            log.info("Object %d is not seen after frame %d", i, last)
 
 
 def propagate(model: VOSNetwork, clip: Clip, backward: bool = False, **settings: Any) -> np.ndarray:

@@ -42,9 +42,13 @@ class Tracker:
     Objects are those of the masks given so far. More of them than the network can tell apart are
     tracked in groups, each with a memory of its own, and merged by soft aggregation.
 
-    `ids` are the objects, `time` is the number of the next frame. `confidence` {id: J to expect of
-    the newest frame by its probabilities, in [0, 1]; 1 where it was given, 0 where it is not seen}.
-    `last_seen` {id: number of the newest frame in which it is seen}.
+    Attributes, beside the arguments:
+        time: number of the next frame; the first is 0.
+        size: (H, W) of the frames in pixels, (0, 0) before the first.
+        ids: the objects that are followed, 1 to 254 each.
+        confidence: {id: J to expect of its newest mask, in [0, 1]}; 1 if given, 0 if not seen.
+        last_seen: {id: number of the newest frame that shows it}; lost objects stay behind.
+        groups: the objects that share a memory, each with `ids` and `memory`.
 
     Args:
         model: the network; it is put into evaluation mode and stays on its device.
@@ -67,7 +71,7 @@ class Tracker:
             compile_parts(model)
         self.schedule, self.side, self.precision = schedule, side, precision
         self.groups: list[Group] = []
-        self.size = (0, 0)  # H, W of the frames, once there is one
+        self.size = (0, 0)
         self.time = 0
         self.confidence: dict[int, float] = {}
         self.last_seen: dict[int, int] = {}
@@ -143,10 +147,8 @@ class Tracker:
     def _admit(self, ids: list[int]) -> None:
         """Give new objects a place in a group; what is given is certain."""
         room = self.model.max_objects or 255
-        for new in ids:
-            self.confidence[new] = 1.0
-            if new in self.ids:
-                continue
+        self.confidence |= dict.fromkeys(ids, 1.0)
+        for new in sorted(set(ids) - set(self.ids)):
             if not self.groups or len(self.groups[-1].ids) == room:
                 self.groups.append(Group([], self.model.new_memory(self.schedule)))
             self.groups[-1].ids.append(new)
@@ -186,12 +188,11 @@ class Tracker:
     def _check(self, frame: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
         """The mask as labels uint8 (H, W), if both are what `step` takes; InputError otherwise."""
         height, width = size = check_picture(frame).shape[:2]
-        if self.time > 0 and size != self.size:
-            raise InputError(f"got frame {self.time} of {size}; expected {self.size} as before")
         if self.time == 0:
             check_room(self.model.sizing(size, self.side), self.device)
+            self.size = (height, width)
+        if size != self.size:
+            raise InputError(f"got frame {self.time} of {size}; expected {self.size} as before")
         if mask is None and self.time == 0:
             raise InputError("The first frame needs a mask of the objects: step(frame, mask).")
-        labels = None if mask is None else check_mask(mask, size)
-        self.size = (height, width)
-        return labels
+        return None if mask is None else check_mask(mask, size)

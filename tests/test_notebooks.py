@@ -146,6 +146,7 @@ WAYS_TO_BREAK: dict[str, list[Change]] = {
         code_cell(5, outputs=[shown("image/svg+xml", "<svg/>")]),
         code_cell(5, outputs=[shown("application/vnd.jupyter.widget-view+json", "{}")]),
         code_cell(5, outputs=[new_output("stream", name="stderr", text="UserWarning: old")]),
+        code_cell(5, outputs=[new_output("stream", name="stderr", text="Object 2 is not seen after frame 9\nold")]),
         lambda notebook: notebook.metadata.update(widgets={}),
     ],
     "shows_something_often": [code_cell(4, outputs=[]), code_cell(4, outputs=[printed("3 objects")])],

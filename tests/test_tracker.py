@@ -182,6 +182,35 @@ def test_frames_before_the_first_mask_are_background():
     assert np.array_equal(found[2:], propagate(tiny_aot(), Clip(pictures[2:], {0: labels[2]})))
 
 
+def without_object_2(*times: int) -> EveryFrameCounts:
+    """A network that repeats the first masks, but for object 2 so many frames after them."""
+    network = EveryFrameCounts(5, Schedule(previous=0))
+    read = network.read
+
+    def forgetful(seen, memory):
+        logits, seen = read(seen, memory)
+        if memory.now in times:
+            logits = logits.clone()
+            logits[:, 2] = -20
+        return logits, seen
+
+    network.read = forgetful
+    return network
+
+
+def test_an_object_that_is_lost_is_named_once_with_the_frame_it_was_last_seen_in(caplog):
+    pictures, labels = squares(frames=7)
+    given = {1: labels[1]}
+    list(track(without_object_2(2, 5), pictures, given))
+    assert [record.message for record in caplog.records] == ["Object 2 is not seen after frame 5"]
+    assert caplog.records[0].levelno == logging.WARNING
+    caplog.clear()
+    list(track(without_object_2(3, 4), pictures, given))  # hidden for a while
+    list(track(without_object_2(4, 5), pictures, given | {6: labels[6]}))  # given back
+    list(track(repeater(), pictures, given))
+    assert not caplog.text
+
+
 def test_attention_inside_a_step_knows_its_frame():
     pictures, labels = squares(frames=3)
     tracker = Tracker(tiny_aot())

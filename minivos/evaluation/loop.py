@@ -61,8 +61,8 @@ def run_task(
 
     try:
         with helpers(workers) as pool:
-            followed = follow(model, task, pool, **settings)
-            for t, (labels, known, seconds) in enumerate(followed):
+            steps = timed_steps(model, task, pool, **settings)
+            for t, (labels, known, seconds) in enumerate(steps):
                 times.append(seconds)
                 jobs.append(pool.submit(finish, t, labels, known))
                 if len(jobs) > workers:
@@ -74,7 +74,7 @@ def run_task(
     return Outcome(task.name, collect_scores(scores), len(timed), sum(timed))
 
 
-def follow(
+def timed_steps(
     model: VOSNetwork, task: Task, pool: Executor, **settings: Any
 ) -> Iterator[tuple[np.ndarray, list[int], float | None]]:
     """Of each frame of a task: labels (H,W), the objects that were known, the network's seconds.

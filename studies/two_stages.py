@@ -26,26 +26,27 @@ import torch
 from tqdm import tqdm
 
 import minivos
-from minivos.evaluation.evaluate import evaluate_model
+from minivos.evaluation.evaluate import evaluate_model, score_clips
+from minivos.evaluation.study import Row, interval, read_runs, scores_of
 from minivos.nn.network import VOSNetwork
 from minivos.synthetic.clips import render
 from minivos.training.loop import train
 from minivos.training.pool import Footage
 from minivos.training.recipe import Recipe
 from minivos.training.stills import rendered_stills, still_clips
+from minivos.video.baselines import repeat_first_mask
 from minivos.video.clip import Clip
 from minivos.video.datasets import DavisDataset, samples_root
 
 TABLE = Path(__file__).with_suffix(".csv")
-COLUMNS = "network", "stages", "seed", "steps", "J&F"
+SIZES = "steps", "pictures", "clips", "side", "scored"  # fields of Size that make another run of a run
+COLUMNS = "network", "stages", "seed", *SIZES, "J&F"
 NETWORKS = "sitvos_mini", "hst_mini"
 STAGES = {"none": (), "stills": ("stills",), "video": ("video",), "both": ("stills", "video")}
 PAPER = {  # J&F on the validation split of DAVIS 2017: SITVOS Table 3, HST Table IV.1
     "sitvos_mini": {"stills": 66.6, "video": 76.3, "both": 83.5},
     "hst_mini": {"stills": 74.2, "video": 82.8, "both": 85.9},
 }
-T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # Student's t for so many seeds
-Row = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Size:
     """How much of everything."""
 
     seeds: int = 3
-    steps: int = 100  # of all stages of a run together
+    steps: int = 600  # of all stages of a run together
     pictures: int = 256
     clips: int = 8
     side: int = 64  # pixels, in training and scoring
@@ -108,25 +109,28 @@ def run(name: str, stages: str, seed: int, size: Size, clips: Sequence[Clip]) ->
     """One row of the table."""
     network = train_in_stages(name, STAGES[stages], seed, size)
     score = evaluate_model(network, clips, side=size.side).mean
-    return dict(zip(COLUMNS, (name, stages, str(seed), str(size.steps), f"{score:.4f}"), strict=True))
+    return key(name, stages, seed, size) | {"J&F": f"{score:.4f}"}
 
 
-def read_table(path: Path) -> list[Row]:
-    """The finished runs."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+def key(name: str, stages: str, seed: int, size: Size) -> Row:
+    """What tells one run from all others: the columns of the table but for the score."""
+    what = {"network": name, "stages": stages, "seed": seed} | {column: getattr(size, column) for column in SIZES}
+    return {column: str(value) for column, value in what.items()}
+
+
+def scored_clips(number: int) -> list[Clip]:
+    """The first so many clips of the validation split."""
+    return list(DavisDataset(samples_root(), "val"))[:number]
 
 
 def run_missing(path: Path, size: Size) -> None:
     """Run what the table lacks and append a row as soon as it is known."""
-    done = {(row["network"], row["stages"], row["seed"], row["steps"]) for row in read_table(path)}
+    done = [{column: row[column] for column in COLUMNS[:-1]} for row in read_runs(path)]
     wanted = [(name, stages, seed) for name in NETWORKS for seed in range(size.seeds) for stages in STAGES]
-    missing = [each for each in wanted if (*each[:2], str(each[2]), str(size.steps)) not in done]
+    missing = [each for each in wanted if key(*each, size) not in done]
     if not missing:
         return
-    clips = list(DavisDataset(samples_root(), "val"))[: size.scored]
+    clips = scored_clips(size.scored)
     for name, stages, seed in tqdm(missing, unit="run", disable=None):
         row = run(name, stages, seed, size, clips)
         begins = not path.exists()
@@ -137,34 +141,38 @@ def run_missing(path: Path, size: Size) -> None:
             writer.writerow(row)
 
 
-def scores_of(rows: list[Row], name: str) -> dict[str, np.ndarray]:
-    """J&F in percent of each kind of run, one for each seed that has finished all kinds."""
-    found = {(row["stages"], row["seed"]): 100 * float(row["J&F"]) for row in rows if row["network"] == name}
-    seeds = sorted({seed for _, seed in found if all((stages, seed) in found for stages in STAGES)})
-    return {stages: np.array([found[stages, seed] for seed in seeds]) for stages in STAGES}
-
-
-def interval(values: np.ndarray) -> str:
-    """Mean and 95 % interval of the mean over seeds."""
+def with_interval(values: np.ndarray) -> str:
+    """Mean over seeds and its 95 % interval; of one seed its value."""
     if len(values) < 2:
         return f"{values.mean():5.1f}"
-    half = T_95[len(values)] * values.std(ddof=1) / len(values) ** 0.5
-    return f"{values.mean():5.1f} +- {half:4.1f}"
+    mean, half = interval(values)
+    return f"{mean:5.1f} +- {half:4.1f}"
 
 
-def print_table(rows: list[Row]) -> None:
-    """Each kind of run, and what "both" has over each stage alone, seed by seed."""
+def print_table(runs: list[Row]) -> None:
+    """By size and network: each kind of run, and what "both" has over each stage alone, seed by seed."""
     print("J&F in percent, mean over seeds and its 95 % interval")
-    for name in NETWORKS:
-        scores = scores_of(rows, name)
-        if not len(scores["both"]):
-            continue
-        print(f"{name}, {len(scores['both'])} seeds")
-        for stages, values in scores.items():
-            paper = f"{PAPER[name][stages]:.1f}" if stages in PAPER[name] else "   -"
-            print(f"  {stages:13} {interval(values)}   paper {paper}   each", *values.round(1).tolist())
-        for stages in ("stills", "video"):
-            print(f"  both - {stages:6} {interval(scores['both'] - scores[stages])}")
+    parts: dict[tuple[str, ...], list[Row]] = {}
+    for run in runs:
+        parts.setdefault(tuple(run[column] for column in SIZES), []).append(run)
+    for size, part in parts.items():
+        print("\n" + ", ".join(f"{column} {value}" for column, value in zip(SIZES, size, strict=True)))
+        still = score_clips(repeat_first_mask, scored_clips(int(part[0]["scored"]))).mean
+        print(f"first mask repeated {100 * still:.1f}")
+        for name in dict.fromkeys(run["network"] for run in part):
+            print_network(name, scores_of(part, network=name))
+
+
+def print_network(name: str, scores: dict[str, np.ndarray]) -> None:
+    """The rows of one network and size; nothing if no seed is whole."""
+    if set(scores) != set(STAGES) or not len(scores["both"]):
+        return
+    print(f"{name}, {len(scores['both'])} seeds")
+    for stages, values in scores.items():
+        paper = f"{PAPER[name][stages]:.1f}" if stages in PAPER[name] else "   -"
+        print(f"  {stages:13} {with_interval(values)}   paper {paper}   each", *values.round(1).tolist())
+    for stages in ("stills", "video"):
+        print(f"  both - {stages:6} {with_interval(scores['both'] - scores[stages])}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -179,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path = settings.out or TABLE
     if not settings.table:
         run_missing(path, QUICK if settings.quick else Size())
-    print_table(read_table(path))
+    print_table(read_runs(path))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ Rng = np.random.Generator
 BLURRED = 0.35  # share of the films with motion blur
 SHUTTER = 5  # looks that make up a blurred frame
 SHADED = 0.5  # share of the objects with a shadow
+TWINS = 0.2  # share of the objects that are there a second time
 FOLDS = 32  # cells of a bend, each way
 COARSE = 41  # places, each way, for which a look is reckoned
 
@@ -71,7 +72,7 @@ def cut_out(sheet: Sheet) -> Sheet:
     """The objects of the sheet alone, on black, in a box that holds them; without void."""
     kept = [k for k, number in enumerate(sheet.ids) if number != VOID]
     covers = sheet.covers[kept]
-    rows, columns = (covers.amax(dim=(0, axis)) > 0 for axis in (2, 1))
+    rows, columns = (covers.sum(dim=(0, axis)) > 0 for axis in (2, 1))
     (top, bottom), (left, right) = (ends(line) for line in (rows, columns))
     part = np.s_[:, top:bottom, left:right]
     covers = covers[part]
@@ -166,13 +167,13 @@ def random_motion(
         rng.normal(0, 0.08),
         bool(rng.random() < 0.5),
         rng.normal(0, bend, (2, 2, cells, cells)),
-        rng.uniform(0.1, 0.8),
+        rng.uniform(0.1, 1.2),
     )
 
 
 def random_pace(rng: Rng) -> float:
-    """How fast something moves: from nearly still to a tenth of a sample per frame."""
-    return 0.01 * 20 ** rng.random()
+    """How fast something moves: from nearly still to a fifth of a sample per frame."""
+    return 0.01 * 40 ** rng.random()
 
 
 def random_bend(rng: Rng) -> float:
@@ -231,7 +232,7 @@ def moving_picture(rng: Rng, sheet: Sheet, frames: int, side: int) -> tuple[Tens
         middle = places.mean(dim=0).flip(0).numpy() + 0.5
         place = (2 * middle / np.array(sheet.colours.shape[:0:-1]) - 1) * half
     motion = random_motion(
-        rng, np.zeros(2), float(half.max()), 0.5 * random_pace(rng), 0.15, 0.5 * random_bend(rng)
+        rng, np.zeros(2), float(half.max()), 0.5 * random_pace(rng), 0.15, random_bend(rng)
     )
     mirror = np.array([-1 if motion.mirrored else 1, 1])
     centre = rng.uniform(-0.5, 0.5, 2) - place * mirror
@@ -251,7 +252,7 @@ def lay_on(rng: Rng, below: Tensor, labels: Tensor, sheet: Sheet) -> tuple[Tenso
     sheet = cut_out(sheet)
     frames, side = labels.shape[:2]
     height, width = sheet.colours.shape[-2:]
-    size = 0.25 * 3.6 ** rng.random()  # half of the longer side
+    size = 0.15 * 6 ** rng.random()  # half of the longer side
     reduce = min(1.0, 1.1 * size * side / max(height, width))
     sheet = resized(sheet, max(1, round(height * reduce)), max(1, round(width * reduce)))
     colours, covers = (F.pad(part, [2, 2, 2, 2]) for part in (sheet.colours, sheet.covers))
@@ -345,15 +346,21 @@ def film_clips(
 ) -> Callable[[int], Footage]:
     """`make_clip` for `train`: a moving picture and, in front of it, the objects of others.
 
-    How many others is drawn from `fronts`. A sample has `frames` frames of side x side pixels with
-    at most `objects` objects. The same (seed, number) gives the same sample.
+    How many others is drawn from `fronts`; some of them are twins of what is there. A sample has
+    `frames` frames of side x side pixels with at most `objects` objects. The same (seed, number)
+    gives the same sample.
     """
 
     def make_clip(number: int) -> Footage:
         rng = np.random.default_rng([seed, number])
-        colours, labels = moving_picture(rng, draw_ground(rng), frames, side)
+        ground = draw_ground(rng)
+        colours, labels = moving_picture(rng, ground, frames, side)
+        there = [ground] if ground.ids else []
         for _ in range(rng.choice(fronts)):
-            colours, labels = lay_on(rng, colours, labels, draw_front(rng))
+            twin = there and rng.random() < TWINS
+            sheet = there[rng.integers(len(there))] if twin else draw_front(rng)
+            colours, labels = lay_on(rng, colours, labels, sheet)
+            there.append(sheet)
         return keep_objects(rng, as_film(Light.draw(rng).on(colours), labels), objects)
 
     return make_clip

@@ -80,34 +80,36 @@ async function copy() {
 }
 
 async function save() {
-  const saving = frame
-  if (!isPainted(saving)) return
-  saving.unsaved = false // what is painted from now on is not in the file
-  const file = await encodeMask(saving.painting, inFile)
-  if (await write(saving, file)) saving.saved++
-  else saving.unsaved = true
-  keep(saving)
+  const each = frame
+  if (!isPainted(each) || each.saving) return
+  each.saving = true
+  each.unsaved = false // what is painted from now on is not in the file
+  const file = await encodeMask(each.painting, inFile)
+  if (await write(each, file)) each.saved++
+  else each.unsaved = true
+  each.saving = false
+  keep(each)
   tell()
 }
 
 // Write the file where people choose, or else where the browser puts what it downloads
-async function write(saving, file) {
+async function write(each, file) {
   if (window.showSaveFilePicker) {
     try {
-      saving.handle ??= await showSaveFilePicker({ suggestedName: saving.file, types: [PNG] })
-      const open = await saving.handle.createWritable()
+      each.handle ??= await showSaveFilePicker({ suggestedName: each.file, types: [PNG] })
+      const open = await each.handle.createWritable()
       await open.write(file)
       await open.close()
-      saving.file = saving.handle.name
+      each.file = each.handle.name
       return true
     } catch (error) {
-      saving.handle = undefined
+      each.handle = undefined
       if (error.name === "AbortError") return false
     }
   }
   const link = document.createElement("a")
   link.href = URL.createObjectURL(file)
-  link.download = saving.file
+  link.download = each.file
   link.click()
   setTimeout(() => URL.revokeObjectURL(link.href), 60000)
   return true
@@ -145,7 +147,7 @@ function show(other) {
 }
 
 addEventListener("beforeunload", event => {
-  if (frames.some(each => each.unsaved && isPainted(each))) event.preventDefault()
+  if (frames.some(each => each.saving || (each.unsaved && isPainted(each)))) event.preventDefault()
 })
 
 function begin() {

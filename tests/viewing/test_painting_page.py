@@ -6,6 +6,7 @@ What the same hands do in Python, with `MaskPainting` and `View`, must fill the 
 import io
 import re
 import shlex
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,12 +30,22 @@ DOWNLOADS = "window.showSaveFilePicker = undefined"  # as in Firefox and Safari
 PICKER = """
 window.written = []
 window.showSaveFilePicker = async ({suggestedName}) => {
+    window.asked = (window.asked ?? 0) + 1
     if (window.refuse) throw new DOMException("", "AbortError")
     const write = async file => window.written.push(Array.from(new Uint8Array(await file.arrayBuffer())))
     return {name: `my ${suggestedName}`, createWritable: async () => ({write, close: async () => {}})}
 }"""
 
 Place = tuple[int, int]  # (x, y) in pixels of the screen, on the canvas
+
+
+def wait_for(page, condition: str) -> None:
+    """Ask again and again; the page itself may not, as it allows no code but its own."""
+    for _ in range(300):
+        if page.evaluate(condition):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"never came true: {condition}")
 
 
 class Desk:
@@ -112,7 +123,7 @@ def desk(browser, tmp_path: Path) -> Callable:
         with quiet_page(browser, **{"viewport": {"width": 1000, "height": 900}} | more) as page:
             page.add_init_script(script)
             page.goto(path.as_uri())
-            page.wait_for_function("frame.picture.complete && canvas.width > 300")
+            wait_for(page, "frame.picture.complete && canvas.width > 300")
             yield Desk(page, labels)
 
     return opened
@@ -156,7 +167,7 @@ def test_zoomed_and_moved_the_page_paints_what_is_seen_there(desk):
     with desk() as d:
         d.page.mouse.move(*d.at((500, 200)))
         d.page.mouse.wheel(0, -400)
-        d.page.wait_for_function("view.zoom === 4")
+        wait_for(d.page, "view.zoom === 4")
         d.view.zoom_to(4, 500 + d.away[0], 200 + d.away[1])
         d.stroke((100, 100), (420, 180), label=1)
         d.press("m")
@@ -259,10 +270,12 @@ def test_the_file_that_people_choose_is_the_one_in_the_command(desk):
         d.stroke((300, 200), (400, 200), label=1)
         d.page.evaluate("window.refuse = true")
         d.press("Control+s")
-        assert d.page.locator("[aria-current]").inner_text() == "Save" and not d.page.evaluate("window.written")
+        wait_for(d.page, "window.asked === 1 && !frame.saving")
+        assert d.page.locator("[aria-current]").inner_text() == "Save" and not d.page.evaluate("window.written.length")
         d.page.evaluate("window.refuse = false")
-        d.press("Control+s")
-        d.page.wait_for_function("window.written.length === 1")
+        d.page.evaluate("[save(), save()].length")  # the second while the first is at it
+        wait_for(d.page, "window.written.length && !frame.saving")
+        assert d.page.evaluate("[window.asked, window.written.length]") == [2, 1]
         playwright.expect(d.page.locator("[aria-current]")).to_have_text("Follow")
         assert np.array_equal(_read(bytes(d.page.evaluate("window.written[0]"))), d.painting.labels)
         assert d.text("command") == 'minivos segment holiday.mp4 --mask "00000=my 00000.png"'
@@ -341,7 +354,7 @@ def test_the_page_is_one_file_that_asks_for_nothing(browser, tmp_path):
     page, asked = browser.new_page(), []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(path.as_uri())
-    page.wait_for_function("frame.picture.complete")
+    wait_for(page, "frame.picture.complete")
     assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
     assert page.evaluate(REFUSED) == "connect-src"
     page.close()

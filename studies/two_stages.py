@@ -7,11 +7,13 @@
 SITVOS (Table 3) and HST (Table IV.1) train on pictures that are moved by hand, of which there are many, and then on
 video, of which there is little. Here "stills" are 256 rendered pictures under random affine motion, "video" is 8
 rendered clips of 8 frames, in which objects move by themselves, bend, and hide each other. All runs have the same
-number of steps; "both" spends half of them on each. "none" is the untrained network, which copies from the start.
+number of steps; "both" spends half of them on each. "none" is the untrained network.
 
 Scores are J&F at 64 pixels on the 12 clips of the validation split. A seed draws its own pictures, clips, weights and
 samples, and all runs of the seed share them, so they are compared seed by seed. A finished run is a row of the table
-and is not run again. The stored table lacks the third seed of HST.
+and is not run again; of another size (steps, pictures, clips, side, clips that are scored) it is another row. The
+stored table has the three seeds of SITVOS with 600 steps and with 100. It lacks the third seed of HST with 100 steps,
+and all but the first with 600.
 """
 
 import argparse

@@ -102,6 +102,6 @@ def test_the_figure_of_a_study_has_a_point_for_each_seed():
 
 def test_the_stored_table_holds_the_seeds_that_the_notebooks_read():
     study = load("two_stages")
-    for network in study.NETWORKS:
-        scores = scores_of(read_runs(study.TABLE), network=network, steps=100)
-        assert list(scores) == list(study.STAGES) and len(scores["both"]) >= 2
+    for network, steps, seeds in (("sitvos_mini", 600, 3), ("sitvos_mini", 100, 3), ("hst_mini", 100, 2)):
+        scores = scores_of(read_runs(study.TABLE), network=network, steps=steps)
+        assert list(scores) == list(study.STAGES) and len(scores["both"]) == seeds

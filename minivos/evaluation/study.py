@@ -67,9 +67,10 @@ def draw_scores(
     for place, values in enumerate(scores.values()):
         ours.plot([place] * len(values), values, "o", color="0.2")
     ours.axhline(first_mask, ls="--", color="0.2", label="first mask repeated")
-    seeds = len(next(iter(scores.values())))
+    seeds, highest = len(next(iter(scores.values()))), max(map(np.max, scores.values()))
     ours.set(title=f"ours: {seeds} seeds and their mean", ylabel="J&F in percent")
-    ours.legend()
+    ours.set_ylim(0, 1.35 * max(highest, first_mask))  # room for the legend
+    ours.legend(loc="upper left", frameon=False)
     theirs.bar(list(paper), list(paper.values()), color="0.8")
     theirs.set(title="the paper: one training each")
     return figure

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from minivos.errors import InputError
 from minivos.nn.attention import attend, join_heads, sine_position, split_heads
@@ -87,6 +88,37 @@ def test_only_the_names_asked_for_are_kept():
         for name in ("block1/self", "block1/long_term", "block2/self"):
             attend(q, k, v, name, (2, 2, 3), (0, 1))
     assert [m.name for m in maps] == ["block1/self", "block2/self"]
+
+
+class Largest(TorchDispatchMode):
+    """Notes how many numbers the largest tensor that anything computes has."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        answer = func(*args, **(kwargs or {}))
+        if isinstance(answer, torch.Tensor):
+            self.numbers = max(self.numbers, answer.numel())
+        return answer
+
+
+def test_only_the_rows_of_the_queries_asked_for_are_built():
+    q, k, v = vectors(1, 2, 30 * 40, 8), vectors(1, 2, 30 * 40, 8, seed=1), vectors(1, 2, 30 * 40, 8, seed=2)
+    plain = attend(q, k, v, NAME, (1, 30, 40))
+    with record_attention(queries=[(29, 39), (8, 11)]) as maps, Largest() as found:
+        assert torch.equal(attend(q, k, v, NAME, (1, 30, 40)), plain)
+    assert maps[0].weights.shape == (1, 2, 2, 1200) and found.numbers <= q.numel()
+    assert torch.allclose(maps[0].look_from(8, 11).flatten(1), (q[0] @ k[0].mT / 8**0.5).softmax(-1)[:, 8 * 40 + 11])
+
+
+@pytest.mark.parametrize("wrong", [[(30, 0)], [(0, 40)], [(-1, 0)], [(0, 0), (30, 40)], [5], (8, 11), [(1, 2, 3)]])
+def test_queries_that_are_no_cells_of_the_grid_are_refused(wrong):
+    q = vectors(1, 1, 30 * 40, 8)
+    with (
+        pytest.raises(InputError, match="expected cells .y, x. of a grid of 30 x 40 cells"),
+        record_attention(queries=wrong),
+    ):
+        attend(q, q, q, NAME, (1, 30, 40))
 
 
 def test_recording_nothing_is_an_error_that_says_why():

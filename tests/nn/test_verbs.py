@@ -255,8 +255,26 @@ def test_verbs_are_functions_of_their_arguments(name):
     for verb, answer in plain.items():
         assert len(answer) == len(elsewhere[verb]) == len(recorded[verb]) > 0
         assert all(map(torch.equal, answer, elsewhere[verb])), verb
-        for one, other in zip(answer, recorded[verb], strict=True):
-            assert torch.allclose(one.double(), other.double(), atol=1e-4), verb
+        assert all(map(torch.equal, answer, recorded[verb])), verb
+
+
+@pytest.mark.parametrize("name", MINIS)
+@torch.no_grad()
+def test_the_weights_of_some_queries_are_those_rows_of_all_and_change_no_answer(name):
+    network, (frames, masks), queries = seeded(name), clip_of(2, frames=2), [(1, 2), (0, 0)]
+    memory, seen = filled_memory(network, frames, masks), network.encode(frames[:, 1])
+    plain = network.read(seen, memory)[0]
+    with record_attention() as whole:
+        network.read(seen, memory)
+    with record_attention(queries=queries) as some:
+        assert torch.equal(network.read(seen, memory)[0], plain)
+    assert [look.name for look in some] == [look.name for look in whole] and len(some) > 0
+    for few, all_of_it in zip(some, whole, strict=True):
+        assert few.weights.shape[2] == 2 < all_of_it.weights.shape[2] and few.queries == tuple(queries)
+        for cell in queries:
+            assert torch.allclose(few.look_from(*cell), all_of_it.look_from(*cell), atol=1e-6), few
+        with pytest.raises(InputError, match=r"got \[\(0, 1\)\]; expected .*recorded \[\(1, 2\), \(0, 0\)\]"):
+            few.look_from(0, 1)
 
 
 @pytest.mark.parametrize("name", MINIS)

@@ -154,7 +154,13 @@ def train_command(
             export=lambda averaged, log: export_run(out / model, averaged, facts, log),
         )
         if rank_and_world()[0] == 0:
-            print(f"{len(history)} steps done: {out / model}.safetensors and .json")
+            seconds, data_seconds = (
+                sum(row[name] for row in history) for name in ("seconds", "data_seconds")
+            )
+            print(
+                f"{len(history)} steps done, {data_seconds / seconds:.0%} of their time for data: "
+                f"{out / model}.safetensors and .json"
+            )
             if score:
                 print("scoring, which may take minutes; --no-score leaves it out")
                 print_score(out / model, score(network))

@@ -155,6 +155,19 @@ def test_masks_are_cut_as_their_pictures_are():
         assert min(agreement(frames, labels)) > 0.8
 
 
+def test_masks_lie_on_their_pictures_to_a_fraction_of_a_pixel():
+    labels, above = np.zeros((1, 120, 160), np.uint8), []
+    labels[:, 40:80, 60:100] = 1
+    for seed in range(40):
+        (frame,), (mask,) = cut(chance(seed), *painted(labels), side=100)
+        padded = (frame == GREY).all(axis=-1).any()
+        if not padded and not mask[[0, -1]].any():
+            rows = np.arange(100) + 0.5
+            middles = [rows @ weight.sum(axis=1) / weight.sum() for weight in (frame[..., 1], 1.0 * mask)]
+            above.append(middles[0] - middles[1])
+    assert len(above) > 10 and abs(np.mean(above)) < 0.1
+
+
 def test_cuts_differ_in_scale_place_and_direction():
     rng, labels = chance(), np.zeros((1, 120, 160), np.uint8)
     labels[:, 40:80, 60:70] = 1

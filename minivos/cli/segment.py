@@ -18,7 +18,9 @@ from minivos.errors import InputError
 
 if TYPE_CHECKING:
     from minivos.propagation import Answer
+    from minivos.video.frames import FrameSource
 
+MASKS, OVERLAY, CONFIDENCES = "masks", "overlay.mp4", "confidence.csv"
 FILMS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 Video = Annotated[Path, typer.Argument(help="a video file or a folder of JPEG or PNG frames")]
 
@@ -63,7 +65,7 @@ def segment(
     overwrite: Overwrite = False,
 ) -> None:
     """Follow the objects of masks through a video; masks come out at the size of its frames."""
-    from minivos.video.frames import OverlayWriter, open_frames
+    from minivos.video.frames import open_frames
     from minivos.video.given_masks import read_given_masks
 
     if out.suffix.lower() in FILMS:
@@ -74,15 +76,14 @@ def segment(
     masks = read_given_masks(mask, source, report=say)
     names = dict(zip(range(max(masks) + 1), source.names, strict=False))
 
-    from tqdm import tqdm  # now that the input is known to be good, what takes long to load
-
+    # Now that the input is known to be good, what takes long to load
     from minivos.official import open_network
     from minivos.propagation import follow
     from minivos.speed import side_for
     from minivos.tracker import Tracker
     from minivos.video.clip import shrink_labels
-    from minivos.video.files import prepare_output, whole_file, whole_folder
-    from minivos.video.mask_files import describe_mask, write_mask
+    from minivos.video.files import prepare_output
+    from minivos.video.mask_files import describe_mask
 
     network = open_network(model, weights, released, device)
     settings: dict[str, Any] = {"precision": precision, "compiled": compiled}
@@ -96,32 +97,42 @@ def segment(
     say(f"{model} on {next(network.parameters()).device}, working at {width}x{height} pixels")
 
     out = prepare_output(out, overwrite, "segmented video")
-    masks_folder, overlay_file = out / "masks", out / "overlay.mp4"
+    if backward and max(masks):
+        say(f"first backward from frame {names[max(masks)]}")
     found = Findings(masks)
+    answers = follow(network, source, masks, backward, **settings)
+    write_results(out, source, found.watch(answers, source.names))
+    say(f"{found.frames} frames at {found.frames / found.seconds:.1f} frames per second")
+    say(f"{out / MASKS}: {found.frames} palette PNGs, value = object id, 0 = background")
+    say(f"{out / OVERLAY}: the frames with the objects drawn over them")
+    for line in found.advice():
+        say(line)
+    if found.least and source.size == source.full_size:
+        worst = found.least[-1]
+        words = [str(video), "--at", worst, "--mask", str(out / MASKS / f"{worst}.png")]
+        say(f"a page to correct it on: minivos paint {shlex.join(words)}")
+
+
+def write_results(out: Path, source: FrameSource, answers: Iterator[tuple[str, Answer]]) -> None:
+    """Write masks, overlay and confidences of named answers, each whole or not at all."""
+    from tqdm import tqdm
+
+    from minivos.video.files import whole_file, whole_folder
+    from minivos.video.frames import OverlayWriter
+    from minivos.video.mask_files import write_mask
+
     with (
-        whole_folder(masks_folder) as part,
-        OverlayWriter(overlay_file, source.size, source.fps) as overlay,
-        whole_file(out / "confidence.csv") as table,
+        whole_folder(out / MASKS) as part,
+        OverlayWriter(out / OVERLAY, source.size, source.fps) as overlay,
+        whole_file(out / CONFIDENCES) as table,
         table.open("w", encoding="utf8") as lines,
     ):
         lines.write("frame,object,confidence\n")
-        if backward and max(masks):
-            say(f"first backward from frame {names[max(masks)]}")
-        answers = found.watch(follow(network, source, masks, backward, **settings), source.names)
         for name, answer in tqdm(answers, total=source.count, unit="frame", disable=None):
             write_mask(part / f"{name}.png", answer.labels)
             overlay.write(answer.frame, answer.labels)
             for i, confidence in answer.confidence.items():
                 lines.write(f"{name},{i},{confidence:.3f}\n")
-    say(f"{found.frames} frames at {found.frames / found.seconds:.1f} frames per second")
-    say(f"{masks_folder}: {found.frames} palette PNGs, value = object id, 0 = background")
-    say(f"{overlay_file}: the frames with the objects drawn over them")
-    for line in found.advice():
-        say(line)
-    if found.least and source.size == source.full_size:
-        worst = found.least[-1]
-        words = [str(video), "--at", worst, "--mask", str(masks_folder / f"{worst}.png")]
-        say(f"a page to correct it on: minivos paint {shlex.join(words)}")
 
 
 def say(line: str) -> None:

@@ -20,6 +20,7 @@ from minivos.training.loop import train
 from minivos.training.pool import LANES, ClipLanes
 from minivos.training.recipe import RECIPES, Recipe, as_shares, read_shares
 from minivos.training.samples import clips_for, draw_batches, kind_of
+from minivos.training.still_files import find_stills
 from minivos.training.stills import cutouts_in, photo_sheets
 from tiny import squares, tiny_aot
 
@@ -163,8 +164,17 @@ def test_a_list_of_davis_may_be_named_but_none_that_is_kept(tree):
     for split in ("val", "trainval"):
         with pytest.raises(InputError, match="whose clip c is kept for val in .*val.txt; expected clips for training"):
             training_videos(f"{root}:{split}")
-    with pytest.raises(InputError, match="there is no .*2016/dev.txt"):
+    with pytest.raises(InputError, match="there is no .*2016.dev.txt"):
         training_videos(f"{root}:dev")
+    assert len(find_stills(root)) == 12 and len(find_stills(f"{root}:fit")) == 6
+    with pytest.raises(InputError, match="kept for val"):
+        find_stills(f"{root}:val")
+
+
+def test_youtube_has_no_lists(tmp_path):
+    (tmp_path / "train").mkdir()
+    with pytest.raises(InputError, match="expected YouTube-VOS without the name of a list: leave :fit out"):
+        training_videos(f"{tmp_path}:fit")
 
 
 # ---------------------------------------------------------------------------------------------------------- refusals

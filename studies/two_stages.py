@@ -155,13 +155,13 @@ def print_table(runs: list[Row]) -> None:
     """By size and network: each kind of run, and what "both" has over each stage alone, seed by seed."""
     print("J&F in percent, mean over seeds and its 95 % interval")
     parts: dict[tuple[str, ...], list[Row]] = {}
-    for run in runs:
-        parts.setdefault(tuple(run[column] for column in SIZES), []).append(run)
+    for row in runs:
+        parts.setdefault(tuple(row[column] for column in SIZES), []).append(row)
     for size, part in parts.items():
         print("\n" + ", ".join(f"{column} {value}" for column, value in zip(SIZES, size, strict=True)))
         still = score_clips(repeat_first_mask, scored_clips(int(part[0]["scored"]))).mean
         print(f"first mask repeated {100 * still:.1f}")
-        for name in dict.fromkeys(run["network"] for run in part):
+        for name in dict.fromkeys(row["network"] for row in part):
             print_network(name, scores_of(part, network=name))
 
 

@@ -129,7 +129,7 @@ def benchmark_command(
         side = 0  # each view has its own
     print(f"{len(clips)} clips of {dataset} {split}, {model} on {where}, into {out}")
     result = benchmark(
-        clips, network, out, said, side=side or None, workers=workers, 
+        clips, network, out, said, side=side or None, workers=workers,
         unseen=set(unseen) if unseen else clips.unseen(),
         zipped=zipped, overwrite=overwrite, precision=precision, compiled=compiled,
     )  # fmt: skip

@@ -95,8 +95,10 @@ def describe(name: str, network: torch.nn.Module, weights: str) -> str:
 
     origin = f"weights {weights}"
     if weights in SHIPPED:
-        minutes = training_minutes(read_facts(name))
-        origin = f"trained for {minutes:.0f} minutes on synthetic clips, none of them shown"
+        facts = read_facts(name)
+        sources, terms = ", ".join(facts["trained_on"]), facts["terms"]
+        minutes = training_minutes(facts)
+        origin = f"trained for {minutes:.0f} minutes on {sources}, none of them shown ({terms})"
     return f"{count_parameters(network):,} parameters, {origin}"
 
 
@@ -119,9 +121,11 @@ def models() -> None:
             millions = count_parameters(create_model(name)) / 1e6
         print(f"{name:12} {millions:6.2f} M parameters  {published:17}  {preset.summary}")
         if has_weights(name):
-            score = read_facts(name)["scores"]["val"]["J&F"]
+            facts = read_facts(name)
+            score = facts["scores"]["val"]["J&F"]
             split = "the validation split of data_samples"
             print(f"{'':12} shipped weights: J&F {score:.3f} on {split}")
+            print(f"{'':12} {facts['terms']}; trained on {', '.join(facts['trained_on'])}")
 
 
 def doctor() -> None:

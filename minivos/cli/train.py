@@ -8,7 +8,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -73,6 +73,13 @@ def train_command(
         Path | None,
         typer.Option(help="folder of photographs, for textures and for cut-outs to lie on"),
     ] = None,
+    terms: Annotated[
+        str,
+        typer.Option(
+            help="what the licences of the footage leave of the weights: free or non-commercial "
+            "(such as with DAVIS), noted in their JSON; what they start from may narrow it"
+        ),
+    ] = "",
     workers: Annotated[
         int, typer.Option(help="processes that prepare samples ahead of time, but for a pool")
     ] = 0,
@@ -110,10 +117,11 @@ def train_command(
 
     from minivos.models import create_model, pick_device
     from minivos.training.checks import fit_side
-    from minivos.training.export import export_run, origin, settings_of
+    from minivos.training.export import export_run, origin, settings_of, unfinished
     from minivos.training.loop import train
     from minivos.training.processes import join_processes, rank_and_world
     from minivos.training.samples import clips_for
+    from minivos.training.terms import terms_of
     from minivos.video.files import prepare_output
 
     recipe = find_recipe(
@@ -137,8 +145,12 @@ def train_command(
     make_clip = clips_for(recipe, folders, photos)
     if not sys.stderr.isatty():  # lines in a file instead of a bar on the screen
         logging.getLogger("minivos").setLevel(logging.INFO)
-    facts = {"model": model, "recipe": settings_of(recipe), "device": str(where)}
-    facts |= {"start": origin(model, start)} if start else {}
+    facts: dict[str, Any] = {"model": model, "recipe": settings_of(recipe), "device": str(where)}
+    earlier = unfinished(out / model)
+    if start:
+        earlier += [origin(model, start)]
+        facts["start"] = earlier[-1]
+    facts |= terms_of(recipe, folders, photos, terms, earlier)
     prepare_output(out, overwrite=True, kind="train")
     try:
         history = train(

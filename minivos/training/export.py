@@ -13,6 +13,7 @@ from minivos.models import SHIPPED, read_facts, save_weights
 from minivos.nn.network import VOSNetwork
 from minivos.training.checkpoints import History
 from minivos.training.recipe import Recipe
+from minivos.training.terms import IMAGENET, last_name
 from minivos.video.files import read_json, whole_file
 
 Facts = dict[str, Any]
@@ -56,15 +57,22 @@ def settings_of(recipe: Recipe) -> Facts:
 def origin(model: str, start: str) -> Facts:
     """The weights that a training began with, and what a JSON beside them says of theirs.
 
-    Raises InputError for a JSON that is damaged.
+    A path that is absolute is cut down to its name. Raises InputError for a JSON that is damaged.
     """
     about = Path(start).with_suffix(".json")
-    facts: Facts = {}
+    facts: Facts = IMAGENET if start == "imagenet" else {}
     if start in SHIPPED:
         start, facts = SHIPPED[0], read_facts(model)
     elif about.exists():
         facts = read_json(about, f"how {start} was trained")
-    return {"weights": start} | {name: fact for name, fact in facts.items() if name != "log"}
+    name = last_name(start) if Path(start).is_absolute() else start
+    return {"weights": name} | {name: fact for name, fact in facts.items() if name != "log"}
+
+
+def unfinished(path: Path) -> list[Facts]:
+    """What `path`.json says of a training that goes on from its checkpoint, if there is one."""
+    begun = path.with_name("checkpoint.pt").exists() and Path(f"{path}.json").exists()
+    return [read_json(f"{path}.json", "what `minivos train` wrote")] if begun else []
 
 
 def every_so_often(history: History, rows: int = 50) -> History:

@@ -4,6 +4,7 @@ README's table of the course and the glossary say of the notebooks what the note
 """
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -225,6 +226,21 @@ def test_an_ignored_output_may_differ_between_runs() -> None:
 @pytest.mark.parametrize(("stored", "exit_code"), [("4\n", 0), ("5\n", 1)], ids=["same output", "changed output"])
 def test_nbval_notices_a_changed_output(tmp_path: Path, stored: str, exit_code: int) -> None:
     cell = new_code_cell("print(2 + 2)", outputs=[printed(stored)], execution_count=1)
+    assert_nbval(cell, tmp_path, exit_code)
+
+
+@pytest.mark.parametrize("warned", ["", "lost: 3\n"], ids=["no warning", "another warning"])
+@pytest.mark.parametrize(("stored", "exit_code"), [("4\n", 0), ("5\n", 1)], ids=["same output", "changed output"])
+def test_warnings_alone_never_fail_a_notebook(tmp_path: Path, warned: str, stored: str, exit_code: int) -> None:
+    shutil.copy(ROOT / "notebooks/conftest.py", tmp_path)
+    source = "import sys\nprint('lost: 2', file=sys.stderr)\nprint(2 + 2)"
+    outputs = [new_output("stream", name="stderr", text=warned)] if warned else []
+    cell = new_code_cell(source, outputs=[*outputs, printed(stored)], execution_count=1)
+    assert_nbval(cell, tmp_path, exit_code)
+
+
+def assert_nbval(cell: NotebookNode, tmp_path: Path, exit_code: int) -> None:
+    """Holds what nbval says of a notebook of this one cell."""
     nbformat.write(new_notebook(cells=[cell]), tmp_path / "sum.ipynb")
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-p", "no:cacheprovider", "sum.ipynb"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

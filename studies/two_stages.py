@@ -12,8 +12,7 @@ number of steps; "both" spends half of them on each. "none" is the untrained net
 Scores are J&F at 64 pixels on the 12 clips of the validation split. A seed draws its own pictures, clips, weights and
 samples, and all runs of the seed share them, so they are compared seed by seed. A finished run is a row of the table
 and is not run again; of another size (steps, pictures, clips, side, clips that are scored) it is another row. The
-stored table has the three seeds of SITVOS with 600 steps and with 100. It lacks the third seed of HST with 100 steps,
-and all but the first with 600.
+stored table has three seeds of both networks with 600 steps, and with 100, where it lacks the third seed of HST.
 """
 
 import argparse

@@ -14,7 +14,7 @@ NOT_STATED = "not stated"
 TERMS = ("free", NOT_STATED, "non-commercial")  # what holds for a part holds for all before it
 STATED = (TERMS[0], TERMS[-1])
 RENDERED = "rendered clips"
-IMAGENET = {"trained_on": ["ImageNet (encoder)"], "terms": "free"}  # Apache-2.0, BSD or MIT
+IMAGENET = {"trained_on": ["ImageNet (encoder)"], "terms": "free"}  # timm: Apache-2.0 or MIT
 
 
 def terms_of(
@@ -33,7 +33,7 @@ def terms_of(
     if stated and stated not in STATED:
         raise InputError(f"got terms {stated!r}; expected {' or '.join(STATED)}, or none")
     sources = footage_names(recipe, data, photos)
-    terms = ["free" if sources == [RENDERED] else stated or NOT_STATED, stated or TERMS[0]]
+    terms = [stated or ("free" if sources == [RENDERED] else NOT_STATED)]
     for facts in earlier:
         sources += facts.get("trained_on", ["weights of unknown origin"])
         known = facts.get("terms", NOT_STATED)

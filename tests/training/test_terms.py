@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import timm
 from test_footage import write_davis
 from typer.testing import CliRunner
 
@@ -12,6 +13,8 @@ from minivos import list_models
 from minivos.cli import app
 from minivos.errors import InputError
 from minivos.models import has_weights, read_facts
+from minivos.nn.encoders import ENCODERS, MASK_ENCODERS
+from minivos.nn.swin import SWINS
 from minivos.training.recipe import Recipe
 from minivos.training.terms import IMAGENET, STATED, terms_of
 from tiny import squares
@@ -47,6 +50,12 @@ def test_the_narrowest_terms_of_all_that_a_training_begins_with_hold() -> None:
     assert terms("not stated", recipe=RENDERED) == terms(None, recipe=RENDERED) == "not stated"
     assert terms("not stated", stated="free") == "free"  # whoever states it states it for all
     assert terms_of(RENDERED, [], earlier=[IMAGENET])["terms"] == "free"
+
+
+def test_pretrained_encoders_are_free_by_what_timm_states() -> None:
+    encoders = [*ENCODERS.values(), *MASK_ENCODERS.values(), *SWINS.values()]
+    names = {encoder.timm_name for encoder in encoders if hasattr(encoder, "timm_name")}
+    assert len(names) > 5 and {timm.get_pretrained_cfg(name).license for name in names} == {"apache-2.0", "mit"}
 
 
 def test_terms_that_are_none_are_refused() -> None:
@@ -109,4 +118,4 @@ def test_all_shipped_weights_are_marked_where_one_meets_them() -> None:
         )
         assert f"| `{name}` | {sources} | {said} |" in card
         bound += [f"`{name}`"] * (said != "free")
-    assert f"For non-commercial use only: {', '.join(bound) or 'none'}." in readme
+    assert f"Shipped weights for non-commercial use only: {', '.join(bound) or 'none'}." in readme

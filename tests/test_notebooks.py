@@ -239,10 +239,30 @@ def test_warnings_alone_never_fail_a_notebook(tmp_path: Path, warned: str, store
     assert_nbval(cell, tmp_path, exit_code)
 
 
-def assert_nbval(cell: NotebookNode, tmp_path: Path, exit_code: int) -> None:
-    """Holds what nbval says of a notebook of this one cell."""
-    nbformat.write(new_notebook(cells=[cell]), tmp_path / "sum.ipynb")
+@pytest.mark.parametrize(("deaths", "exit_code"), [(1, 0), (2, 1)], ids=["dies once", "dies twice"])
+def test_a_kernel_that_dies_at_its_start_is_started_once_more(tmp_path: Path, deaths: int, exit_code: int) -> None:
+    shutil.copy(ROOT / "notebooks/conftest.py", tmp_path)
+    (tmp_path / "ipykernel_launcher.py").write_text(
+        "import os, pathlib, tempfile\n"
+        f"if len(list(pathlib.Path({str(tmp_path)!r}).glob('death*'))) < {deaths}:\n"
+        f"    tempfile.mkstemp(prefix='death', dir={str(tmp_path)!r})\n"
+        "    os._exit(1)\n"
+        "from ipykernel.kernelapp import launch_new_instance\n"
+        "launch_new_instance()\n"
+    )
+    cell = new_code_cell("print(2 + 2)", outputs=[printed("4\n")], execution_count=1)
+    nbval_exits(cell, tmp_path, exit_code)
+
+
+def nbval_exits(cell: NotebookNode, folder: Path, exit_code: int) -> str:
+    """What nbval prints of a notebook of this one cell, its exit code having been held."""
+    nbformat.write(new_notebook(cells=[cell]), folder / "sum.ipynb")
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-p", "no:cacheprovider", "sum.ipynb"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert run.returncode == exit_code, run.stdout
-    assert ("Cell outputs differ" in run.stdout) == (exit_code == 1)
+    return run.stdout
+
+
+def assert_nbval(cell: NotebookNode, folder: Path, exit_code: int) -> None:
+    """Holds that nbval passes, or fails for the output of the cell."""
+    assert ("Cell outputs differ" in nbval_exits(cell, folder, exit_code)) == (exit_code == 1)

@@ -16,6 +16,7 @@ from minivos.errors import InputError
 from minivos.nn.network import VOSNetwork
 from minivos.tracker import Tracker
 from minivos.video.clip import Clip
+from minivos.video.contours import refine_contours
 from minivos.video.mask_files import check_mask
 from minivos.video.masks import is_object
 
@@ -43,9 +44,9 @@ def track(
 
     Frames before an object's first mask are without it, unless `backward`: then it is also followed
     from there to frame 0, which needs frames that can be gone through more than once. `settings` go
-    to `Tracker`. A warning in the log names each object that is lost: not seen from some frame to
-    the end. Raises InputError without masks and, at the end, for masks of frames that the video
-    lacks.
+    to `follow` and `Tracker`. A warning in the log names each object that is lost: not seen from
+    some frame to the end. Raises InputError without masks and, at the end, for masks of frames that
+    the video lacks.
     """
     last_seen: dict[int, int] = {}  # of each object, the newest frame that shows it
     t = -1
@@ -62,9 +63,13 @@ def follow(
     frames: Iterable[np.ndarray],
     masks: dict[int, np.ndarray],
     backward: bool = False,
+    refine: bool = False,
     **settings: Any,
 ) -> Iterator[Answer]:
-    """As `track`, with the frames and the confidence of each object, and no warning."""
+    """As `track`, with the frames and the confidence of each object, and no warning.
+
+    `refine` the contours of masks that are not given, see `video.contours`.
+    """
     _check_masks(masks)
     tracker, missed = Tracker(model, **settings), set(masks)
     earlier = _from_behind(model, frames, masks, settings) if backward else {}
@@ -76,6 +81,10 @@ def follow(
             labels, confidence = tracker.step(frame, masks.get(t)), tracker.confidence
         if t in earlier:
             labels, confidence = _add(tracker.ids, labels, confidence, *earlier[t])
+        if refine and t not in masks:
+            height, width = frame.shape[:2]
+            working = model.sizing((height, width), tracker.side)
+            labels = refine_contours(frame, labels, working)
         yield Answer(frame, labels, confidence)
     if missed:
         raise _lacking(missed)

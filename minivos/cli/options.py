@@ -22,6 +22,12 @@ Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", help="replace the results that this command wrote there before"),
 ]
+Refine = Annotated[
+    bool,
+    typer.Option(
+        help="fit contours to the colours of the frame where it is much larger than --side"
+    ),
+]
 Precision = Annotated[str, typer.Option(help="float32, or bfloat16, which is meant for GPUs")]
 Compile = Annotated[
     bool,

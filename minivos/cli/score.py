@@ -7,7 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from minivos.cli.options import Compile, Device, Model, Overwrite, Precision, Released, Weights
+from minivos.cli.options import (
+    Compile,
+    Device,
+    Model,
+    Overwrite,
+    Precision,
+    Refine,
+    Released,
+    Weights,
+)
 from minivos.errors import InputError
 
 MOST_WORKERS = 64  # each holds a frame
@@ -69,6 +78,7 @@ def benchmark_command(
         typer.Option(help="see each frame at so many times --side and average, repeatable"),
     ] = None,
     device: Device = "auto",
+    refine: Refine = True,
     precision: Precision = "float32",
     compiled: Compile = False,
     workers: Annotated[
@@ -131,7 +141,7 @@ def benchmark_command(
     result = benchmark(
         clips, network, out, said, side=side or None, workers=workers,
         unseen=set(unseen) if unseen else clips.unseen(),
-        zipped=zipped, overwrite=overwrite, precision=precision, compiled=compiled,
+        zipped=zipped, overwrite=overwrite, refine=refine, precision=precision, compiled=compiled,
     )  # fmt: skip
     print(result.table().text())
     for measure, value in result.summary().items():

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from minivos.cli.options import Compile, Device, Model, Overwrite, Precision, Released, Weights
+from minivos.cli.options import (
+    Compile,
+    Device,
+    Model,
+    Overwrite,
+    Precision,
+    Refine,
+    Released,
+    Weights,
+)
 from minivos.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,6 +68,7 @@ def segment(
         ),
     ] = 0,
     stride: Annotated[int, typer.Option(help="take every n-th frame")] = 1,
+    refine: Refine = True,
     precision: Precision = "float32",
     compiled: Compile = False,
     device: Device = "auto",
@@ -100,7 +110,7 @@ def segment(
     if backward and max(masks):
         say(f"first backward from frame {names[max(masks)]}")
     found = Findings(masks)
-    answers = follow(network, source, masks, backward, **settings)
+    answers = follow(network, source, masks, backward, refine, **settings)
     write_results(out, source, found.watch(answers, source.names))
     say(f"{found.frames} frames at {found.frames / found.seconds:.1f} frames per second")
     say(f"{out / MASKS}: {found.frames} palette PNGs, value = object id, 0 = background")

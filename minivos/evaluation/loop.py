@@ -17,6 +17,7 @@ import numpy as np
 from minivos.errors import InputError
 from minivos.nn.network import VOSNetwork
 from minivos.tracker import Tracker
+from minivos.video.contours import refine_contours
 from minivos.video.metrics import ObjectScore, collect_scores, score_frame
 from minivos.video.task import Task
 
@@ -46,7 +47,8 @@ def run_task(
 
     `keep` gets the labels of every frame. `workers` threads read frames ahead, keep and score
     behind the network's back; then `keep` is not called in the order of time. `settings` go to
-    `Tracker`. Raises InputError, with the name of the clip, as `Tracker.step` and `Task` do.
+    `timed_steps` and `Tracker`. Raises InputError, with the name of the clip, as `Tracker.step` and
+    `Task` do.
     """
     jobs: deque[Future] = deque()
     scores, times = [], []
@@ -75,13 +77,15 @@ def run_task(
 
 
 def timed_steps(
-    model: VOSNetwork, task: Task, pool: Executor, **settings: Any
+    model: VOSNetwork, task: Task, pool: Executor, refine: bool = False, **settings: Any
 ) -> Iterator[tuple[np.ndarray, list[int], float | None]]:
     """Of each frame of a task: labels (H,W), the objects that were known, the network's seconds.
 
-    Frames before the first mask are background, without the network.
+    Frames before the first mask are background, without the network. `refine` the contours of masks
+    that are not given, see `video.contours`.
     """
     tracker = Tracker(model, **settings)
+    working = model.sizing(task.size, tracker.side)
     for t, frame in enumerate(read_ahead(task.frames, pool)):
         known = tracker.ids
         mask = task.given(t, known)
@@ -90,6 +94,8 @@ def timed_steps(
             continue
         began = time.perf_counter()
         labels = tracker.step(frame, mask)
+        if refine and mask is None:
+            labels = refine_contours(frame, labels, working)
         yield labels, known, time.perf_counter() - began
     if not tracker.ids:
         raise InputError("no mask says which objects to follow; unpack the annotations again")

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor
 
 from minivos.errors import InputError
@@ -20,8 +18,9 @@ from minivos.nn.objects import merge_groups
 from minivos.nn.recording import at_frame
 from minivos.saved_tracks import load_track, save_track
 from minivos.speed import at_precision, check_room, check_tracker, compile_parts
+from minivos.video.frame_tensors import to_network
 from minivos.video.mask_files import check_mask
-from minivos.video.mask_tensors import expected_j, one_hot, resize, warn_of_lost
+from minivos.video.mask_tensors import expected_j, highest, one_hot, resize, warn_of_lost
 from minivos.video.masks import check_picture, is_object, redraw
 
 Reads = list[tuple[Tensor, Any]]  # logits and seen, of each group
@@ -116,13 +115,13 @@ class Tracker:
         """
         mask = self._check(frame, mask)
         with at_frame(self.time), self.at_precision:
-            seen = self.model.encode(self._to_network(frame))
+            seen = self.model.encode(to_network(frame, self.model, self.side))
             labels, reads = self._predict(seen)
             if mask is not None:
                 labels = redraw(labels, mask)
                 self._admit(np.unique(mask[is_object(mask)]).tolist())
             self._memorize(seen, reads, labels, given=mask is not None)
-        self.last_seen |= {i: self.time for i in np.unique(labels).tolist() if i}
+        self.last_seen |= {i: self.time for i in self.ids if (labels == i).any()}
         self.time += 1
         return labels
 
@@ -138,7 +137,7 @@ class Tracker:
         chances = [part.softmax(dim=1) for part in scores]
         if len(scores) > 1:  # AOT Eq. 1, a pass per group where the equation has one per object
             scores = chances = [merge_groups(chances)]  # (1, 1+K, H, W)
-        best = scores[0].max(dim=1).indices  # on a CPU faster than argmax
+        best = highest(scores[0])
         ids = [i for group in self.groups for i in group.ids]
         expected = zip(ids, expected_j(chances[0], best), strict=True)
         self.confidence = {i: value for i, value in expected if i}
@@ -168,22 +167,14 @@ class Tracker:
         self, group: Group, labels: np.ndarray, working: tuple[int, int], given: bool
     ) -> Tensor:
         """The labels of a group's objects as masks (1, 1+K, h, w), at the network's size."""
-        renumber = np.zeros(256, np.int64)
-        renumber[group.ids] = np.arange(1, len(group.ids) + 1)
+        renumber = torch.zeros(256, dtype=torch.long, device=self.device)
+        renumber[group.ids] = torch.arange(1, len(group.ids) + 1, device=self.device)
         renumber[0] = 0  # the id of those that were removed
-        own = resize(torch.from_numpy(renumber[labels])[None].to(self.device), working)
+        small = resize(torch.from_numpy(labels)[None].to(self.device), working)
+        own = renumber[small.long()]
         if given:
             warn_of_lost(self.time, group.ids, labels, own)
         return one_hot(own, len(group.ids))
-
-    def _to_network(self, frame: np.ndarray) -> Tensor:
-        """uint8 (H, W, 3) -> float (1, 3, h, w) in [0, 1]; resizing may overshoot a little."""
-        pixels = torch.tensor(np.ascontiguousarray(frame), device=self.device)
-        image = rearrange(pixels, "h w c -> 1 c h w").float()
-        sizing, size = self.model.sizing, self.model.sizing(self.size, self.side)
-        if size != self.size:
-            image = F.interpolate(image, size, mode="bicubic", antialias=sizing.antialias)
-        return image / 255
 
     def _check(self, frame: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
         """The mask as labels uint8 (H, W), if both are what `step` takes; InputError otherwise."""

@@ -21,6 +21,7 @@ from minivos.synthetic.clips import render
 from minivos.tracker import Tracker
 from minivos.video.clip import Clip
 from minivos.video.datasets import DavisDataset, samples_root
+from minivos.video.frame_tensors import to_network
 from minivos.video.mask_tensors import resize
 from minivos.video.metrics import region_similarity
 from tiny import EveryFrameCounts, squares, tiny_aot
@@ -124,7 +125,7 @@ def test_groups_of_one_object_are_a_pass_per_object_merged_by_soft_aggregation()
     def probability(object_id: int) -> torch.Tensor:
         tracker = Tracker(network)
         tracker.step(pictures[0], (labels[0] == object_id).astype(np.uint8))
-        seen = network.encode(tracker._to_network(pictures[1]))
+        seen = network.encode(to_network(pictures[1], network))
         logits, _ = network.read(seen, tracker.groups[0].memory)
         return resize(logits, labels[0].shape).softmax(dim=1)[:, 1:]
 

@@ -16,7 +16,6 @@ from itertools import product
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from minivos.errors import InputError
@@ -24,6 +23,7 @@ from minivos.nn.checks import check_frame, check_masks
 from minivos.nn.memory import Entry, Memory, Schedule
 from minivos.nn.network import Seen, Sizing, VOSNetwork, size_of
 from minivos.speed import side_for
+from minivos.video.frame_tensors import resize_frames
 from minivos.video.mask_tensors import one_hot, resize
 
 FEEDBACK = "merged", "own"
@@ -122,10 +122,7 @@ class Augmented(VOSNetwork[AugmentedSeen, AugmentedEntry]):
         side = side_for(self.network, video, self.side) or sizing.short_side or min(video)
         longest = sizing.longest and round(view.scale * sizing.longest)
         size = replace(sizing, longest=longest)(video, round(view.scale * side))
-        frame = view.turn(frame)
-        if size == video:
-            return frame
-        return F.interpolate(frame * 255, size, mode="bicubic", antialias=sizing.antialias) / 255
+        return resize_frames(view.turn(frame) * 255, size, sizing.antialias) / 255
 
     def read(
         self, seen: AugmentedSeen, memory: Memory[AugmentedEntry]

@@ -38,6 +38,15 @@ def resize(masks: torch.Tensor, size: tuple[int, int], align_corners: bool = Fal
     return rearrange(planes, "b 1 h w -> b h w").to(masks.dtype)
 
 
+def highest(scores: torch.Tensor) -> torch.Tensor:
+    """The channel with the highest of scores (B,C,H,W), the first of equals: uint8 (B,H,W)."""
+    top = scores.amax(dim=1)
+    channels = torch.zeros_like(top, dtype=torch.uint8)
+    for channel in reversed(range(scores.shape[1])):  # on a CPU much faster than argmax
+        channels.masked_fill_(scores[:, channel] == top, channel)
+    return channels
+
+
 def expected_j(probabilities: torch.Tensor, labels: torch.Tensor) -> list[float]:
     """J to expect of each object's mask, if every pixel is its with its probability.
 
@@ -46,11 +55,13 @@ def expected_j(probabilities: torch.Tensor, labels: torch.Tensor) -> list[float]
     empty mask. Large frames are sampled at some 480 pixels of their short side.
     """
     step = max(1, min(labels.shape[1:]) // 480)
-    probabilities, labels = probabilities[..., ::step, ::step], labels[..., ::step, ::step]
-    masks = one_hot(labels, probabilities.shape[1] - 1)
-    both = (probabilities * masks).sum(dim=(2, 3))
-    either = (probabilities + masks).sum(dim=(2, 3)) - both
-    return (both / either)[0, 1:].tolist()
+    probabilities, labels = probabilities[0, :, ::step, ::step], labels[0, ::step, ::step]
+    expected = []
+    for number, chance in enumerate(probabilities[1:], start=1):
+        mask = (labels == number).float()
+        both = (chance * mask).sum()
+        expected.append(both / (chance.sum() + mask.sum() - both))
+    return torch.stack(expected).tolist()
 
 
 def warn_of_lost(frame: int, ids: list[int], labels: np.ndarray, small: torch.Tensor) -> None:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from minivos.errors import InputError
 from minivos.nn.objects import crop, merge_answers, object_log_odds, padding, soft_aggregate
-from minivos.video.mask_tensors import one_hot, resize
+from minivos.video.mask_tensors import expected_j, highest, one_hot, resize
 from minivos.video.masks import OKABE_ITO, davis_palette, object_colour, overlay, screen_colours
 
 
@@ -178,3 +178,17 @@ def test_an_overlay_takes_a_few_times_the_memory_of_its_frame():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 7 * frame.nbytes
+
+
+def test_the_highest_channel_is_that_of_argmax_and_the_first_of_equals():
+    scores = torch.randint(0, 5, (2, 7, 40, 50), generator=torch.Generator().manual_seed(0)).float()
+    assert torch.equal(highest(scores).long(), scores.argmax(dim=1))
+    assert highest(torch.zeros(1, 255, 2, 3)).tolist() == [[[0] * 3] * 2]
+    assert highest(torch.arange(255.0).view(1, 255, 1, 1)).item() == 254
+
+
+def test_expected_j_counts_what_is_likely_inside_and_outside_of_a_mask():
+    probabilities = torch.tensor([[0.1, 0.2, 0.7], [0.8, 0.1, 0.1], [0.3, 0.6, 0.1]]).T.reshape(1, 3, 1, 3)
+    labels = highest(probabilities)  # 2, 0, 1
+    assert expected_j(probabilities, labels) == pytest.approx([0.6 / 1.3, 0.7 / 1.2])
+    assert expected_j(probabilities, torch.zeros_like(labels)) == [0, 0]

@@ -4,7 +4,7 @@
     python benchmarks/real_video.py --davis DAVIS:dev --clips MY/dog MY/street --out now.json --before earlier.json
     python benchmarks/real_video.py --weights aot_mini=runs/aot_mini/aot_mini.safetensors
 
-Scores are J&F as `minivos score` gives it, of the first mask alone, at the side that a network takes by itself. All
+Scores are J&F as `minivos benchmark` gives it, of the first mask alone, at the side that a network takes by itself. All
 objects of a DAVIS clip count as one, as in 2016. --clips takes folders with `frames/` and a mask on each in `masks/`.
 
 --out gets every score as soon as it is known, and the tables stand beside it as Markdown. Run again, the script
@@ -113,7 +113,7 @@ def measure(rows: dict[str, Row], models: dict[str, VOSNetwork], found: dict[str
                 key = f"{part}/{clip.name}"
                 if cells.get(key, {}).get("of") == proof:
                     continue
-                scores = evaluate_model(model, [clip]).scores[clip.name]
+                scores = evaluate_model(model, [clip], refine=True).scores[clip.name]
                 means = [[round(s.J_statistics.mean, 4), round(s.F_statistics.mean, 4)] for s in scores]
                 cells[key] = {"of": proof, "J, F": means}
                 yield
@@ -134,7 +134,7 @@ def add_speed(rows: dict[str, Row], models: dict[str, VOSNetwork]) -> None:
     for number in range(ROUNDS):
         for label, model in models.items():
             side = side_for(model, SIZE)
-            fps = run_task(model, task, side=side).fps
+            fps = run_task(model, task, side=side, refine=True).fps
             rows[label]["side"] = side or model.sizing.short_side
             rows[label]["fps"] = round(max(fps, rows[label]["fps"] if number else 0), 1)
 

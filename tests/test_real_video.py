@@ -34,9 +34,9 @@ def script(tmp_path, monkeypatch):
         monkeypatch.setattr(module, name, value)
     module.measured = []
 
-    def noted(model, clips):
+    def noted(model, clips, **settings):
         module.measured += [clip.name for clip in clips]
-        return evaluate_model(model, clips)
+        return evaluate_model(model, clips, **settings)
 
     monkeypatch.setattr(module, "evaluate_model", noted)
     return module
@@ -51,12 +51,14 @@ def run(script, *words: str) -> dict:
 
 
 def test_scores_are_those_of_the_package_and_measured_once(script, capsys):
+    pictures, labels = (each.repeat(5, axis=1).repeat(5, axis=2) for each in moving(3))  # so contours are refined
+    Clip(pictures, dict(enumerate(labels)), "mine").save("mine", overwrite=True)
     rows = run(script)
     assert script.measured == ["of_val", "of_scenarios", "dogs", "mine"]
     row = rows["hst_mini"]
     model = create_model("hst_mini", weights="shipped")
     assert script.mean_score(row, ["val/of_val"]) == pytest.approx(score_samples(model)["val"]["J&F"], abs=2e-4)
-    mine = evaluate_model(model, [Clip.load("mine")])
+    mine = evaluate_model(model, [Clip.load("mine")], refine=True)
     assert script.mean_score(row, ["mine/mine"]) == pytest.approx(mine.mean, abs=2e-4)
     assert len(row["scores"]["mine/mine"]["J, F"]) == 2
     assert len(row["scores"]["DAVIS val/dogs"]["J, F"]) == 1  # its two objects count as one
@@ -85,10 +87,10 @@ def test_other_weights_and_other_clips_are_measured_anew(script):
 def test_a_run_that_breaks_keeps_what_it_has_and_goes_on(script, monkeypatch):
     noted = script.evaluate_model
 
-    def until_davis(model, clips):
+    def until_davis(model, clips, **settings):
         if clips[0].name == "dogs":
             raise KeyboardInterrupt
-        return noted(model, clips)
+        return noted(model, clips, **settings)
 
     monkeypatch.setattr(script, "evaluate_model", until_davis)
     with pytest.raises(KeyboardInterrupt):

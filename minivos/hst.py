@@ -52,7 +52,7 @@ from minivos.nn.checks import check_frame, check_masks, check_memory
 from minivos.nn.decoders import RefineDecoder
 from minivos.nn.memory import Entry, Memory, Schedule
 from minivos.nn.network import Seen, Sizing, VOSNetwork, size_of
-from minivos.nn.objects import crop, merge_answers, pad_objects, padding, who_is_there
+from minivos.nn.objects import merge_answers, pad_objects, padding, who_is_there
 from minivos.nn.recording import Rows, Weights, at_frame, record
 from minivos.nn.summary import show_network
 from minivos.nn.swin import SWINS, VideoSwin
@@ -323,10 +323,7 @@ class HST(VOSNetwork[HSTSeen, HSTEntry]):
     def load_imagenet(self) -> None:
         """Load timm's weights into both Swins, unless they would undo `copy_at_start`."""
         if self.config.copy_at_start:
-            raise InputError(
-                "got copy_at_start=True, which ImageNet's weights would undo: set "
-                "copy_at_start=False, and swin=tiny, small, base or large, which have such weights"
-            )
+            raise InputError("ImageNet's weights would undo it: set copy_at_start=False")
         super().load_imagenet()
         self.video = VideoSwin(self.encoder, self.config.time_window)
 
@@ -361,9 +358,9 @@ class HST(VOSNetwork[HSTSeen, HSTEntry]):
         frames, numbers = [entry.frame for entry in entries], (own + 1).tolist()
         with at_frame(memory.now):
             answers = memory_read(keys, values, past_keys, past_values, *settings, frames, numbers)
-        height, width = seen.picture.shape[-2:]
-        odds = merge_answers(self.decoder(answers[3], answers[:3]), (height, width), present)
-        return crop(odds, seen.border), replace(seen, present=present)
+        size = seen.picture.shape[2], seen.picture.shape[3]
+        answers = self.decoder(answers[3], answers[:3])
+        return merge_answers(answers, size, present, seen.border), replace(seen, present=present)
 
     def memorize(self, seen: HSTSeen, masks: Tensor) -> HSTEntry:
         """What the frame becomes as memory; masks (B, 1+K, H, W) in [0, 1] may be soft."""

@@ -49,7 +49,7 @@ from minivos.nn.decoders import RefineDecoder
 from minivos.nn.encoders import ENCODERS, MASK_ENCODERS
 from minivos.nn.memory import Entry, Memory, Schedule
 from minivos.nn.network import Seen, Sizing, VOSNetwork, size_of
-from minivos.nn.objects import crop, merge_answers, pad_objects, padding, who_is_there
+from minivos.nn.objects import merge_answers, pad_objects, padding, who_is_there
 from minivos.nn.recording import at_frame
 from minivos.nn.summary import show_network
 
@@ -284,7 +284,7 @@ class SITVOS(VOSNetwork[SITVOSSeen, SITVOSEntry]):
         maps = rearrange(context, "b k (y x) c -> (b k) c y x", y=height)
         answers = self.decoder(maps, finer)[present.flatten()]
         size = height * self.stride, width * self.stride
-        return crop(merge_answers(answers, size, present), seen.border)
+        return merge_answers(answers, size, present, seen.border)
 
     def memorize(self, seen: SITVOSSeen, masks: Tensor) -> SITVOSEntry:
         """What the frame becomes as memory; masks (B, 1+K, H, W) in [0, 1] may be soft."""

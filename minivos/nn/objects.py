@@ -9,13 +9,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def soft_aggregate(object_probabilities: Tensor) -> Tensor:
+def soft_aggregate(object_probabilities: Tensor, background: Tensor | None = None) -> Tensor:
     """One foreground probability per object (B,K,H,W) -> (B,1+K,H,W) that sum to one.
 
-    STM, Oh et al. 2019, Sec. 3.4: background is "none of the objects"; odds are normalised.
+    STM, Oh et al. 2019, Sec. 3.4: odds are normalised; background, if not given as (B,1,H,W), is
+    "none of the objects".
     """
     objects = object_probabilities.float()
-    return _normalised_odds((1 - objects).prod(dim=1, keepdim=True), objects)
+    if background is None:
+        background = (1 - objects).prod(dim=1, keepdim=True)
+    probabilities = torch.cat([background, objects], dim=1).clamp(1e-5, 1 - 1e-5)
+    odds = probabilities / (1 - probabilities)
+    return odds / odds.sum(dim=1, keepdim=True)
 
 
 def merge_groups(groups: Sequence[Tensor]) -> Tensor:
@@ -24,14 +29,7 @@ def merge_groups(groups: Sequence[Tensor]) -> Tensor:
     Each group has its own probability of background, as in AOT's released code.
     """
     background = torch.stack([group[:, :1].float() for group in groups]).prod(dim=0)
-    objects = torch.cat([group[:, 1:].float() for group in groups], dim=1)
-    return _normalised_odds(background, objects)
-
-
-def _normalised_odds(background: Tensor, objects: Tensor) -> Tensor:
-    probabilities = torch.cat([background, objects], dim=1).clamp(1e-5, 1 - 1e-5)  # (B,1+K,H,W)
-    odds = probabilities / (1 - probabilities)
-    return odds / odds.sum(dim=1, keepdim=True)
+    return soft_aggregate(torch.cat([group[:, 1:] for group in groups], dim=1), background)
 
 
 def object_log_odds(object_probabilities: Tensor) -> Tensor:
@@ -45,14 +43,18 @@ def object_log_odds(object_probabilities: Tensor) -> Tensor:
     return both.clamp(1e-7, 1 - 1e-7).logit()
 
 
-def merge_answers(logits: Tensor, size: tuple[int, int], present: Tensor) -> Tensor:
+def merge_answers(
+    logits: Tensor, size: tuple[int, int], present: Tensor, border: tuple[int, ...] = (0, 0, 0, 0)
+) -> Tensor:
     """Log odds (B,1+K,H,W) of background and objects, from one answer per present object.
 
     `present`, bool (B,K), says which objects each clip has; logits (R,2,h,w) of "not this object"
-    and "this" are those of its R true entries, in order. The others get probability 0.
+    and "this" are those of its R true entries, in order. The others get probability 0. Answers are
+    resized to `size`, then what `F.pad` had added is taken off.
     """
     answers = F.interpolate(logits.float(), size, mode="bilinear", align_corners=False)
-    objects = answers.new_zeros(*present.shape, *size)
+    answers = F.pad(answers, [-side for side in border])
+    objects = answers.new_zeros(*present.shape, *answers.shape[-2:])
     objects[present] = answers.softmax(dim=1)[:, 1]
     return object_log_odds(objects)
 
@@ -77,8 +79,3 @@ def padding(size: tuple[int, int], stride: int) -> tuple[int, int, int, int]:
     """Pixels left, right, above and below, as `F.pad` takes them, that make multiples of stride."""
     down, beside = (-side % stride for side in size)
     return beside // 2, beside - beside // 2, down // 2, down - down // 2
-
-
-def crop(x: Tensor, border: tuple[int, int, int, int]) -> Tensor:
-    """Take off what `F.pad` has added."""
-    return F.pad(x, [-side for side in border])

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from minivos.errors import InputError
-from minivos.nn.objects import crop, merge_answers, object_log_odds, padding, soft_aggregate
+from minivos.nn.objects import merge_answers, object_log_odds, padding, soft_aggregate
 from minivos.video.mask_tensors import expected_j, highest, one_hot, resize
 from minivos.video.masks import OKABE_ITO, davis_palette, object_colour, overlay, screen_colours
 
@@ -162,10 +162,12 @@ def test_answers_are_merged_by_clip_and_the_absent_get_nothing():
     assert merge_answers(logits, (8, 12), present).shape == (2, 4, 8, 12)
 
 
-def test_padding_puts_the_smaller_half_first_and_is_cropped_again():
-    x, border = torch.rand(1, 2, 13, 16), padding((13, 16), 8)
-    assert border == (0, 0, 1, 2)
-    assert torch.equal(crop(F.pad(x, border), border), x) and F.pad(x, border).shape[-2:] == (16, 16)
+def test_padding_puts_the_smaller_half_first_and_answers_lose_it_again():
+    border = padding((13, 16), 8)
+    assert border == (0, 0, 1, 2) and F.pad(torch.rand(1, 2, 13, 16), border).shape[-2:] == (16, 16)
+    logits, present = torch.randn(1, 2, 4, 4), torch.tensor([[True]])
+    whole = merge_answers(logits, (16, 16), present)
+    assert torch.equal(merge_answers(logits, (16, 16), present, border), whole[:, :, 1:-2])
 
 
 def test_an_overlay_takes_a_few_times_the_memory_of_its_frame():

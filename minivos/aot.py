@@ -374,7 +374,7 @@ class AOT(VOSNetwork[AOTSeen, AOTEntry]):
         if config.copy_at_start:
             start_by_copying(self)
         if config.freeze_early:
-            for part in self.encoder.early():
+            for part in self.encoder.early:
                 part.requires_grad_(False)
 
     def encode(self, frame: Tensor) -> AOTSeen:

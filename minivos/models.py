@@ -8,7 +8,7 @@ import logging
 import os
 import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,11 @@ class Preset:
 AOT_OF, HST_OF = AOTConfig.published, HSTConfig.published
 PRESETS = {
     "aot_mini": Preset(AOT, AOTConfig.mini(), "AOT for a laptop: 2 LSTT blocks of 96 channels"),
+    "aot_lite": Preset(
+        AOT,
+        replace(AOTConfig.mini(), encoder="efficientnet_lite0"),
+        "AOT for real video on a laptop: EfficientNet-Lite0, 2 LSTT blocks of 96 channels",
+    ),
     "aot_t": Preset(AOT, AOT_OF("t"), "AOT-T: MobileNet-V2, 1 LSTT block", 5.7),
     "aot_s": Preset(AOT, AOT_OF("s"), "AOT-S: MobileNet-V2, 2 LSTT blocks", 7.0),
     "aot_b": Preset(AOT, AOT_OF("b"), "AOT-B: MobileNet-V2, 3 LSTT blocks", 8.3),
@@ -127,16 +132,27 @@ def pick_device(name: str | torch.device = "auto") -> torch.device:
     return device
 
 
-def save_weights(network: VOSNetwork, path: str | Path) -> None:
+def save_weights(network: VOSNetwork, path: str | Path, half: bool = False) -> None:
     """Write the weights as safetensors, whole or not at all, with a checksum.
 
-    InputError when it cannot be written.
+    `half`: numbers in float16, half the bytes; networks that load them compute in float32.
+    InputError when it cannot be written, and for a number too large for float16.
     """
     tensors = {
         key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
     }
+    if half:
+        tensors = {key: _halved(value, key) for key, value in tensors.items()}
     with whole_file(path) as part:
         part.write_bytes(save(tensors, metadata={"sha256": checksum(tensors)}))
+
+
+def _halved(tensor: Tensor, key: str) -> Tensor:
+    """Floating-point numbers as float16; InputError where one becomes infinite."""
+    halved = tensor.half() if tensor.is_floating_point() else tensor
+    if not halved.isfinite().all():
+        raise InputError(f"{key} holds numbers above 65504: save without half precision.")
+    return halved
 
 
 def checksum(tensors: Mapping[str, Tensor]) -> str:
@@ -154,10 +170,29 @@ def load_weights(network: VOSNetwork, path: str | Path) -> None:
     Names that all begin with "module." are understood. Raises InputError when the file is missing,
     corrupt, holds more than tensors or numbers without end, or fits another network.
     """
+    load_tensors(network, _read_weights(path), str(path))
+
+
+def borrow_weights(network: VOSNetwork, relative: str) -> list[str]:
+    """Load what has the same name and shape in a relative: shipped weights, or a file.
+
+    Returns the names of the tensors that stay as they were. Raises InputError as `load_weights`,
+    and when nothing fits.
+    """
+    path = _shipped(relative) if relative in PRESETS else Path(relative)
+    own, theirs = network.state_dict(), _read_weights(path)
+    fitting = {k: v for k, v in theirs.items() if k in own and v.shape == own[k].shape}
+    if not fitting:
+        raise InputError(f"{path} has no tensor that fits: borrow from a network of the same paper")
+    load_tensors(network, own | fitting, str(path))
+    return sorted(own.keys() - fitting.keys())
+
+
+def _read_weights(path: str | Path) -> Mapping[str, Tensor]:
     tensors = only_tensors(read_file(Path(path)), str(path))
     if tensors and all(key.startswith("module.") for key in tensors):  # of a DataParallel
         tensors = {key.removeprefix("module."): value for key, value in tensors.items()}
-    load_tensors(network, tensors, str(path))
+    return tensors
 
 
 def load_tensors(network: VOSNetwork, tensors: Mapping[str, Tensor], path: str) -> None:

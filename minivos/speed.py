@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import wraps
 from numbers import Integral
+from typing import Any
 
 import psutil
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map_only
 
 from minivos.errors import InputError
 from minivos.nn.memory import Schedule
@@ -33,15 +37,57 @@ def at_precision(precision: str, device: torch.device) -> AbstractContextManager
     return torch.autocast(device.type, torch.bfloat16) if half else nullcontext()
 
 
+@contextmanager
+def training_at(precision: str, network: nn.Module, device: torch.device) -> Iterator[None]:
+    """Context for the way forward of a step in training: as `at_precision`, but on a CPU in part.
+
+    There "bfloat16" is for encoders and decoders, whose convolutions are many times faster; what
+    they return is float32 again. Attention would be slower on its way back, and so would
+    convolutions in groups, as in MobileNet.
+    """
+    if device.type != "cpu" or precision == "float32":
+        with at_precision(precision, device):
+            yield
+        return
+    parts = [part for part in heavy_parts(network) if not has_groups(part)]
+    for part in parts:
+        part.forward = in_bfloat16(part.forward)
+    try:
+        yield
+    finally:
+        for part in parts:
+            del part.forward
+
+
+def in_bfloat16(forward: Callable) -> Callable:
+    """The function under autocast; the tensors that it returns in float32."""
+
+    @wraps(forward)
+    def computed(*inputs: Any) -> Any:
+        with torch.autocast("cpu", torch.bfloat16):
+            return tree_map_only(torch.Tensor, torch.Tensor.float, forward(*inputs))
+
+    return computed
+
+
+def has_groups(network: nn.Module) -> bool:
+    """Whether there are convolutions in groups of channels."""
+    return any(getattr(part, "groups", 1) > 1 for part in network.modules())
+
+
+def heavy_parts(network: nn.Module) -> list[nn.Module]:
+    """Encoders and decoders of a network."""
+    found = [getattr(network, name, None) for name in HEAVY]
+    return [part for part in found if isinstance(part, nn.Module)]
+
+
 def compile_parts(network: nn.Module) -> None:
     """Compile encoders and decoders where they stand; they keep their weights and names.
 
     Each is translated when it first runs, which takes up to a minute. InputError when nothing can
     be compiled, as where the C++ compiler is missing.
     """
-    heavy = [getattr(network, name, None) for name in HEAVY]
-    parts = [part for part in heavy if isinstance(part, nn.Module)]
-    parts = [part for part in parts if part._compiled_call_impl is None]
+    parts = [part for part in heavy_parts(network) if part._compiled_call_impl is None]
     if not parts:
         return
     device = next(network.parameters()).device

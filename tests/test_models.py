@@ -28,6 +28,20 @@ def same(first: dict, second: dict) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
+def test_half_precision_halves_the_file_and_loads_into_float32(tmp_path):
+    network = small(seed=1)
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    save_weights(network, whole)
+    save_weights(network, half, half=True)
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    load_weights(again := small(seed=2), half)
+    for name, weight in network.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], weight, rtol=1e-3, atol=1e-6)
+    next(network.parameters()).data.fill_(1e5)
+    with pytest.raises(InputError, match="holds numbers above 65504"):
+        save_weights(network, half, half=True)
+
+
 def test_every_listed_model_can_be_made():
     assert "aot_mini" in list_models()
     with torch.device("meta"):

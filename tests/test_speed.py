@@ -9,11 +9,11 @@ from minivos.errors import InputError
 from minivos.nn.memory import Entry, Memory, Schedule
 from minivos.nn.network import Sizing
 from minivos.propagation import propagate
-from minivos.speed import HEAVY, at_precision, check_room, compile_parts, side_for
+from minivos.speed import HEAVY, at_precision, check_room, compile_parts, side_for, training_at
 from minivos.synthetic.clips import render
 from minivos.tracker import Tracker
 from minivos.video.clip import Clip
-from tiny import EveryFrameCounts, squares, tiny_aot
+from tiny import EveryFrameCounts, clip_of, filled_memory, squares, tiny_aot
 
 CPU = torch.device("cpu")
 
@@ -27,6 +27,23 @@ def test_precision_is_that_of_the_context() -> None:
         assert (weights @ weights).dtype == torch.bfloat16
     with pytest.raises(InputError, match="got precision=16; expected float32 or bfloat16"):
         at_precision(16, CPU)
+
+
+@pytest.mark.parametrize(("encoder", "halved"), [("tiny", {"encoder", "decoder"}), ("efficientnet_lite0", {"decoder"})])
+def test_training_on_a_cpu_computes_dense_convolutions_in_bfloat16(encoder: str, halved: set[str]) -> None:
+    network, inside, outside = tiny_aot(encoder=encoder), {}, {}
+    layers = {"encoder": network.encoder.get_submodule("stages.0.0" if encoder == "tiny" else "body.conv_stem")}
+    layers |= {"decoder": network.decoder.conv_out, "lstt": network.lstt.blocks[0].match}
+    for name, layer in layers.items():
+        layer.register_forward_hook(lambda _, __, made, name=name: inside.update({name: made.dtype}))
+    network.decoder.register_forward_hook(lambda _, __, made: outside.update(decoder=made.dtype))
+    frames, masks = clip_of(2)
+    with training_at("bfloat16", network, CPU):
+        network.read(network.encode(frames[:, 2]), filled_memory(network, frames[:, :2], masks))
+    assert {name for name, kind in inside.items() if kind == torch.bfloat16} == halved
+    assert set(inside) == set(layers) and outside["decoder"] == torch.float32
+    network.encode(frames[:, 0])
+    assert inside["encoder"] == torch.float32  # the network is as it was
 
 
 def test_only_encoders_and_decoders_are_compiled_and_keep_their_names(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,13 @@ def train_command(
     start: Annotated[
         str | None, typer.Option(help="weights to begin with: 'shipped', 'imagenet' or a file")
     ] = None,
+    borrow: Annotated[
+        str | None,
+        typer.Option(
+            help="a small network with shipped weights, or a file: begin with those of its weights "
+            "that have the same names and shapes"
+        ),
+    ] = None,
     minutes: Annotated[float, typer.Option(help="train this long; 0: for --steps")] = 0,
     steps: Annotated[
         int | None, typer.Option(help="optimiser steps; the recipe's own if not given")
@@ -88,6 +95,9 @@ def train_command(
         str, typer.Option(help="float32, bfloat16, or auto, which is bfloat16 on a GPU")
     ] = "auto",
     compiled: Compile = False,
+    half: Annotated[
+        bool, typer.Option("--half", help="write the weights in float16, in half the bytes")
+    ] = False,
     accumulate: Annotated[
         int, typer.Option(help="parts in which a batch goes through the network, to fit in memory")
     ] = 1,
@@ -115,7 +125,7 @@ def train_command(
     """
     import torch
 
-    from minivos.models import create_model, pick_device
+    from minivos.models import PRESETS, borrow_weights, create_model, pick_device
     from minivos.training.checks import fit_side
     from minivos.training.export import export_run, origin, settings_of, unfinished
     from minivos.training.loop import train
@@ -139,6 +149,8 @@ def train_command(
     join_processes(where)
     torch.manual_seed(recipe.seed)
     network = create_model(model, start)
+    if borrow:
+        borrow_weights(network, borrow)
     recipe = fit_side(network, recipe)
     out = out or Path("runs") / (model if recipe_name == "small" else f"{model}-{recipe_name}")
     folders, photos = read_folders(data or (), photos)
@@ -150,6 +162,10 @@ def train_command(
     if start:
         earlier += [origin(model, start)]
         facts["start"] = earlier[-1]
+    if borrow:
+        shipped = borrow in PRESETS
+        earlier += [origin(borrow, "shipped") if shipped else origin(model, borrow)]
+        facts["borrowed from"] = earlier[-1]
     facts |= terms_of(recipe, folders, photos, terms, earlier)
     prepare_output(out, overwrite=True, kind="train")
     try:
@@ -163,7 +179,7 @@ def train_command(
             accumulate=accumulate,
             precision=precision,
             compiled=compiled,
-            export=lambda averaged, log: export_run(out / model, averaged, facts, log),
+            export=lambda averaged, log: export_run(out / model, averaged, facts, log, half),
         )
         if rank_and_world()[0] == 0:
             seconds, data_seconds = (

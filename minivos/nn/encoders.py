@@ -214,8 +214,7 @@ class EfficientNetLite0(TimmEncoder):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Features of normalised images, finest first; those of stride 16 are enlarged."""
-        known = IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-        mean, std = x.new_tensor(known).view(2, 3, 1, 1)
+        mean, std = x.new_tensor((IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)).view(2, 3, 1, 1)
         features = super().forward((255 * (x * std + mean) - 127) / 128)
         *fine, middle, coarse = (part / 8 for part in features)  # they are about 8, no norm follows
         coarse = F.interpolate(coarse, middle.shape[-2:], mode="bilinear", align_corners=False)

@@ -19,9 +19,12 @@ from minivos.video.files import read_json, whole_file
 Facts = dict[str, Any]
 
 
-def export_run(path: Path, network: VOSNetwork, facts: Facts, history: History) -> None:
+def export_run(
+    path: Path, network: VOSNetwork, facts: Facts, history: History, half: bool = False
+) -> None:
     """Write weights as `path`.safetensors, and `facts` and the log as `path`.json.
 
+    `half` as in `save_weights`.
     Each is written whole or not at all; InputError where that cannot be.
     """
     seconds, data = (sum(row[name] for row in history) for name in ("seconds", "data_seconds"))
@@ -31,7 +34,7 @@ def export_run(path: Path, network: VOSNetwork, facts: Facts, history: History) 
         "share of time spent on data": round(data / seconds, 3),
         "log": every_so_often(history),
     }
-    save_weights(network, f"{path}.safetensors")
+    save_weights(network, f"{path}.safetensors", half)
     write_facts(path, facts)
 
 

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from minivos.errors import InputError
 from minivos.models import pick_device
 from minivos.nn.network import VOSNetwork
-from minivos.speed import at_precision, compile_parts
+from minivos.speed import compile_parts, training_at
 from minivos.training.checkpoints import Checkpoints, History, StopAfterStep
 from minivos.training.checks import check_run, name_memory, pick_precision
 from minivos.training.losses import ABSENT, segmentation_loss
@@ -80,7 +80,7 @@ class Unroll(nn.Module):
             logits, seen = predict(network.encode(frames[:, t]))
             loss = loss + loss_at(t, logits) / (times - 1)
             logits = logits.masked_fill(~present[:, :, None, None], ABSENT)
-            answer = one_hot(logits.argmax(dim=1), objects)
+            answer = one_hot(logits.max(dim=1).indices, objects)
             truth = one_hot(labels[:, t], objects)
             masks = logits.detach().softmax(dim=1) if network.soft_masks else answer
             if progress < recipe.feed_predictions_from:
@@ -209,13 +209,14 @@ def add_gradients(
     unroll: nn.Module, parts: list[Batch], recipe: Recipe, progress: float, precision: str
 ) -> tuple[Tensor, Tensor]:
     """Add up the gradients of the equal parts of a batch; returns their mean loss and mean J."""
+    network: Any = getattr(unroll, "module", unroll).network  # DistributedDataParallel has a module
     losses, scores = [], []
     for part in parts:
         alone: Any = nullcontext()
         if isinstance(unroll, DistributedDataParallel) and part is not parts[-1]:
             alone = unroll.no_sync()  # the processes add theirs up at the last part
         with name_memory(recipe), alone:
-            with at_precision(precision, part.frames.device):
+            with training_at(precision, network, part.frames.device):
                 loss, j = unroll(part.frames, part.labels, recipe, progress)
             (loss / len(parts)).backward()
         losses.append(loss.detach())

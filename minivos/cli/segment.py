@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shlex
 import sys
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from minivos.video.frames import FrameSource
 
 MASKS, OVERLAY, CONFIDENCES = "masks", "overlay.mp4", "confidence.csv"
+SIDES = Path(__file__).with_name("sides.csv")  # which benchmarks/sides.py writes
 FILMS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 Video = Annotated[Path, typer.Argument(help="a video file or a folder of JPEG or PNG frames")]
 
@@ -121,6 +123,27 @@ def segment(
         worst = found.least[-1]
         words = [str(video), "--at", worst, "--mask", str(out / MASKS / f"{worst}.png")]
         say(f"a page to correct it on: minivos paint {shlex.join(words)}")
+
+
+def speed_by_side() -> str:
+    """What `--side` gives and costs, as measured, for the help of the command."""
+    with SIDES.open(encoding="utf8") as file:
+        rows = list(csv.DictReader(file))
+    first = rows[0]
+    table = [f"{'network':12} {'--side':>6} {'J&F':>6} {'frames per second':>18}"]
+    for row in rows:
+        table.append(
+            f"{row['network']:12} {row['side']:>6} {row['J&F']:>6} {row['frames per second']:>18}"
+        )
+    about = (
+        f"What a smaller or larger --side gives: J&F on {first['clips']} real clips of "
+        f"{first['lines']} lines, of which nothing larger could be seen; speed for video of 480 "
+        "lines with one object on one CPU core (benchmarks/sides.py)."
+    )
+    return "\n\n".join([about, "\b\n" + "\n".join(table)])
+
+
+segment.__doc__ = f"{segment.__doc__}\n\n{speed_by_side()}"
 
 
 def write_results(out: Path, source: FrameSource, answers: Iterator[tuple[str, Answer]]) -> None:

@@ -64,8 +64,8 @@ def clip(tmp_path: Path) -> Path:
 
 def segment(clip: Path, *more: object, video: Path | None = None, mask: Path | None = None) -> tuple[int, str]:
     return run(
-        "segment", video or clip / "frames", "--mask", mask or clip / "first.png", "--out", clip / "out",
-        "--weights", clip / "tiny.safetensors", "--side", 32, "--device", "cpu", *more,
+        "segment", "--model", "aot_mini", video or clip / "frames", "--mask", mask or clip / "first.png",
+        "--out", clip / "out", "--weights", clip / "tiny.safetensors", "--side", 32, "--device", "cpu", *more,
     )  # fmt: skip
 
 
@@ -174,7 +174,16 @@ def test_segment_refuses_weights_it_cannot_trust(clip: Path) -> None:
     (clip / "cut.safetensors").write_bytes((clip / "tiny.safetensors").read_bytes()[:5000])
     for file, said in (("other.pt", "another network"), ("bomb.pt", "refused"), ("cut.safetensors", "corrupt")):
         status, printed = run(
-            "segment", clip / "frames", "--mask", clip / "first.png", "--out", clip / "out", "--weights", clip / file
+            "segment",
+            "--model",
+            "aot_mini",
+            clip / "frames",
+            "--mask",
+            clip / "first.png",
+            "--out",
+            clip / "out",
+            "--weights",
+            clip / file,
         )
         assert status == 2 and said in printed, printed
     assert not planted.exists() and results(clip) == []
@@ -198,7 +207,7 @@ def test_unknown_model_and_missing_device_are_named(clip: Path) -> None:
     assert status == 2 and "aot_mini" in printed
     if not torch.cuda.is_available():
         status, printed = run(
-            "segment", clip / "frames", "--mask", clip / "first.png", "--out", clip / "out",
+            "segment", "--model", "aot_mini", clip / "frames", "--mask", clip / "first.png", "--out", clip / "out",
             "--weights", clip / "tiny.safetensors", "--device", "cuda",
         )  # fmt: skip
         assert status == 2 and "cpu" in printed

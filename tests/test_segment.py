@@ -62,8 +62,8 @@ def run(*words: object) -> tuple[int, str]:
 
 
 def segment(clip: Path, *more: object) -> tuple[int, str]:
-    return run("segment", clip / "frames", "--out", clip / "out", "--weights", clip / "tiny.safetensors", "--side", 32,
-               "--device", "cpu", *more)  # fmt: skip
+    return run("segment", clip / "frames", "--out", clip / "out", "--model", "aot_mini", "--weights",
+               clip / "tiny.safetensors", "--side", 32, "--device", "cpu", *more)  # fmt: skip
 
 
 def given(clip: Path, *asked: str, video: str = "frames") -> dict[int, list[int]]:
@@ -264,7 +264,18 @@ def test_odd_names_of_output_folders(clip: Path, name: str, monkeypatch: pytest.
 
 def test_the_work_goes_on_when_nobody_reads_what_is_printed(clip: Path) -> None:
     write_mask(clip / "first.png", labels_of(1))
-    words = ["segment", "frames", "--mask", "first.png", "--weights", "tiny.safetensors", "--side", "32"]
+    words = [
+        "segment",
+        "--model",
+        "aot_mini",
+        "frames",
+        "--mask",
+        "first.png",
+        "--weights",
+        "tiny.safetensors",
+        "--side",
+        "32",
+    ]
     command = [sys.executable, "-m", "minivos.cli", *words, "--device", "cpu", "--out", "out"]
     read, write = os.pipe()
     os.close(read)

@@ -17,7 +17,6 @@ import typer
 from minivos.cli.options import (
     Compile,
     Device,
-    Model,
     Overwrite,
     Precision,
     Refine,
@@ -46,7 +45,13 @@ def segment(
             "frames=FOLDER: of the frames that its pictures are called like; repeatable"
         ),
     ],
-    model: Model = "aot_mini",
+    model: Annotated[
+        str,
+        typer.Option(
+            help="of the small ones aot_lite is the best on real video, with weights for "
+            "non-commercial use only, and aot_mini the best that is free; see `minivos models`"
+        ),
+    ] = "aot_lite",
     out: Annotated[
         Path, typer.Option(help="folder for masks/, overlay.mp4 and confidence.csv")
     ] = Path("out/segment"),
@@ -89,6 +94,7 @@ def segment(
     names = dict(zip(range(max(masks) + 1), source.names, strict=False))
 
     # Now that the input is known to be good, what takes long to load
+    from minivos.models import SHIPPED, read_facts
     from minivos.official import open_network
     from minivos.propagation import follow
     from minivos.speed import side_for
@@ -107,6 +113,8 @@ def segment(
         masks[t] = shrink_labels(labels, source.size)
     height, width = network.sizing(source.size, settings["side"])
     say(f"{model} on {next(network.parameters()).device}, working at {width}x{height} pixels")
+    if weights in SHIPPED and not released and (terms := read_facts(model)["terms"]) != "free":
+        say(f"the weights of {model} are {terms}: see `minivos models` and docs/weights.md")
 
     out = prepare_output(out, overwrite, "segmented video")
     if backward and max(masks):

@@ -103,8 +103,9 @@ def describe(name: str, network: torch.nn.Module, weights: str) -> str:
 
 
 def training_minutes(facts: dict[str, Any]) -> float:
-    """Minutes of a training and of those whose weights it started from."""
-    return facts.get("minutes", 0) + (training_minutes(facts["start"]) if "start" in facts else 0)
+    """Minutes of a training and of those whose weights it started from, or borrowed."""
+    earlier = (facts[name] for name in ("start", "borrowed from") if name in facts)
+    return facts.get("minutes", 0) + sum(map(training_minutes, earlier))
 
 
 def models() -> None:

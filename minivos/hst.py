@@ -323,7 +323,7 @@ class HST(VOSNetwork[HSTSeen, HSTEntry]):
     def load_imagenet(self) -> None:
         """Load timm's weights into both Swins, unless they would undo `copy_at_start`."""
         if self.config.copy_at_start:
-            raise InputError("ImageNet's weights would undo it: set copy_at_start=False")
+            raise InputError("Copies would be undone: set copy_at_start=False, and a larger swin")
         super().load_imagenet()
         self.video = VideoSwin(self.encoder, self.config.time_window)
 

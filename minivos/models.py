@@ -150,7 +150,7 @@ def save_weights(network: VOSNetwork, path: str | Path, half: bool = False) -> N
 def _halved(tensor: Tensor, key: str) -> Tensor:
     """Floating-point numbers as float16; InputError where one becomes infinite."""
     halved = tensor.half() if tensor.is_floating_point() else tensor
-    if not halved.isfinite().all():
+    if (tensor.isfinite() & ~halved.isfinite()).any():
         raise InputError(f"{key} holds numbers above 65504: save without half precision.")
     return halved
 

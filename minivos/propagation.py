@@ -94,7 +94,7 @@ def propagate(model: VOSNetwork, clip: Clip, backward: bool = False, **settings:
     """Follow the objects of a clip's first mask through the clip: uint8 (T, H, W).
 
     Later masks of the clip are not looked at; `track` takes them. `backward`: also from that mask
-    to frame 0. `settings` go to `Tracker`.
+    to frame 0. `settings` go to `follow` and `Tracker`.
     """
     if not isinstance(clip, Clip):
         raise InputError(f"got a {type(clip).__name__}; expected Clip(video.frames, {{0: mask}}).")

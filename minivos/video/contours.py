@@ -5,7 +5,7 @@ fitted in small windows: a guided filter whose guide is the frame. It is fitted 
 wide and applied to every pixel, which costs little.
 
 Sources: He, Sun and Tang, Guided Image Filtering, 2013, Sec. 3; the coarse fit: He and Sun, Fast
-Guided Filter, 2015. Cells, windows and `SMOOTH` are ours.
+Guided Filter, 2015. Cells, windows and `LEAST_VARIANCE` are ours.
 """
 
 import numpy as np
@@ -18,12 +18,12 @@ from torch import Tensor
 from minivos.video.masks import VOID, is_object
 
 CELL = 3  # pixels of the network's picture to a side of a cell
-REACH = (
-    2  # cells from the middle of a window to its border; no pixel farther from a contour changes
+REACH = 2  # cells from the middle of a window to its border; farther pixels stay as they are
+LEAST_VARIANCE = 1e-5  # variance of colour, of values in [0, 1], below which a window says little
+LEAST_ENLARGEMENT = (
+    1.5  # times the size at which the network works; smaller frames are left as they are
 )
-SMOOTH = 1e-5  # variance of colour, of values in [0, 1], below which a window says little
-FROM = 1.5  # times the size at which the network works; smaller frames are left as they are
-LEAST = 0.5  # share of its pixels that an object keeps, or else it is left as it was
+LEAST_KEPT = 0.5  # share of its pixels that an object keeps, or else it is left as it was
 
 
 def refine_contours(frame: np.ndarray, labels: np.ndarray, working: tuple[int, int]) -> np.ndarray:
@@ -33,7 +33,7 @@ def refine_contours(frame: np.ndarray, labels: np.ndarray, working: tuple[int, i
     the labels come back as they are. Void pixels stay.
     """
     ids = np.unique(labels[is_object(labels)])
-    if not len(ids) or min(labels.shape) <= FROM * min(working):
+    if not len(ids) or min(labels.shape) <= LEAST_ENLARGEMENT * min(working):
         return labels
     grid = max(1, working[0] // CELL), max(1, working[1] // CELL)
     colours = to_cells(frame, grid)  # (3, h, w)
@@ -49,7 +49,7 @@ def refine_contours(frame: np.ndarray, labels: np.ndarray, working: tuple[int, i
     refined[near] = np.array([0, *ids], np.uint8)[best.numpy()]
     refined[labels == VOID] = VOID
     before, after = (np.bincount(each.ravel(), minlength=256) for each in (labels, refined))
-    for i in ids[after[ids] < LEAST * before[ids]]:
+    for i in ids[after[ids] < LEAST_KEPT * before[ids]]:
         refined[labels == i] = i
     return refined
 
@@ -72,7 +72,7 @@ def colour_lines(colours: Tensor, shares: Tensor) -> Tensor:
     common = window_means(einsum(colours, shares, "c y x, k y x -> c k y x"))
     common = common - einsum(colour, share, "c y x, k y x -> c k y x")
     mixed = ((share > 0) & (share < 1)).any(dim=0)  # elsewhere shares do not change with colour
-    spread = rearrange(spread[..., mixed], "c d n -> n c d") + SMOOTH * torch.eye(3)
+    spread = rearrange(spread[..., mixed], "c d n -> n c d") + LEAST_VARIANCE * torch.eye(3)
     weights = torch.zeros_like(common)
     solved = torch.linalg.solve(spread, rearrange(common[..., mixed], "c k n -> n c k"))
     weights[..., mixed] = rearrange(solved, "n c k -> c k n")
@@ -82,18 +82,18 @@ def colour_lines(colours: Tensor, shares: Tensor) -> Tensor:
 
 def window_means(x: Tensor) -> Tensor:
     """Means over the window around each cell, (..., h, w) of the same shape."""
-    long = 2 * REACH + 1
+    window = 2 * REACH + 1
     flat = x.reshape(-1, *x.shape[-2:])
-    flat = F.avg_pool2d(flat, (long, 1), 1, (REACH, 0), count_include_pad=False)
-    flat = F.avg_pool2d(flat, (1, long), 1, (0, REACH), count_include_pad=False)
+    flat = F.avg_pool2d(flat, (window, 1), 1, (REACH, 0), count_include_pad=False)
+    flat = F.avg_pool2d(flat, (1, window), 1, (0, REACH), count_include_pad=False)
     return flat.reshape(x.shape)
 
 
 def pixels_near(shares: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Rows and columns (P,) of the pixels of a frame (H,W) in cells near a contour."""
-    long = 2 * REACH + 1
-    most = F.max_pool2d(shares.float(), long, 1, REACH)
-    least = -F.max_pool2d(-shares.float(), long, 1, REACH)
+    window = 2 * REACH + 1
+    most = F.max_pool2d(shares.float(), window, 1, REACH)
+    least = -F.max_pool2d(-shares.float(), window, 1, REACH)
     near = (most > least).any(dim=0)
     own = [torch.arange(n) * cells // n for n, cells in zip(size, near.shape, strict=True)]
     rows, columns = near[own[0]][:, own[1]].nonzero(as_tuple=True)

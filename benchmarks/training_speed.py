@@ -64,6 +64,8 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", default=small)
     parser.add_argument("--steps", type=int, default=20)
     settings = parser.parse_args()
+    if settings.steps < 2:
+        parser.error(f"got --steps {settings.steps}; expected 2 or more, for the first is not timed")
     recipe = replace(Recipe(), steps=settings.steps, frames=4, learning_rate=1e-4, auxiliary=0.0, easy=0.0)
     print(f"batches of {recipe.batch} clips of {recipe.frames} frames of {recipe.side}x{recipe.side} pixels\n")
     print("| network | steps a minute, float32 | bfloat16 | ratio | loss, float32 | bfloat16 |")

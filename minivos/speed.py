@@ -45,7 +45,7 @@ def training_at(precision: str, network: nn.Module, device: torch.device) -> Ite
     they return is float32 again. Attention would be slower on its way back, and so would
     convolutions in groups, as in MobileNet.
     """
-    if device.type != "cpu" or precision == "float32":
+    if device.type != "cpu" or precision != "bfloat16":
         with at_precision(precision, device):
             yield
         return

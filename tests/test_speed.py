@@ -27,6 +27,8 @@ def test_precision_is_that_of_the_context() -> None:
         assert (weights @ weights).dtype == torch.bfloat16
     with pytest.raises(InputError, match="got precision=16; expected float32 or bfloat16"):
         at_precision(16, CPU)
+    with pytest.raises(InputError, match="got precision='float16'"), training_at("float16", tiny_aot(), CPU):
+        pass
 
 
 @pytest.mark.parametrize(("encoder", "halved"), [("tiny", {"encoder", "decoder"}), ("efficientnet_lite0", {"decoder"})])

@@ -24,8 +24,8 @@ def export_run(
 ) -> None:
     """Write weights as `path`.safetensors, and `facts` and the log as `path`.json.
 
-    `half` as in `save_weights`.
-    Each is written whole or not at all; InputError where that cannot be.
+    `half`: as in `save_weights`. Each is written whole or not at all; InputError where that cannot
+    be.
     """
     seconds, data = (sum(row[name] for row in history) for name in ("seconds", "data_seconds"))
     facts = facts | {

@@ -20,17 +20,16 @@ from minivos.video.masks import VOID, is_object
 CELL = 3  # pixels of the network's picture to a side of a cell
 REACH = 2  # cells from the middle of a window to its border; farther pixels stay as they are
 LEAST_VARIANCE = 1e-5  # variance of colour, of values in [0, 1], below which a window says little
-LEAST_ENLARGEMENT = (
-    1.5  # times the size at which the network works; smaller frames are left as they are
-)
+LEAST_ENLARGEMENT = 1.5  # frame over the network's picture; below, masks are left as they are
 LEAST_KEPT = 0.5  # share of its pixels that an object keeps, or else it is left as it was
 
 
 def refine_contours(frame: np.ndarray, labels: np.ndarray, working: tuple[int, int]) -> np.ndarray:
     """The labels, uint8 (H,W), with contours where the colours of the frame (H,W,3) change.
 
-    `working` (h,w) is the size at which a network saw the frame; where that is not much smaller,
-    the labels come back as they are. Void pixels stay.
+    `working` (h,w) is the size at which a network saw the frame, which is uint8 RGB; where that is
+    not much smaller, the labels come back as they are. Void pixels stay, and so does an object that
+    would lose more than half of its pixels.
     """
     ids = np.unique(labels[is_object(labels)])
     if not len(ids) or min(labels.shape) <= LEAST_ENLARGEMENT * min(working):

@@ -93,8 +93,8 @@ class AOTConfig:
         """A network that learns in minutes on a laptop."""
         sizes = cls(encoder="tiny", layers=2, width=96, heads=4, feedforward=384, window=9)
         return replace(
-            sizes, decoder_width=64, align_corners=False, every=3, every_in_training=2,
-            memory_size=8, short_side=192, antialias=True, drop_path=0.0, copy_at_start=True,
+            sizes, decoder_width=64, align_corners=False, every=5, every_in_training=2,
+            memory_size=4, short_side=192, antialias=True, drop_path=0.0, copy_at_start=True,
         )  # fmt: skip
 
     def __post_init__(self) -> None:

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from minivos.models import create_model
-from minivos.video.frame_tensors import to_network
+from minivos.video.frame_tensors import resize_frames, to_network
 
 FRAME = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
 
@@ -28,3 +29,11 @@ def test_a_frame_of_one_colour_keeps_it_when_resized() -> None:
     image = to_network(np.full((120, 160, 3), (255, 0, 51), np.uint8), create_model("aot_mini"), 48)
     assert image.amin(dim=(0, 2, 3)).tolist() == pytest.approx([1, 0, 0.2], abs=1e-5)
     assert image.amax(dim=(0, 2, 3)).tolist() == pytest.approx([1, 0, 0.2], abs=1e-5)
+
+
+def test_shrunk_bytes_are_shrunk_floats_to_the_next_whole_number() -> None:
+    frames = torch.from_numpy(FRAME).permute(2, 0, 1)[None]
+    shrunk = resize_frames(frames.float(), (24, 30), antialias=True)
+    exact = F.interpolate(frames.float(), (24, 30), mode="bicubic", antialias=True)
+    assert shrunk.dtype == torch.float32 and (shrunk - exact).abs().max() < 1.1
+    assert torch.equal(resize_frames(frames, (24, 30), antialias=True), shrunk.byte())

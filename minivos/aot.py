@@ -94,7 +94,7 @@ class AOTConfig:
         sizes = cls(encoder="tiny", layers=2, width=96, heads=4, feedforward=384, window=9)
         return replace(
             sizes, decoder_width=64, align_corners=False, every=5, every_in_training=2,
-            memory_size=4, short_side=192, antialias=True, drop_path=0.0, copy_at_start=True,
+            memory_size=3, short_side=192, antialias=True, drop_path=0.0, copy_at_start=True,
         )  # fmt: skip
 
     def __post_init__(self) -> None:

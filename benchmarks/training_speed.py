@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", default=small)
     parser.add_argument("--steps", type=int, default=20)
     settings = parser.parse_args()
+    torch.set_num_threads(1)  # processor time would count all of them
     if settings.steps < 2:
         parser.error(f"got --steps {settings.steps}; expected 2 or more, for the first is not timed")
     recipe = replace(Recipe(), steps=settings.steps, frames=4, learning_rate=1e-4, auxiliary=0.0, easy=0.0)

@@ -288,6 +288,14 @@ def read_facts(name: str) -> dict[str, Any]:
     return read_json(_shipped(name).with_suffix(".json"), "how the weights were trained")
 
 
+def facts_of(name: str, weights: str | Path) -> dict[str, Any]:
+    """How weights were trained, "shipped" or a file, by the JSON beside them; {} without one."""
+    if weights in SHIPPED:
+        return read_facts(name)
+    beside = Path(weights).with_suffix(".json")
+    return read_json(beside, f"how {weights} was trained") if beside.is_file() else {}
+
+
 def has_weights(name: str) -> bool:
     """Whether trained weights come with this model."""
     return (WEIGHTS / f"{name}.safetensors").exists()

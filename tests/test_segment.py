@@ -1,5 +1,6 @@
 """`minivos segment`: which mask is of which frame, what is said at the end, and what hurried hands do."""
 
+import json
 import os
 import re
 import shlex
@@ -334,3 +335,14 @@ def test_the_tracker_of_a_network_is_the_same_by_steps_or_by_follow() -> None:
     for t, answer in enumerate(follow(network, pictures, {0: labels[0]})):
         assert np.array_equal(answer.labels, tracker.step(pictures[t], labels[0] if t == 0 else None))
         assert answer.confidence == tracker.confidence
+
+
+def test_weights_of_ones_own_say_which_network_they_are_of_and_their_terms(clip: Path) -> None:
+    write_mask(clip / "first.png", labels_of(1))
+    words = ["segment", clip / "frames", "--mask", clip / "first.png", "--weights", clip / "tiny.safetensors"]
+    words += ["--out", clip / "out", "--side", 32, "--device", "cpu", "--overwrite"]
+    status, printed = run(*words)
+    assert status == 2 and "of another network" in printed, printed
+    (clip / "tiny.json").write_text(json.dumps({"model": "aot_mini", "terms": "non-commercial"}))
+    status, printed = run(*words)
+    assert status == 0 and "the weights of aot_mini are non-commercial" in printed, printed

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from minivos.propagation import Answer
     from minivos.video.frames import FrameSource
 
+DEFAULT = "aot_lite"
 MASKS, OVERLAY, CONFIDENCES = "masks", "overlay.mp4", "confidence.csv"
 SIDES = Path(__file__).with_name("sides.csv")  # which benchmarks/sides.py writes
 FILMS = (".mp4", ".mov", ".avi", ".mkv", ".webm")
@@ -48,11 +49,12 @@ def segment(
     model: Annotated[
         str,
         typer.Option(
-            help="aot_lite did best on real video of the small ones, its weights are for "
-            "non-commercial use only; aot_mini is the next best, and free; see `minivos models`; "
-            "to be given with --weights FILE and --released"
+            help=f"{DEFAULT} if not given: of the small ones best on real video, but its weights "
+            "are for non-commercial use only; aot_mini is the next best, and free; see `minivos "
+            "models`. With --weights FILE, what the JSON beside it says; give it with --released",
+            show_default=False,
         ),
-    ] = "aot_lite",
+    ] = "",
     out: Annotated[
         Path, typer.Option(help="folder for masks/, overlay.mp4 and confidence.csv")
     ] = Path("out/segment"),
@@ -95,7 +97,7 @@ def segment(
     names = dict(zip(range(max(masks) + 1), source.names, strict=False))
 
     # Now that the input is known to be good, what takes long to load
-    from minivos.models import SHIPPED, read_facts
+    from minivos.models import facts_of
     from minivos.official import open_network
     from minivos.propagation import follow
     from minivos.speed import side_for
@@ -104,6 +106,7 @@ def segment(
     from minivos.video.files import prepare_output
     from minivos.video.mask_files import describe_mask
 
+    model = model or facts_of(DEFAULT, weights).get("model", DEFAULT)
     network = open_network(model, weights, released, device)
     settings: dict[str, Any] = {"precision": precision, "compiled": compiled}
     settings["side"] = side_for(network, source.size, side or None)
@@ -114,7 +117,8 @@ def segment(
         masks[t] = shrink_labels(labels, source.size)
     height, width = network.sizing(source.size, settings["side"])
     say(f"{model} on {next(network.parameters()).device}, working at {width}x{height} pixels")
-    if weights in SHIPPED and not released and (terms := read_facts(model)["terms"]) != "free":
+    terms = "free" if released else facts_of(model, weights).get("terms", "free")
+    if terms != "free":
         say(f"the weights of {model} are {terms}: see `minivos models` and docs/weights.md")
 
     out = prepare_output(out, overwrite, "segmented video")

@@ -90,12 +90,12 @@ def shootout_command(
 
 def describe(name: str, network: torch.nn.Module, weights: str) -> str:
     """Size of a network and where its weights come from."""
-    from minivos.models import SHIPPED, read_facts
+    from minivos.models import SHIPPED, facts_of
     from minivos.nn.summary import count_parameters
 
     origin = f"weights {weights}"
     if weights in SHIPPED:
-        facts = read_facts(name)
+        facts = facts_of(name, weights)
         sources, terms = ", ".join(facts["trained_on"]), facts["terms"]
         minutes = training_minutes(facts)
         origin = f"trained for {minutes:.0f} minutes on {sources}, none of them shown ({terms})"

@@ -149,9 +149,11 @@ def train_command(
     join_processes(where)
     torch.manual_seed(recipe.seed)
     network = create_model(model, start)
+    fresh = [] if start else [*network.state_dict()]
     if borrow:
-        own, left = len(network.state_dict()), len(borrow_weights(network, borrow))
-        print(f"{own - left} of {own} tensors are those of {borrow}")
+        own, left = len(network.state_dict()), borrow_weights(network, borrow)
+        print(f"{own - len(left)} of {own} tensors are those of {borrow}")
+        fresh = [name for name in fresh if name in left]
     recipe = fit_side(network, recipe)
     out = out or Path("runs") / (model if recipe_name == "small" else f"{model}-{recipe_name}")
     folders, photos = read_folders(data or (), photos)
@@ -160,6 +162,12 @@ def train_command(
         logging.getLogger("minivos").setLevel(logging.INFO)
     facts: dict[str, Any] = {"model": model, "recipe": settings_of(recipe), "device": str(where)}
     earlier = unfinished(out / model)
+    frozen = {name for name, weight in network.named_parameters() if not weight.requires_grad}
+    if (random := frozen.intersection(fresh)) and not earlier:
+        print(
+            f"warning: {len(random)} tensors of {model} are random and training leaves them so, "
+            f"such as {min(random)}: begin with --start imagenet"
+        )
     if start:
         earlier += [origin(model, start)]
         facts["start"] = earlier[-1]

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from minivos.models import SHIPPED, read_facts, save_weights
+from minivos.models import SHIPPED, facts_of, save_weights
 from minivos.nn.network import VOSNetwork
 from minivos.training.checkpoints import History
 from minivos.training.recipe import Recipe
@@ -62,12 +62,8 @@ def origin(model: str, start: str) -> Facts:
 
     A path that is absolute is cut down to its name. Raises InputError for a JSON that is damaged.
     """
-    about = Path(start).with_suffix(".json")
-    facts: Facts = IMAGENET if start == "imagenet" else {}
-    if start in SHIPPED:
-        start, facts = SHIPPED[0], read_facts(model)
-    elif about.exists():
-        facts = read_json(about, f"how {start} was trained")
+    facts: Facts = IMAGENET if start == "imagenet" else facts_of(model, start)
+    start = SHIPPED[0] if start in SHIPPED else start
     name = last_name(start) if Path(start).is_absolute() else start
     return {"weights": name} | {name: fact for name, fact in facts.items() if name != "log"}
 

@@ -30,7 +30,7 @@ from minivos.training.pool import Batch, Footage
 from minivos.training.processes import rank_and_world
 from minivos.training.recipe import Recipe, group_rate, hardest_share, learning_rate
 from minivos.training.samples import clips_for, draw_batches
-from minivos.video.mask_tensors import one_hot, resize
+from minivos.video.mask_tensors import highest, one_hot, resize
 from minivos.video.masks import VOID
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class Unroll(nn.Module):
             logits, seen = predict(network.encode(frames[:, t]))
             loss = loss + loss_at(t, logits) / (times - 1)
             logits = logits.masked_fill(~present[:, :, None, None], ABSENT)
-            answer = one_hot(logits.max(dim=1).indices, objects)
+            answer = one_hot(highest(logits), objects)
             truth = one_hot(labels[:, t], objects)
             masks = logits.detach().softmax(dim=1) if network.soft_masks else answer
             if progress < recipe.feed_predictions_from:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from test_footage import write_davis
 from typer.testing import CliRunner
 
@@ -47,6 +48,21 @@ def test_a_training_without_scores_ends_with_weights_and_grows(tmp_path, monkeyp
     status, printed = run("--steps", 2, "--out", tmp_path, "--no-score")
     assert status == 0 and facts_in(tmp_path)["steps"] == 2, printed
     minivos.create_model("aot_mini", tmp_path / "aot_mini.safetensors")
+
+
+def test_borrowed_weights_are_those_of_the_relative_and_terms_come_with_them(tmp_path):
+    borrowed = "--borrow", "aot_mini", "--set", "learning_rate=1e-30", "--steps", 1, "--no-score", "--out", tmp_path
+    status, printed = run("--model", "aot_lite", *borrowed, "--half")
+    network, relative = minivos.create_model("aot_lite"), minivos.create_model("aot_mini", "shipped").state_dict()
+    fitting = [k for k, v in network.state_dict().items() if k in relative and relative[k].shape == v.shape]
+    assert status == 0 and f"{len(fitting)} of {len(network.state_dict())} tensors are those of aot_mini" in printed
+    assert "tensors of aot_lite are random and training leaves them so, such as encoder.body.blocks.0" in printed
+    status, printed = run("--model", "aot_lite", *borrowed, "--steps", 2)
+    assert status == 0 and "random" not in printed, printed  # they are those of the checkpoint
+    learned = load_file(tmp_path / "aot_lite.safetensors")
+    assert max((learned[k] - relative[k]).abs().max() for k in fitting if relative[k].is_floating_point()) < 1e-2
+    facts = json.loads((tmp_path / "aot_lite.json").read_text())
+    assert facts["terms"] == "free" and facts["borrowed from"]["model"] == "aot_mini"
 
 
 def test_scores_come_from_the_data_set_that_is_named_and_facts_before_them(tmp_path, monkeypatch):

@@ -409,6 +409,11 @@ class AOT(VOSNetwork[AOTSeen, AOTEntry]):
             raise InputError("AOT reads kept and previous frames: use a schedule with both.")
         return [Past(side_by_side(kept, i), side_by_side(recent, i)) for i in blocks]
 
+    def identity_vectors(self) -> dict[str, Tensor]:
+        """The bank's vectors (1+M, C), and as the values of reads carry them, by names of maps."""
+        bank, blocks = self.identity_bank.vectors(), enumerate(self.lstt.blocks, start=1)
+        return {"bank": bank} | {f"block{i}/*_term": bank @ b.value.weight.T for i, b in blocks}
+
     def memorize(self, seen: AOTSeen, masks: Tensor) -> AOTEntry:
         """Keys and values of a frame with its masks (B, 1+K, H, W), H and W as of the frame."""
         check_masks(self, seen, masks)

@@ -140,13 +140,10 @@ class Schedule:
         chosen = bool(self.every or self.last or self.these)
         numbers = all(isinstance(frame, int) and frame >= 0 for frame in self.these)
         something, room = self.first or self.previous or chosen, min(self.at_most, self.hold)
+        fits, alone = room >= self.spread, not (self.spread and chosen)
         check_rules({
             f"these={self.these} must be frame numbers, 0 or more": numbers,
             f"{self} keeps nothing: use `first` or another field": bool(something or self.spread),
-            f"at_most and hold, {room} here, must not be below spread={self.spread}": (
-                room >= self.spread
-            ),
-            f"spread={self.spread} chooses by itself: no `every`, `last`, `these`": (
-                not (self.spread and chosen)
-            ),
+            f"at_most and hold, {room} here, must not be below spread={self.spread}": fits,
+            f"spread={self.spread} chooses by itself: no `every`, `last`, `these`": alone,
         })  # fmt: skip

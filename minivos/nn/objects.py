@@ -71,8 +71,7 @@ def who_is_there(masks: Tensor, before: Tensor | None = None) -> Tensor:
 
 def pad_objects(x: Tensor, objects: int) -> Tensor:
     """(B, K, ...) -> (B, objects, ...): nothing for those that are not there yet."""
-    more = x.new_zeros(len(x), objects - x.shape[1], *x.shape[2:])
-    return torch.cat([x, more], dim=1)
+    return F.pad(x, (0, 0) * (x.dim() - 2) + (0, objects - x.shape[1]))
 
 
 def padding(size: tuple[int, int], stride: int) -> tuple[int, int, int, int]:

@@ -28,8 +28,7 @@ def show_network(network: VOSNetwork) -> None:
     seen = network.encode(frame)
     show_call("encode(frame) -> seen", frame=frame, seen=seen)
     entry = network.memorize(seen, masks)
-    call = f"memorize(seen, masks) -> entry, of {OBJECTS} objects and background"
-    show_call(call, masks=masks, entry=entry)
+    show_call(f"memorize(seen, masks) -> entry, of {OBJECTS} objects", masks=masks, entry=entry)
     memory.add(entry, 0, reference=True)
     logits, _ = network.read(network.encode(frame), memory)
     show_call("read(seen, memory) -> logits, seen; the memory holds one entry", logits=logits)

@@ -20,6 +20,7 @@ from minivos.aot import (
     start_with_orthogonal_identities,
 )
 from minivos.errors import InputError
+from minivos.models import create_model
 from minivos.nn.attention import window_index
 from minivos.nn.decoders import FPNDecoder
 from minivos.nn.encoders import TinyEncoder
@@ -534,3 +535,15 @@ def test_sizes_that_do_not_fit_together_are_refused(change, said):
 def test_a_variant_that_the_paper_does_not_have_is_refused():
     with pytest.raises(InputError, match="got variant='x'; expected one of t, s, b, l, r50_l, swinb_l"):
         AOTConfig.published("x")
+
+
+def test_identity_vectors_are_what_values_carry_of_a_patch_that_one_object_covers():
+    network = create_model("aot_mini", "shipped")
+    vectors = network.identity_vectors()
+    assert [*vectors] == ["bank", "block1/*_term", "block2/*_term"]
+    masks = torch.zeros(1, 3, 16, 16)
+    masks[:, 2] = 1  # object 2 covers all
+    identity = network.identity_bank(masks, network.identity_bank.assign(1, 2, False, masks.device))
+    nothing, block = torch.zeros_like(identity), network.lstt.blocks[1]
+    carried = block.values_of(nothing, identity) - block.values_of(nothing, network.identity_bank.embed.bias)
+    torch.testing.assert_close(carried[0, 0], vectors["block2/*_term"][2], rtol=1e-4, atol=1e-4)

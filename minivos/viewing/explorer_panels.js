@@ -1,0 +1,277 @@
+// Parts of the explorer beside its scene; each shows what the explorer has chosen, and keeps nothing.
+//
+// 1. elements       pieces of the page
+// 2. facts          the chosen cell in words and numbers
+// 3. objects flow   every cell in the colours of what its weight lands on
+// 4. identities     which identity has arrived: from block to block, over time; the bank's cosines
+// 5. tour, words    guided stops, and what the words mean
+
+// 1. Elements ------------------------------------------------------------------------------------
+
+function make(kind, properties = {}, ...inside) {
+  const element = document.createElement(kind)
+  for (const [name, value] of Object.entries(properties)) {
+    if (name in element) element[name] = value
+    else element.setAttribute(name, value)
+  }
+  element.append(...inside)
+  return element
+}
+
+function percent(share) {
+  const hundred = 100 * share
+  if (hundred === 0) return "0 %"
+  if (hundred > 0 && hundred < 0.01) return "< 0.01 %"
+  return `${hundred.toFixed(hundred >= 9.95 ? 0 : hundred >= 0.995 ? 1 : 2)} %`
+}
+
+const about = number => (number < 9.95 ? number.toFixed(1) : String(Math.round(number)))
+const nameOf = label => (label === 0 ? "background" : label === VOID ? "nothing known" : `object ${label}`)
+const isRead = (look, network) => !look.looksAtItself && look.frame === look.step && network.looks.includes(look)
+
+// The number of an object in its colour, and words beside it
+function chip(label, colours, words = "") {
+  const colour = colourOf(label, colours)
+  const number = make("b", { title: nameOf(label) }, String(label))
+  number.style.background = css(colour)
+  number.style.color = isLight(colour) ? "#000" : "#fff"
+  return make("span", { className: "chip" }, number, words)
+}
+
+// A bar from 0 to a share
+function bar(share, colour = null) {
+  const inside = make("i")
+  inside.style.width = `${100 * clip(share, 0, 1)}%`
+  if (colour) inside.style.background = css(colour)
+  return make("div", { className: "share" }, inside)
+}
+
+// 2. Facts ---------------------------------------------------------------------------------------
+
+// What the page says of a cell, as [element, sentence] pairs; the sentences alone are for screen readers
+function factsOf(shown, given, turned) {
+  return turned ? factsTurned(shown) : factsOfCell(shown, given)
+}
+
+function factsOfCell({ look, cell, own, truly, spread, bits, shares, near, matches }, { objects, colours }) {
+  const labels = [0, ...objects]
+  const where = `Cell ${cell.join(", ")} of frame ${look.frame} is on ${nameOf(own)}`
+  const truth = truly === VOID || truly === own ? "" : ` (in truth: ${nameOf(truly)})`
+  const wide = `It looks at about ${about(spread)} cells (entropy ${bits.toFixed(1)} bits).`
+  const order = labels.map((_, i) => i).sort((a, b) => shares[b] - shares[a])
+  const parts = make("div", { className: "parts", ariaHidden: "true" })
+  for (const i of [...order.filter(i => i > 0), 0]) {
+    const part = make("i")
+    part.style.flex = `${shares[i]} 0 0`
+    part.style.background = css(colourOf(labels[i], colours))
+    parts.append(part)
+  }
+  const chips = order.map(i => chip(labels[i], colours, `${nameOf(labels[i])} ${percent(shares[i])}`))
+  const lands = order.map(i => `${percent(shares[i])} on ${nameOf(labels[i])}`).join(", ")
+  const facts = [
+    [make("p", {}, make("span", { "data-print": "" }, `${where}${truth}. ${wide}`)), `${where}${truth}. ${wide}`],
+    [make("p", { "data-print": "" }, "Its weight lands on"), ""],
+    [parts, ""],
+    [make("div", { className: "chips" }, ...chips), `Its weight lands: ${lands}.`],
+  ]
+  if (near) {
+    const words = `Near the true point: ${percent(near.within1)} within 1 cell, ${percent(near.within2)} within 2.`
+    facts.push([make("p", { className: "near", "data-print": "" }, words), words])
+  }
+  const items = matches.map(({ frame, cell: at, weight }, i) =>
+    make("li", {}, make("b", {}, String(i + 1)), `frame ${frame}, cell ${at.join(", ")}`, make("span", {}, percent(weight))),
+  )
+  const first = matches[0]
+  const most = first ? `Most of all at frame ${first.frame}, cell ${first.cell.join(", ")}: ${percent(first.weight)}.` : ""
+  facts.push([make("ol", { ariaLabel: "Top matches" }, ...items), most])
+  return facts
+}
+
+function factsTurned({ look, turned, taken }) {
+  const total = sum(taken)
+  const best = taken.indexOf(Math.max(...taken))
+  const cells = look.grid[1]
+  const enough = taken.filter(weight => weight >= taken[best] / 2).length
+  const words = [
+    `Turned round: who looks at cell ${turned.cell.join(", ")} of frame ${turned.frame}?`,
+    total
+      ? `Most of all cell ${Math.floor(best / cells)}, ${best % cells} of frame ${look.frame}, with ${percent(taken[best])} of its weight.`
+      : "No cell does: it lies outside of what they can see.",
+    total ? `Cells that give at least half as much: ${enough}.` : "",
+    `Together the cells look at it ${about((total * look.keys) / look.queries)} times as much as if they looked at all alike.`,
+    "Press Esc, or click the frame, to go back.",
+  ].filter(Boolean)
+  return words.map(each => [make("p", { "data-print": "" }, each), each])
+}
+
+// 3. Objects flow --------------------------------------------------------------------------------
+
+function drawFlow(panel, explorer, { network, look, head, asking, query }) {
+  const { exploration, given, colours } = explorer
+  const wanted = ["Objects flow", "Prediction", ...(given.truth ? ["Truth"] : [])]
+  const row = panel.querySelector(".three")
+  if (row.children.length !== wanted.length) {
+    const figures = wanted.map(name => make("figure", {}, make("canvas", { role: "img" }), make("figcaption", {}, name)))
+    row.replaceChildren(...figures)
+  }
+  const number = look.frame
+  const flow = exploration.flow(network, look, head)
+  const labels = exploration.labels(network, number)
+  const drawn = [picture => picture.cells(asking, i => mixed(flow[i], exploration.channels, colours))]
+  drawn.push(picture => picture.labels(labels, colours))
+  drawn.push(picture => picture.labels(exploration.truth(number), colours))
+  wanted.forEach((name, i) => {
+    const picture = new Picture(row.children[i].querySelector("canvas"), given.size)
+    if (!picture.fit()) return
+    picture.frame(explorer.images.get(number), i ? 0.1 : 0.6)
+    drawn[i](picture)
+    const outlined = name === "Truth" ? exploration.truth(number) : labels
+    picture.objects(outlines(outlined, given.size, given.objects), colours)
+    picture.cell(asking, asking.cell(query))
+    picture.canvas.setAttribute("aria-label", `${name} of frame ${number}`)
+  })
+}
+
+// The colours of objects, mixed by their shares; the more lands on objects, the less one sees through
+function mixed(shares, labels, colours) {
+  const onObjects = sum(shares.slice(1))
+  if (onObjects <= 0) return null
+  const parts = [0, 1, 2].map(part =>
+    sum(shares.slice(1).map((share, i) => (share / onObjects) * colourOf(labels[i + 1], colours)[part])),
+  )
+  return [...parts, 255 * clip(onObjects, 0, 1)]
+}
+
+// 4. Identities ----------------------------------------------------------------------------------
+
+function drawIdentities(panel, explorer, shown) {
+  const { network } = shown
+  const has = Boolean(network.identities)
+  panel.querySelector(".about").textContent = has
+    ? "Every object has an identity, a learned vector that is painted over its cells. Bars and lines say how much what " +
+      "a cell reads is like each identity (cosine, 1: the same direction)."
+    : `${network.name} keeps no identity vectors. Bars and lines say which share of the weight lands on each object.`
+  drawBlocks(panel.querySelector(".blocks"), explorer, shown)
+  drawOverTime(panel, explorer, shown)
+  drawTables(panel.querySelector(".tables"), explorer, shown)
+}
+
+// For the chosen cell, in every map by which its frame reads other frames
+function drawBlocks(place, explorer, { network, look, cell, asking }) {
+  const { exploration, colours } = explorer
+  const point = asking.centre(cell)
+  const reads = network.looks.filter(each => {
+    return each.step === look.step && isRead(each, network) && (each.object === look.object || each.object === null)
+  })
+  const blocks = reads.map(each => {
+    const cells = exploration.asking(network, each)
+    const shares = exploration.objectShares(network, each, cells.number(cells.at(point)), 0)
+    const values = exploration.arrived(network, each, shares)
+    const lines = values.map((value, i) => {
+      const label = exploration.channels[i]
+      const text = make("span", {}, network.identities ? value.toFixed(2) : percent(value))
+      return make("div", { className: "line" }, chip(label, colours), bar(value, colourOf(label, colours)), text)
+    })
+    return make("div", { className: "block" }, make("b", {}, each.name), ...lines)
+  })
+  place.replaceChildren(...(blocks.length ? blocks : ["No map of this frame reads another frame."]))
+}
+
+// Mean over the cells of an object, or the one cell at the chosen place, in every frame that asks
+function drawOverTime(panel, explorer, { network, look, cell, asking, own }) {
+  const { exploration, given, colours } = explorer
+  const follow = panel.querySelector(".follow")
+  const wanted = ["place", ...given.objects.map(String)]
+  if (follow.options.length !== wanted.length) {
+    const names = wanted.map(value => (value === "place" ? "the chosen place" : `object ${value}`))
+    follow.replaceChildren(...wanted.map((value, i) => make("option", { value }, names[i])))
+    follow.value = given.objects.includes(own) ? String(own) : "place"
+  }
+  const looks = network.steps.map(step =>
+    network.looks.find(each => each.step === step && each.name === look.name && each.object === look.object),
+  )
+  const values = looks.map(each => each && meanArrived(exploration, network, each, follow.value, asking.centre(cell)))
+  const lines = exploration.channels.map((label, i) => ({ label, values: values.map(each => each?.[i] ?? null) }))
+  const canvas = panel.querySelector(".chart")
+  const style = getComputedStyle(explorer.root)
+  const [ink, quiet] = ["--ink", "--quiet"].map(name => style.getPropertyValue(name))
+  const least = Math.min(...lines.flatMap(line => line.values)) < -0.05 ? -1 : 0
+  drawChart(canvas, network.steps, lines, { least, colours, ink, quiet, now: look.step })
+  const now = network.steps.indexOf(look.step)
+  const said = lines.map(({ label, values }) => `${nameOf(label)} ${values[now]?.toFixed(2) ?? "none"}`)
+  canvas.setAttribute("aria-label", `At frame ${look.step}: ${said.join(", ")}`)
+}
+
+function meanArrived(exploration, network, look, follow, point) {
+  const cells = exploration.asking(network, look)
+  const channels = exploration.channels.length
+  let asked = [cells.number(cells.at(point))]
+  if (follow !== "place") {
+    const channel = exploration.channels.indexOf(Number(follow))
+    const coverage = exploration.coverage(network, look.frame, cells)
+    const covers = Array.from({ length: cells.count }, (_, i) => coverage[i * channels + channel])
+    const most = Math.max(...covers)
+    asked = [...covers.keys()].filter(i => covers[i] > 0 && covers[i] >= most / 2)
+  }
+  if (!asked.length) return null
+  const all = asked.map(query => {
+    return exploration.arrived(network, look, exploration.objectShares(network, look, query, 0))
+  })
+  return exploration.channels.map((_, i) => sum(all.map(each => each[i])) / all.length)
+}
+
+function drawTables(place, explorer, { network, look }) {
+  const { bank, maps } = network.identities ?? {}
+  const tables = []
+  if (bank) tables.push(cosineTable("Cosines in the bank", bank, explorer))
+  if (maps?.[look.name]) tables.push(cosineTable(`As ${look.name} carries them`, cosines(maps[look.name]), explorer))
+  place.replaceChildren(...tables)
+}
+
+function cosineTable(title, table, { exploration, colours }) {
+  const heads = exploration.channels.map(label => make("th", { scope: "col" }, chip(label, colours)))
+  const rows = table.map((line, i) => {
+    const cells = line.map(value => {
+      const colour = HEAT[Math.round(255 * clip(Math.abs(value), 0, 1))]
+      const cell = make("td", {}, value.toFixed(2).replace("-", "\u2212"))
+      cell.style.background = css(colour)
+      cell.style.color = isLight(colour) ? "#000" : "#fff"
+      return cell
+    })
+    return make("tr", {}, make("th", { scope: "row" }, chip(exploration.channels[i], colours)), ...cells)
+  })
+  return make("table", {}, make("caption", {}, title), make("tr", {}, make("th"), ...heads), ...rows)
+}
+
+// 5. Tour and words ------------------------------------------------------------------------------
+
+// The state that a stop asks for: {state} or {missing: "block2/long_term"}
+function resolveStop(stop, network, exploration) {
+  const pattern = new RegExp(`^${stop.map.replace(/[.+^${}()|[\]\\]/g, "\\$&").replace(/\*/g, ".*").replace(/\?/g, ".")}$`)
+  const names = [...new Set(network.looks.map(look => look.name))]
+  const name = names.findLast(each => pattern.test(each))
+  if (!name) return { missing: stop.map }
+  const steps = network.steps.filter(step => network.looks.some(each => each.name === name && each.step === step))
+  const frame = steps[Math.round((stop.frame ?? 1) * (steps.length - 1))]
+  const looks = network.looks.filter(each => each.name === name && each.step === frame)
+  const look = looks.find(each => stop.object === undefined || each.object === stop.object) ?? looks[0]
+  const cells = exploration.asking(network, look)
+  const point = cells.centre(stopCell(stop.cell ?? { object: 1 }, network, exploration, look, cells))
+  const head = look.heads > (stop.head ?? 0) ? stop.head ?? 0 : 0
+  const view = { net: network.name, map: name, head, object: look.object, asks: look.frame }
+  const other = stop.compare ? names.findLast(each => each.includes(stop.compare)) : null
+  const views = other ? [view, { ...view, map: other, head: 0 }] : [view]
+  return { state: { views, frame, point, turn: Boolean(stop.turn), panels: stop.view ?? {} } }
+}
+
+function stopCell(wanted, network, exploration, look, cells) {
+  if (Array.isArray(wanted)) return wanted.map((share, axis) => clip(Math.floor(share * cells.grid[axis]), 0, cells.grid[axis] - 1))
+  const label = wanted.background ? 0 : exploration.channels[Math.min(wanted.object, exploration.channels.length - 1)]
+  return exploration.amid(network, look.frame, label, cells, wanted.where) ?? cells.at(cells.frame.map(side => side / 2))
+}
+
+function showWords(dialog, { glossary = {}, page = {} } = {}) {
+  const entries = [...Object.entries(page), ...Object.entries(glossary)]
+  dialog.querySelector("dl").replaceChildren(...entries.flatMap(([word, text]) => [make("dt", {}, word), make("dd", {}, text)]))
+  dialog.showModal()
+}

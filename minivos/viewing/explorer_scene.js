@@ -1,0 +1,349 @@
+// The scene of the attention explorer: what is chosen, what follows from it, how it is drawn.
+//
+// A view is one attention: {net, map, head, object, asks}; the second one is there while two are compared.
+// A point is [y, x] in pixels of the frames: it stays when grids change, and names the cell it falls into.
+
+const PANELS = ["geometry", "flow", "identities"] // what can be shown besides
+const MATCHES = 5
+const ALIVE = 150 // milliseconds without change after which the link is written
+
+class Explorer {
+  constructor(root, given, exploration, { hash = true, chosen = null } = {}) {
+    Object.assign(this, { root, given, exploration, hash, chosen })
+    this.colours = given.colours
+    this.images = new Map()
+    this.panels = new Set(["geometry"])
+    this.brightest = "own"
+    this.turned = this.hover = this.stop = this.playing = null
+    this.facts = [] // an element for each view
+    this.asking = new Picture(this.find(".asking"), given.size)
+    this.find(".title").textContent = given.title
+    for (const { number, picture } of given.frames) {
+      const image = new Image()
+      image.onload = () => this.draw()
+      image.src = picture
+      this.images.set(number, image)
+    }
+    this.networks = exploration.networks.filter(network => network.looks.length)
+    this.tellLimits()
+    this.addView()
+    this.begin()
+    readAddress(this)
+    listen(this)
+    new ResizeObserver(() => this.draw()).observe(root)
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw())
+    this.settle()
+  }
+
+  find(selector) {
+    return this.root.querySelector(selector)
+  }
+
+  say(text, kind = "message") {
+    this.find(".messages").append(make("p", { className: kind }, text))
+  }
+
+  // Begin amid the first object that is there, in the last frame, with the last map that looks at most frames
+  begin() {
+    const [network] = this.networks
+    if (!network) return
+    this.frame = network.steps.at(-1)
+    const here = network.looks.filter(look => look.step === this.frame)
+    const most = Math.max(...here.filter(look => isRead(look, network)).map(look => look.times))
+    const first = here.findLast(look => isRead(look, network) && look.times === most) ?? here.at(-1)
+    const look = here.find(each => each.name === first.name)
+    this.views = [{ net: network.name, map: look.name, head: 0, object: look.object, asks: null }]
+    this.compare(null)
+    const cells = this.exploration.asking(network, look)
+    const middles = this.given.objects.map(label => [label, this.exploration.amid(network, look.frame, label, cells)])
+    const labels = this.exploration.labels(network, look.frame)
+    const clear = middles.find(([label, cell]) => cell && this.exploration.labelIn(labels, cells, cell) === label)
+    this.point = clear ? cells.centre(clear[1]) : this.given.size.map(side => (side - 1) / 2)
+  }
+
+  tellLimits() {
+    const { frames, objects, networks } = this.given
+    if (frames.length < 2) this.say("The clip has one frame: there is no memory that a later frame could look at.")
+    const silent = networks.filter(network => !network.maps.length).map(network => network.name)
+    if (silent.length) this.say(`No attention was recorded of ${silent.join(", ")}: nothing can be shown of it.`)
+    const { length } = this.colours
+    if (Math.max(0, ...objects) >= length) {
+      this.say(`There are more objects than colours: from object ${length} on colours come again. Their numbers tell them apart.`)
+    }
+    this.root.classList.toggle("empty", !this.networks.length)
+    const notes = networks.flatMap(({ name, note }) => note.map(text => `${name}: ${text}`))
+    this.find(".notes").replaceChildren(...notes.map(text => make("p", {}, text)))
+  }
+
+  network(view) {
+    return this.networks.find(network => network.name === view.net)
+  }
+
+  // The maps of a view's name while the current frame was read
+  looks(view) {
+    return this.network(view).looks.filter(look => look.name === view.map && look.step === this.frame)
+  }
+
+  // Everything that is shown of a view
+  shown(view, point = this.hover ?? this.point) {
+    const network = this.network(view)
+    const looks = this.looks(view)
+    const about = looks.filter(look => look.object === view.object)
+    const asked = about.length ? about : looks
+    const look = asked.find(each => each.frame === (view.asks ?? this.frame)) ?? asked.at(-1)
+    if (!look) return null
+    const { exploration } = this
+    const [asking, answering] = [exploration.asking(network, look), exploration.answering(network, look)]
+    const [head, cell] = [Math.min(view.head, look.heads - 1), asking.at(point)]
+    const query = asking.number(cell)
+    const row = look.row(query, head)
+    const known = { view, network, look, looks, asking, answering, head, cell, query, row }
+    const turned = this.turned && this.views[this.turned.view] === view ? this.turnedIn(known) : null
+    return Object.assign(known, turned, this.numbers(known))
+  }
+
+  numbers({ network, look, asking, answering, head, cell, query, row }) {
+    const { exploration } = this
+    const points = exploration.points(network, look, cell)
+    const best = topMatches(row, look.times, MATCHES)
+    return {
+      points,
+      own: exploration.labelIn(exploration.labels(network, look.frame), asking, cell),
+      truly: exploration.labelIn(exploration.truth(look.frame), asking, cell),
+      spread: spread(row),
+      bits: entropy(row),
+      shares: exploration.objectShares(network, look, query, head),
+      near: nearPoint(row, points.map(at => at && answering.at(at)), answering.grid),
+      perFrame: frameShares(row, look.times),
+      matches: best.map(each => ({ ...each, frame: look.keyFrames[each.time], cell: answering.cell(each.number) })),
+    }
+  }
+
+  // The memory cell that was asked about, and what every cell takes from it
+  turnedIn({ look, answering, head }) {
+    const time = look.keyFrames.indexOf(this.turned.frame)
+    if (time < 0) return null
+    const cell = answering.at(this.turned.point)
+    const key = time * answering.count + answering.number(cell)
+    return { turned: { frame: this.turned.frame, time, cell, key }, taken: look.column(key, head) }
+  }
+
+  draw() {
+    this.waiting ??= requestAnimationFrame(() => {
+      this.waiting = null
+      if (this.networks.length && this.root.isConnected) this.drawAll()
+      else this.drawFirst()
+    })
+  }
+
+  // Without any map: the picture alone
+  drawFirst() {
+    if (this.given.frames.length && this.asking.fit()) this.asking.frame(this.images.get(this.given.frames[0].number))
+  }
+
+  drawAll() {
+    const shown = this.views.map(view => this.shown(view))
+    this.drawAsking(shown[this.turned?.view ?? 0] ?? shown[0])
+    shown.forEach((each, i) => this.drawStrip(each, i, shown))
+    this.drawTicks(shown)
+    this.drawLines(shown)
+    if (!shown[0]) return
+    if (this.panels.has("flow")) drawFlow(this.find(".flow"), this, shown[0])
+    if (this.panels.has("identities")) drawIdentities(this.find(".identities"), this, shown[0])
+  }
+
+  // The weight that shines brightest
+  peak(shown, all) {
+    if (this.brightest === "shared") return Math.max(...all.filter(Boolean).map(each => each.look.peak(each.head)))
+    return Math.max(...(shown.taken ?? shown.row)) || 1
+  }
+
+  drawAsking(shown) {
+    const frame = shown?.look.frame ?? this.frame
+    const title = shown && frame !== this.frame ? `Frame ${frame} asks, in the memory of frame ${this.frame}` : `Frame ${frame} asks`
+    this.find(".now h3").textContent = title
+    if (!this.asking.fit()) return
+    this.asking.frame(this.images.get(frame), shown?.taken ? 0.55 : 0)
+    if (!shown) return
+    const { network, look, asking, cell, taken, turned } = shown
+    if (taken) {
+      const [peak, scale] = [this.peak(shown, [shown]), this.scale]
+      this.asking.heat(asking, i => scale.to(taken[i] / peak))
+      const sees = this.panels.has("geometry") && look.seenBy(turned.key)
+      if (sees) this.asking.pattern(asking, sees)
+    }
+    this.asking.objects(outlines(this.exploration.labels(network, frame), this.given.size, this.given.objects), this.colours)
+    if (!taken) this.asking.cell(asking, cell)
+  }
+
+  get scale() {
+    return this.brightest === "log" ? SCALES.log : SCALES.root
+  }
+
+  drawStrip(shown, at, all) {
+    const section = this.sections[at]
+    const strip = section.querySelector(".strip")
+    const title = section.querySelector("h3")
+    if (!shown) {
+      title.textContent = `Nothing was recorded at frame ${this.frame}`
+      strip.replaceChildren()
+      this.facts[at].replaceChildren()
+      return
+    }
+    const { look, turned } = shown
+    title.textContent = turned ? `The memory cell that is asked about` : `Where the cell looks`
+    if (strip.dataset.frames !== `${look.step} ${look.frame} ${look.keyFrames}`) this.buildStrip(strip, look)
+    look.keyFrames.forEach((_, time) => this.drawMemory(shown, strip.children[time], time, all))
+    this.showFacts(shown, at)
+  }
+
+  buildStrip(strip, look) {
+    strip.dataset.frames = `${look.step} ${look.frame} ${look.keyFrames}`
+    const name = frame => {
+      if (frame === look.frame) return `Frame ${frame}, itself`
+      if (frame === look.step) return `Frame ${frame}, the current one`
+      if (frame === this.given.frames[0].number) return `Frame ${frame}, the first`
+      return frame === look.step - 1 ? `Frame ${frame}, just before` : `Frame ${frame}`
+    }
+    const figures = look.keyFrames.map(frame => {
+      const canvas = make("canvas", { tabIndex: 0, role: "img" })
+      canvas.dataset.frame = frame
+      const words = make("figcaption", {}, make("span", { "data-print": "" }, name(frame)), make("strong", { "data-print": "" }), bar(0))
+      return make("figure", {}, canvas, words)
+    })
+    strip.replaceChildren(...figures)
+  }
+
+  drawMemory(shown, figure, time, all) {
+    const { network, look, answering, row, query, perFrame, points, turned, matches } = shown
+    const frame = look.keyFrames[time]
+    const share = percent(perFrame[time])
+    figure.querySelector("strong").textContent = turned ? "" : `${share} of the weight`
+    figure.querySelector(".share").hidden = Boolean(turned)
+    figure.querySelector(".share i").style.width = `${100 * perFrame[time]}%`
+    const canvas = figure.querySelector("canvas")
+    canvas.setAttribute("aria-label", `Frame ${frame}: ${share} of the weight`)
+    const picture = new Picture(canvas, this.given.size)
+    if (!picture.fit()) return
+    picture.frame(this.images.get(frame), turned ? 0 : 0.5)
+    const first = time * answering.count
+    if (!turned) {
+      const [peak, scale] = [this.peak(shown, all), this.scale]
+      picture.heat(answering, i => scale.to(row[first + i] / peak))
+      const sees = this.panels.has("geometry") && look.visible(query)
+      if (sees) picture.pattern(answering, sees.subarray(first, first + answering.count))
+    }
+    picture.objects(outlines(this.exploration.labels(network, frame), this.given.size, this.given.objects), this.colours)
+    if (turned?.time === time) picture.cell(answering, turned.cell)
+    if (turned) return
+    matches.forEach((match, i) => match.time === time && picture.rank(answering, match.cell, i + 1))
+    if (points[time]) picture.target(points[time])
+  }
+
+  showFacts(shown, at) {
+    const facts = factsOf(shown, this.given, shown.turned)
+    this.facts[at].replaceChildren(...facts.map(([element]) => element))
+    const frames = shown.perFrame.map((share, t) => `frame ${shown.look.keyFrames[t]} ${percent(share)}`)
+    const said = [`${shown.view.net}, ${shown.look.name}.`, ...facts.map(([, words]) => words)]
+    if (!shown.turned) said.push(`Weight per frame: ${frames.join(", ")}.`)
+    if (!this.hover && at === 0) this.summary = said.filter(Boolean).join(" ")
+  }
+
+  drawTicks(shown) {
+    drawScale(this.find(".scale .bar"))
+    const there = shown.filter(Boolean)
+    const peaks = [...new Set(there.map(each => percent(this.peak(each, shown))))]
+    const halves = [...new Set(there.map(each => percent(this.peak(each, shown) * this.scale.back(0.5))))]
+    const least = this.brightest === "log" ? "1/1000 of it" : "0 %"
+    const ticks = this.root.querySelectorAll(".ticks span")
+    ;[least, halves.join(" / "), `${peaks.join(" / ")} of the weight`].forEach((text, i) => (ticks[i].textContent = text))
+  }
+
+  // From the asking cell to its top matches, where the memory stands beside it
+  drawLines(shown) {
+    const canvas = this.find(".lines")
+    const scene = canvas.getBoundingClientRect()
+    const [pen] = figure(canvas, scene.height)
+    canvas.style.height = ""
+    const place = (picture, cells, cell) => {
+      const [box, [x, y]] = [picture.getBoundingClientRect(), cells.centre(cell).toReversed()]
+      const scale = box.width / this.given.size[1]
+      return [box.left - scene.left + (x + 0.5) * scale, box.top - scene.top + (y + 0.5) * scale]
+    }
+    const [each] = shown
+    const beside = this.sections[0].getBoundingClientRect().left > this.asking.canvas.getBoundingClientRect().right
+    if (!each?.matches.length || each.turned || shown.length > 1 || !beside) return
+    const pictures = this.sections[0].querySelectorAll(".strip canvas")
+    const ends = each.matches.map(({ time, cell, weight }) => {
+      return [...place(pictures[time], each.answering, cell), weight / each.matches[0].weight]
+    })
+    drawLines(pen, place(this.asking.canvas, each.asking, each.cell), ends)
+  }
+
+  // What was chosen holds from now on: controls show it, screen readers hear it, the link keeps it
+  settle() {
+    if (this.networks.length) {
+      this.views.forEach((view, i) => fillChoices(this, view, this.sections[i]))
+      showSwitches(this)
+    }
+    this.draw()
+    clearTimeout(this.alive)
+    this.alive = setTimeout(() => {
+      this.find(".summary").textContent = this.summary ?? ""
+      writeAddress(this)
+      this.chosen?.(this.state())
+    }, ALIVE)
+  }
+
+  // For who uses the page from outside, such as a notebook
+  state() {
+    const shown = this.networks.length ? this.shown(this.views[0], this.point) : null
+    if (!shown) return null
+    const { view, look, head, cell, row } = shown
+    return {
+      net: view.net, map: look.name, head: look.headNames[head], object: look.object, frame: look.step, asks: look.frame,
+      cell, weights: Array.from(row), keyGrid: look.keyGrid, keyFrames: look.keyFrames,
+    }
+  }
+
+  get sections() {
+    return this.root.querySelectorAll("section.view")
+  }
+
+  addView() {
+    this.find(".scene").append(this.find("template.view").content.cloneNode(true))
+    this.facts.push(this.sections[this.sections.length - 1].querySelector(".facts"))
+  }
+
+  // Compare with a second view, or be back at one
+  compare(view) {
+    this.views = view ? [this.views[0], view] : [this.views[0]]
+    if (view && this.sections.length < 2) this.addView()
+    if (!view) this.sections[1]?.remove()
+    this.facts.length = this.views.length
+    const [first] = this.sections
+    ;(view ? first.querySelector(".kind") : this.find(".scale")).after(this.facts[0])
+    this.find(".scene").classList.toggle("two", this.views.length > 1)
+    if (this.turned?.view) this.turned = null
+  }
+
+  // Ask who looks at a memory cell; without one, at the best match of the chosen cell
+  turn(view = 0, frame = null, point = null) {
+    const shown = this.shown(this.views[view], this.point)
+    const match = shown?.matches.find(each => frame === null || each.frame === frame)
+    const time = shown ? Math.max(0, shown.look.keyFrames.indexOf(frame)) : 0
+    const { count } = shown?.answering ?? {}
+    const [best] = shown ? topMatches(shown.row.subarray(time * count, (time + 1) * count), 1, 1) : []
+    const cell = match?.cell ?? (best ? shown.answering.cell(best.number) : [0, 0])
+    if (shown) this.turned = { view, frame: match?.frame ?? shown.look.keyFrames[time], point: point ?? shown.answering.centre(cell) }
+  }
+
+  apply({ views, frame, point, turn, panels }) {
+    Object.assign(this, { frame, point, turned: null, hover: null })
+    this.views = [views[0]]
+    this.compare(views[1])
+    this.panels = new Set(PANELS.filter(name => panels[name] ?? name === "geometry"))
+    if (turn) this.turn()
+    this.settle()
+  }
+}

@@ -216,8 +216,9 @@ function otherThan(explorer) {
   const names = distinct(explorer.network(view).looks.map(look => look.name))
   if (!others.length) return { ...view, head: 0, map: names.at(names.indexOf(view.map) - 1) }
   const [network] = others
-  const look = network.looks.findLast(each => isRead(each, network)) ?? network.looks.at(-1)
-  return { net: network.name, map: look.name, head: 0, object: look.object, asks: null }
+  const { name } = network.looks.findLast(each => isRead(each, network)) ?? network.looks.at(-1)
+  const { object } = network.looks.find(look => look.name === name)
+  return { net: network.name, map: name, head: 0, object, asks: null }
 }
 
 function step(explorer, by) {
@@ -368,7 +369,8 @@ function press(explorer, event) {
   const { root } = explorer
   const outside = target === document.body && document.querySelector(".explorer") === root
   if (!(root.contains(target) || outside) || event.ctrlKey || event.metaKey || event.altKey) return
-  if (target.closest("select, input, dialog, textarea") || !explorer.networks.length) return
+  const slides = target.matches("[type=range]") && !MOVES[key]
+  if ((target.closest("select, input, dialog, textarea") && !slides) || !explorer.networks.length) return
   if ([" ", "Enter"].includes(key) && target.closest("button, summary, a")) return
   const doing = doingOf(explorer, key, target)
   if (!doing) return

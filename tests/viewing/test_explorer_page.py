@@ -9,13 +9,15 @@ import json
 import re
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from chromium import needs_chromium, quiet_page
+from chromium import needs_chromium
 
 pytestmark = needs_chromium
 VIEWING = Path(__file__).parents[2] / "minivos/viewing"
@@ -218,22 +220,36 @@ class Hands:
         return self.canvas(selector, at).evaluate(take, [y, x])
 
 
+@pytest.fixture(scope="module")
+def tab(browser) -> Iterator:
+    """A tab that stays open, and what it asked for and complained of."""
+    page = browser.new_page(**OFFLINE)
+    asked, errors = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    yield page, asked, errors
+    page.close()
+
+
 @pytest.fixture
-def opened(browser, tmp_path):
+def opened(tab, tmp_path):
     """Opens a page from disk, offline, and holds that it asks for nothing and complains of nothing."""
-    from contextlib import contextmanager
+    page, asked, errors = tab
+    count = iter(range(100))
 
     @contextmanager
-    def opened(*givens, hash="", **settings):
-        path = tmp_path / "page.html"
+    def opened(*givens, hash="", scheme="light", size=(1200, 900)):
+        path = tmp_path / f"page{next(count)}.html"
         path.write_text(page_of(*givens), encoding="utf8")
-        asked = []
-        with quiet_page(browser, **OFFLINE | settings) as page:
-            page.on("request", lambda request: asked.append(request.url))
-            page.goto(path.as_uri() + hash)
-            yield Hands(page)
-            away = [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]
-        assert not away
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        page.emulate_media(color_scheme=scheme)
+        page.goto(path.as_uri() + hash)
+        yield Hands(page)
+        page.goto("about:blank")
+        away = [url for url in asked if not url.startswith(("file:", "data:", "blob:", "about:"))]
+        assert not away and not errors
+        asked.clear()
 
     return opened
 
@@ -288,7 +304,8 @@ def test_numbers_are_those_of_the_maps(opened):
         np.testing.assert_allclose(look["bits"], -(weights[0] * logs).sum(axis=1), atol=1e-5)
         for row, best in zip(weights[0], look["best"], strict=True):
             assert best[0]["time"] * 6 + best[0]["number"] == row.argmax()
-            np.testing.assert_allclose([each["weight"] for each in best], np.sort(row)[::-1][:3], atol=1e-7)
+            told_best = [each["weight"] for each in best]
+            np.testing.assert_allclose(told_best, np.sort(row[row > 0])[::-1][:3], atol=1e-7)
 
 
 def test_cells_lie_where_python_has_them(opened):
@@ -337,3 +354,504 @@ def test_more_weight_is_lighter_and_no_step_is_missed(opened):
     linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
     lightness = np.cbrt(linear @ [0.2126, 0.7152, 0.0722])
     assert (np.diff(lightness) > -1e-3).all() and lightness[-1] - lightness[0] > 0.6
+
+
+def row_of(made, name="block2/long_term", frame=3, cell=0, head=0):
+    """Weights of a cell, (frames, 6)."""
+    return made["kept"][name, frame][head, cell].reshape(-1, 6)
+
+
+def percent(share: float) -> str:
+    hundred = 100 * share
+    return f"{hundred:.{0 if hundred >= 9.95 else 1 if hundred >= 0.995 else 2}f} %"
+
+
+def test_what_one_sees_first_and_where_a_click_leads(opened):
+    made = example()
+    with opened(made["given"]) as page:
+        page.ready()
+        assert page.text(".title") == "by hand </script>"
+        assert page.text(".now h3") == "Frame 3 asks"
+        assert page.text(".facts p").startswith("Cell 0, 0 of frame 3 is on object 1 (in truth: background). It looks at about")
+        row = row_of(made)
+        assert page.texts(".strip strong") == [f"{percent(share)} of the weight" for share in row.sum(axis=1)]
+        widths = page.root.locator(".strip .share i").evaluate_all("all => all.map(each => each.style.width)")
+        np.testing.assert_allclose([float(width[:-1]) for width in widths], 100 * row.sum(axis=1), atol=1e-3)
+        flat = row.ravel()
+        order = np.argsort(-flat, kind="stable")[:5]
+        listed = [f"{i + 1}frame {k // 6}, cell {k % 6 // 3}, {k % 3}{percent(flat[k])}" for i, k in enumerate(order)]
+        assert [text.replace("\n", "") for text in page.root.locator(".facts li").all_inner_texts()] == listed
+        lights = [[page.light(".strip canvas", (y, x), t) for y in range(2) for x in range(3)] for t in range(3)]
+        assert np.argmax(np.ravel(lights)) == flat.argmax()
+        entropy = -(flat[flat > 0] * np.log2(flat[flat > 0])).sum()
+        assert f"(entropy {entropy:.1f} bits)" in page.text(".facts")
+
+        page.click_cell(".asking", (1, 2))
+        assert page.settled().endswith("cell=1,2")
+        assert page.text(".facts p").startswith("Cell 1, 2 of frame 3 is on object 2.")
+        shares = row_of(made, cell=5).sum(axis=1)
+        assert page.texts(".strip strong") == [f"{percent(share)} of the weight" for share in shares]
+        summary = page.root.locator(".summary").inner_text()
+        assert f"Weight per frame: frame 0 {percent(shares[0])}, frame 1 {percent(shares[1])}" in summary
+        on_two = row_of(made, cell=5)[:, 5].sum()
+        assert f"object 2 {percent(on_two)}" in page.text(".chips") and f"{percent(on_two)} on object 2" in summary
+
+        box = page.canvas(".asking").bounding_box()  # only by hovering: the cell that was clicked comes back
+        page.page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.2 * box["height"])
+        page.drawn()
+        assert page.text(".facts p").startswith("Cell 0, 1 of frame 3 is on background (in truth: object 1)")
+        page.page.mouse.move(5, 5)
+        page.drawn()
+        assert page.text(".facts p").startswith("Cell 1, 2")
+
+
+def test_lines_lead_to_the_best_matches_and_the_true_point_is_scored(opened):
+    made = example()
+    drawn = """canvas => new Uint32Array(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer)
+        .some(pixel => pixel !== 0)"""
+    with opened(made["given"]) as page:
+        page.ready()
+        assert page.canvas("canvas.lines").evaluate(drawn)
+        frame = row_of(made)[0]  # the true point is known in frame 0 only: cell 0, 1; all columns are within 1 of it
+        assert page.text(".near") == f"Near the true point: {percent(1)} within 1 cell, {percent(1)} within 2."
+        page.press("ArrowRight")
+        assert page.root.locator(".near").count() == 0 and frame.sum() > 0
+        page.do("compare")
+        assert not page.canvas("canvas.lines").evaluate(drawn)
+
+
+def test_time_goes_by_slider_keys_and_play(opened):
+    made = example()
+    with opened(made["given"]) as page:
+        page.ready()
+        slider = page.root.locator(".slider")
+        assert (slider.get_attribute("max"), slider.input_value()) == ("2", "2")
+        slider.fill("0")
+        page.drawn()
+        assert page.text(".now h3") == "Frame 1 asks" and page.texts(".strip strong") == ["100 % of the weight"]
+        page.press(".")
+        assert page.text(".now h3") == "Frame 2 asks" and page.text(".time output") == "frame 2"
+        page.press(",", ",")
+        assert page.text(".now h3") == "Frame 3 asks"  # before the first comes the last
+        page.do("play")
+        assert page.root.locator("[data-do=play]").get_attribute("aria-label") == "Pause"
+        page.wait("document.querySelector('.now h3').innerText === 'Frame 2 asks'")
+        page.do("play")
+        said = page.text(".now h3")
+        time.sleep(0.8)
+        assert page.text(".now h3") == said
+        colour = page.colour(".asking", (0, 2))  # of the picture of that frame
+        assert np.allclose(colour, [60, 60, 90] if said == "Frame 2 asks" else [90, 60, 60], atol=2)
+
+
+def test_what_there_is_to_choose(opened):
+    made = example()
+    with opened(made["given"]) as page:
+        page.ready()
+        assert page.choices("net") == ["first", "second"]
+        assert page.choices("map") == ["block1/long_term", "block2/long_term", "block2/short_term", "block1/self"]
+        assert page.choices("head") == ["mean of all", "head 1", "head 2"]
+        assert not page.root.locator("[data-choice=object]").is_visible()
+        page.choose("head", "2")
+        shares = row_of(made, head=2).sum(axis=1)
+        assert page.texts(".strip strong") == [f"{percent(share)} of the weight" for share in shares]
+        page.choose("map", "block1/self")
+        assert page.texts(".strip figcaption span") == ["Frame 3, itself"]
+        assert page.text(".kind").startswith("Self-attention")
+        assert not page.root.locator("[data-choice=head]").is_visible()
+        page.choose("net", "second")
+        assert page.choices("map") == ["stage4", "memory_self"] and page.text(".now h3") == "Frame 2 asks, in the memory of frame 3"
+        page.choose("map", "stage4")
+        assert page.choices("object") == ["object 1", "object 2"]
+        weight = made["kept"][2, 3][0, 0]
+        page.choose("object", "2")
+        assert percent(weight.max()) in page.text(".facts ol")
+        page.choose("map", "memory_self")
+        assert page.choices("asks") == ["frame 0", "frame 1", "frame 2"]
+        page.choose("asks", "1")
+        assert page.text(".now h3") == "Frame 1 asks, in the memory of frame 3" and "asks=1" in page.settled()
+        page.press("[")
+        assert "map=stage4" in page.settled()
+
+
+def test_brightness_by_this_cell_all_cells_or_logarithm(opened):
+    made = example()
+    with opened(made["given"]) as page:
+        page.ready()
+        row, all_rows = row_of(made), made["kept"]["block2/long_term", 3][0]
+        assert page.texts(".ticks span") == ["0 %", percent(row.max() / 4), f"{percent(row.max())} of the weight"]
+        own = page.light(".strip canvas", (1, 1), 0)
+        page.root.locator(".brightest").select_option("shared")
+        page.drawn()
+        assert page.texts(".ticks span")[2] == f"{percent(all_rows.max())} of the weight"
+        assert page.light(".strip canvas", (1, 1), 0) <= own
+        page.root.locator(".brightest").select_option("log")
+        page.drawn()
+        assert page.texts(".ticks span")[0] == "1/1000 of it" and "scale=log" in page.settled()
+
+
+def test_the_question_turned_round(opened):
+    made = example()
+    column = made["kept"]["block2/long_term", 3][0][:, 6 + 4]  # of frame 1, cell 1, 1
+    with opened(made["given"]) as page:
+        page.ready()
+        page.click_cell(".strip canvas", (1, 1), at=1)
+        assert page.text(".facts p").startswith("Turned round: who looks at cell 1, 1 of frame 1?")
+        best = int(column.argmax())
+        assert f"cell {best // 3}, {best % 3} of frame 3, with {percent(column.max())} of its weight" in page.text(".facts")
+        lights = [page.light(".asking", (y, x)) for y in range(2) for x in range(3)]
+        assert np.argmax(lights) == best
+        assert "memory=1:1,1" in page.settled()
+        page.press("ArrowLeft")
+        assert "memory=1:1,0" in page.settled()
+        page.press("Escape")
+        assert page.text(".facts p").startswith("Cell 0, 0") and "memory" not in page.settled()
+        page.do("turn")
+        k = int(row_of(made).argmax())
+        assert page.text(".facts p").endswith(f"cell {k % 6 // 3}, {k % 3} of frame {k // 6}?")
+        page.click_cell(".asking", (0, 1))
+        assert page.text(".facts p").startswith("Cell 0, 1")
+
+
+def test_what_cannot_be_seen_is_hatched(opened):
+    made = example()
+    count = """canvas => {
+        const [wide, tall] = [canvas.width, canvas.height]
+        const part = canvas.getContext("2d").getImageData(wide * 0.7, tall * 0.6, wide * 0.25, tall * 0.3).data
+        const seen = new Set()
+        for (let i = 0; i < part.length; i += 4) seen.add(`${part.subarray(i, i + 3)}`)
+        return seen.size
+    }"""
+    with opened(made["given"], hash="#map=block2/short_term&cell=0,1&frame=1") as page:
+        page.ready()
+        assert page.texts(".strip figcaption span") == ["Frame 0, the first"]
+        hatched = page.canvas(".strip canvas").evaluate(count)  # cell 1, 2 is outside of the window of 0, 1
+        page.do("geometry")
+        assert page.root.locator("[data-do=geometry]").get_attribute("aria-pressed") == "false"
+        assert hatched > page.canvas(".strip canvas").evaluate(count)
+        page.press("g")
+        assert page.canvas(".strip canvas").evaluate(count) == hatched
+
+
+def test_objects_flow_beside_prediction_and_truth(opened):
+    made = example()
+    with opened(made["given"]) as page:
+        page.ready()
+        assert not page.root.locator(".card.flow").is_visible()
+        page.press("f")
+        assert page.texts(".three figcaption") == ["Objects flow", "Prediction", "Truth"]
+        shares = made["kept"]["block2/long_term", 3][0].reshape(6, 3, 6).sum(axis=1)[:, [0, 5]]  # on objects 1 and 2
+        orange, blue = np.array([230, 159, 0]), np.array([86, 180, 233])
+        for cell in (1, 2, 3, 4):  # on the background, where no outline is
+            one, two = shares[cell]
+            mixed, on = (one * orange + two * blue) / (one + two), one + two
+            dark = 0.4 * np.array([90, 60, 60])
+            told = page.colour(".three canvas", (cell // 3, cell % 3 + 0.3), 0)
+            np.testing.assert_allclose(told, on * mixed + (1 - on) * dark, atol=6)
+        assert page.root.locator(".three canvas").nth(2).get_attribute("aria-label") == "Truth of frame 3"
+        page.press("f")
+        assert not page.root.locator(".card.flow").is_visible()
+
+
+def test_identities_in_tables_bars_and_over_time(opened):
+    made = example()
+    with opened(made["given"]) as page:
+        page.ready()
+        page.do("identities")
+        tables = [table.split() for table in page.texts(".tables table")]
+        assert tables[0] == "Cosines in the bank 0 1 2 0 1.00 0.00 0.00 1 0.00 1.00 0.50 2 0.00 0.50 1.00".split()
+        assert tables[1][:4] == ["As", "block2/long_term", "carries", "them"]
+        mix = row_of(made).sum(axis=0) @ np.eye(3)[[1, 0, 0, 0, 0, 2]]
+        gram = np.diag([4.0, 1, 1])
+        likeness = gram @ mix / np.sqrt(mix @ gram @ mix * gram.diagonal())
+        blocks = [page.texts(f".block:nth-child({i}) .line > span:last-child") for i in (1, 2, 3)]
+        assert blocks[1] == [f"{value:.2f}" for value in likeness]
+        label = page.root.locator(".chart").get_attribute("aria-label")
+        assert label == f"At frame 3: background {likeness[0]:.2f}, object 1 {likeness[1]:.2f}, object 2 {likeness[2]:.2f}"
+        page.root.locator(".follow").select_option("2")
+        page.drawn()
+        assert page.root.locator(".chart").get_attribute("aria-label") != label
+        page.choose("net", "second")
+        assert page.text(".about").startswith("second keeps no identity vectors")
+
+
+def test_two_views_under_one_cell(opened):
+    made = example()
+    with opened(made["given"]) as page:
+        page.ready()
+        page.do("compare")
+        assert page.texts(".view h3") == ["Where the cell looks"] * 2
+        assert page.root.locator("section.view").nth(1).locator("[data-choice=net]").input_value() == "second"
+        page.choose("map", "stage4", view=1)
+        assert "with=second:stage4:0:1:" in page.settled()
+        page.click_cell(".asking", (1, 0))
+        left, right = (page.text(".facts", at) for at in (0, 1))
+        assert left.startswith("Cell 1, 0 of frame 3") and right.startswith("Cell 1, 0 of frame 3")
+        assert percent(row_of(made, cell=3).max()) in left and percent(made["kept"][1, 3][0, 3].max()) in right
+        page.choose("net", "first", view=1)
+        page.choose("map", "block1/long_term", view=1)
+        page.click_cell("section.view:nth-of-type(3) .strip canvas", (0, 2), at=1)
+        assert page.text(".facts", 1).startswith("Turned round: who looks at cell 0, 2 of frame 1?")
+        assert page.settled().endswith("memory=1:0,2:2&with=first:block1/long_term:0:1:")
+        page.press("c")
+        assert page.root.locator("section.view").count() == 1 and "memory" not in page.settled()
+
+
+def test_a_tour_sets_the_state_and_skips_what_is_not_there(opened):
+    with opened(example()["given"]) as page:
+        page.ready()
+        page.do("tour")
+        stops = WORDS["tours"]["aot"]
+        assert page.text(".tour h3") == f"1 of {len(stops)}: {stops[0]['title']}" and page.text(".stop p") == stops[0]["text"]
+        assert page.settled().endswith("cell=0,0&tour=1")
+        for stop in stops[1:]:
+            page.root.locator(".tour [data-do=next]").click()
+            assert page.text(".stop p") == re.sub(r"\s+", " ", stop["text"])
+            for panel in ("flow", "identities"):
+                assert page.root.locator(f".card.{panel}").is_visible() == stop.get("view", {}).get(panel, False)
+            assert (page.root.locator("section.view").count() == 2) == ("compare" in stop)
+        assert page.root.locator(".tour [data-do=next]").is_disabled()
+        assert page.text(".facts p").startswith("Turned round")
+        page.root.locator("[data-stop='2']").click()
+        assert "map=block2/short_term" in page.settled()
+        page.press("t")
+        assert not page.root.locator(".tour").is_visible()
+        page.choose("net", "second")
+        page.press("t")
+        page.root.locator("[data-stop='1']").click()
+        assert page.text(".stop p") == "This page does not hold stage3, which this stop is about: go on to the next."
+
+
+def test_every_tour_is_5_to_8_stops_and_glossary_and_page_agree():
+    for paper in ("aot", "sst", "sitvos", "hst"):
+        tour = WORDS["tours"][paper]
+        assert 5 <= len(tour) <= 8
+        assert all({"title", "text", "map", "cell"} <= set(stop) for stop in tour)
+    glossary = (VIEWING.parents[1] / "docs/glossary.md").read_text(encoding="utf8")
+    for word, meaning in WORDS["glossary"].items():
+        assert f"| {word} | {meaning} |" in glossary
+
+
+def test_the_link_brings_everything_back(opened):
+    made = example()
+    with opened(made["given"]) as page:
+        page.ready()
+        page.choose("head", "1")
+        page.press(",", "ArrowDown", "i", "g", "c")
+        page.root.locator(".brightest").select_option("log")
+        page.click_cell(".strip canvas", (0, 2), at=1)
+        said, hash = page.text(".facts"), page.settled()
+        page.do("link")
+        assert page.text(".message.link").endswith(hash) and page.text(".message.link").startswith(("Copied: ", "The link: "))
+    with opened(made["given"], hash=hash) as page:
+        page.ready()
+        assert page.settled() == hash and page.text(".facts") == said and page.texts(".message") == []
+        assert page.root.locator(".card.identities").is_visible()
+        page.page.evaluate("location.hash = '#net=second&map=stage4&obj=2&frame=2&cell=1,1'")
+        page.wait("document.querySelector('.now h3').innerText === 'Frame 2 asks'")
+        assert page.text(".facts p").startswith("Cell 1, 1") and page.root.locator("section.view").count() == 1
+
+
+def test_a_link_to_what_is_not_there_says_so(opened):
+    hash = "#net=third&map=block9/self&frame=77&cell=9,9&head=head%207&view=x-ray&with=a:b&memory=0:7,7&obj=5&asks=1&scale=pink&zoom=3&tour=99"
+    with opened(example()["given"], hash=hash) as page:
+        page.ready()
+        said = page.text(".message")
+        for part in ("net=third", "map=block9/self", "frame=77", "cell=9,9", "head=head 7", "view=x-ray", "with=a:b",
+                     "memory=0:7,7", "obj=5", "asks=1", "scale=pink", "zoom", "tour=99"):  # fmt: skip
+            assert part in said
+        assert page.text(".facts p").startswith("Cell 0, 0 of frame 3")
+
+
+def test_a_picture_of_what_is_seen_is_saved(opened):
+    with opened(example()["given"]) as page:
+        page.ready()
+        with page.page.expect_download() as download:
+            page.do("png")
+        assert download.value.suggested_filename == "by_hand_script_block2_long_term_frame_3.png"
+        saved = Image.open(download.value.path())
+        scene = page.root.locator(".scene").bounding_box()
+        assert saved.size == pytest.approx((2 * scene["width"] + 80, 2 * scene["height"] + 80), abs=4)
+        colours = {colour for _, colour in saved.convert("RGB").getcolors(1 << 24)}
+        assert len(colours) > 100 and (255, 255, 255) in colours
+
+
+def test_what_is_this(opened):
+    with opened(example()["given"]) as page:
+        page.ready()
+        page.press("?")
+        assert page.root.locator("dialog").is_visible()
+        words = page.text("dialog dl")
+        assert "turn round" in words and WORDS["glossary"]["cell"] in words
+        page.page.keyboard.press("Escape")
+        assert not page.root.locator("dialog").is_visible()
+        assert page.text(".notes") == "first: only two blocks are here."
+
+
+def test_by_keyboard_alone(opened):
+    made = example()
+    with opened(made["given"]) as page:
+        page.ready()
+        for _ in range(40):  # Tab reaches every control that is there
+            page.page.keyboard.press("Tab")
+            name = page.page.evaluate("""(() => {
+                const here = document.activeElement
+                const ring = getComputedStyle(here).outlineStyle !== "none"
+                const name = here.dataset.do ?? here.dataset.choice ?? here.className ?? here.tagName
+                return here === document.body ? null : [name, ring, here.tagName]
+            })()""")
+            if name is None:
+                break
+            assert name[1], f"no focus ring on {name}"
+            page.reached = [*getattr(page, "reached", []), name[0] or name[2]]
+        wanted = {"words", "tour", "png", "link", "turn", "geometry", "flow", "identities", "compare", "play", "slider",
+                  "brightest", "net", "map", "head", "asking", "CANVAS", "SUMMARY"}  # fmt: skip
+        assert wanted <= set(page.reached), wanted - set(page.reached)
+        page.canvas(".asking").focus()
+        page.press("ArrowRight", "ArrowDown")
+        assert page.text(".facts p").startswith("Cell 1, 1 of frame 3")
+        page.press("ArrowRight", "ArrowRight", "ArrowDown")  # not beyond the frame
+        assert page.text(".facts p").startswith("Cell 1, 2 of frame 3")
+        page.press("]", "h")
+        assert "map=block2/short_term" in page.settled()
+        page.press("[", "h")
+        assert "map=block2/long_term" in page.settled() and "head=head%201" in page.settled()
+        page.canvas(".strip canvas", 2).focus()
+        page.press("Enter")
+        column = row_of(made, cell=5, head=1)[2]
+        k = int(column.argmax())
+        assert page.text(".facts p").endswith(f"who looks at cell {k // 3}, {k % 3} of frame 2?")
+        page.press("r", " ")
+        assert page.root.locator("[data-do=play]").get_attribute("aria-label") == "Pause"
+        page.press(" ")
+        page.page.keyboard.press("Control+f")
+        assert not page.root.locator(".card.flow").is_visible()
+
+
+def test_light_and_dark_wide_and_narrow(opened):
+    contrast = """() => {
+        const light = colour => {
+            const parts = colour.match(/[\\d.]+/g).slice(0, 3).map(part => part / 255)
+            const [r, g, b] = parts.map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b
+        }
+        const page = light(getComputedStyle(document.querySelector(".explorer")).backgroundColor)
+        const texts = [".title", ".lead", ".kind", ".ticks", "select", ".facts p"]
+        const all = texts.map(text => light(getComputedStyle(document.querySelector(text)).color))
+        return [page, Math.min(...all.map(text => (Math.max(text, page) + 0.05) / (Math.min(text, page) + 0.05)))]
+    }"""
+    small = """() => [...document.querySelectorAll(".explorer *")]
+        .filter(each => each.checkVisibility() && parseFloat(getComputedStyle(each).fontSize) < 12)
+        .map(each => each.outerHTML.slice(0, 80))"""
+    for scheme, width in (("dark", 400), ("light", 400), ("dark", 1280)):
+        with opened(example()["given"], scheme=scheme, size=(width, 800)) as page:
+            page.ready()
+            background, least = page.page.evaluate(contrast)
+            assert (background < 0.05) == (scheme == "dark") and least > 4.5
+            assert page.page.evaluate(small) == []
+            page.press("t", "f", "i", "c")
+            assert page.page.evaluate("document.documentElement.scrollWidth") <= width
+            page.press("c")
+            frame = page.canvas(".asking").bounding_box()
+            assert frame["width"] >= (350 if width == 400 else 384)
+            memory = page.canvas(".strip canvas").bounding_box()
+            beside = memory["x"] > frame["x"] + frame["width"]
+            assert beside == (width == 1280) and memory["width"] >= (350 if width == 400 else 380)
+
+
+def test_two_explorers_in_one_document(opened):
+    made, other = example(), example(title="another")
+    with opened(made["given"], other["given"], hash="#cell=1,1&2.cell=0,2&2.map=block1/self") as page:
+        page.wait("document.querySelectorAll('.facts p').length > 3")
+        second = Hands(page.page, 1)
+        assert page.text(".facts p").startswith("Cell 1, 1") and second.text(".facts p").startswith("Cell 0, 2")
+        second.click_cell(".asking", (1, 0))
+        page.canvas(".asking").focus()
+        page.press("ArrowUp")
+        assert page.text(".facts p").startswith("Cell 0, 1") and second.text(".facts p").startswith("Cell 1, 0")
+        hash = page.settled()
+        assert "&cell=0,1" in hash and "2.cell=1,0" in hash and "2.map=block1/self" in hash
+        assert second.text(".title") == "another" and page.texts(".message") == []
+
+
+def test_clips_and_networks_of_which_there_is_little_to_show(opened):
+    made = example()["given"]
+    silent = made["networks"][0] | {"maps": []}
+    with opened(made | {"networks": [silent], "frames": made["frames"][:1]}) as page:
+        page.wait("document.querySelectorAll('.message').length === 2")
+        assert page.texts(".message") == [
+            "The clip has one frame: there is no memory that a later frame could look at.",
+            "No attention was recorded of first: nothing can be shown of it.",
+        ]
+        page.press("r", "f", "t", "ArrowUp", ".")
+        page.root.locator("[data-do=compare]").click()
+        page.drawn()
+        assert page.colour(".asking", (0, 0)) == [60, 60, 60]
+    with opened(made | {"colours": made["colours"][:2]}) as page:
+        page.ready()
+        assert page.text(".message").startswith("There are more objects than colours: from object 2 on colours come again")
+        page.press("f")
+        assert page.texts(".facts .chip b") and page.texts(".facts .chip b")[0] in "012"
+
+
+def test_data_of_another_format_is_refused_in_words(browser, tmp_path):
+    (tmp_path / "page.html").write_text(page_of(example(format=2)["given"]), encoding="utf8")
+    page = browser.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    said = page.locator(".message").inner_text()
+    page.close()
+    assert said == "The page cannot show its data: the data has format 2; this page reads format 1"
+
+
+def large() -> dict:
+    """Twelve frames of 128 x 192, two maps of 12 x 20 cells each: a page of 3 MB."""
+    rng, pack = np.random.default_rng(1), Pack()
+    labels = np.zeros((12, 128, 192), np.uint8)
+    for t in range(12):
+        labels[t, 30:70, 20 + 8 * t : 60 + 8 * t] = 1
+    maps = []
+    for frame in range(1, 12):
+        past = list(range(max(0, frame - 4), frame))
+        for name in ("a/long_term", "b/long_term"):
+            codes = rng.integers(0, 9, (1, 240, 240 * len(past)))
+            maps.append(add_map(pack, name, (codes / LEVELS) ** 2.0, frame, past)
+                        | {"grid": [12, 20], "fullGrid": [12, 20], "fullKeyGrid": [12, 20], "keyGrid": [len(past), 12, 20]})
+    file = io.BytesIO()
+    Image.fromarray(rng.integers(0, 255, (32, 48, 3), np.uint8)).resize((192, 128)).save(file, "PNG")
+    url = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    network = {"name": "net", "paper": "aot", "note": [], "alignCorners": False, "labels": pack.add(labels, "u1"),
+               "maps": maps, "identities": None}  # fmt: skip
+    return example()["given"] | {
+        "size": [128, 192], "frames": [{"number": t, "shown": True, "picture": url} for t in range(12)], "objects": [1],
+        "truth": None, "points": None, "networks": [network], "pack": pack.text(),
+    }  # fmt: skip
+
+
+TIMED = """async () => {
+    const canvas = document.querySelector(".asking")
+    const box = canvas.getBoundingClientRect()
+    const times = []
+    for (let i = 1; i < 20; i++) {
+        const at = { clientX: box.left + (i / 20) * box.width, clientY: box.top + 0.4 * box.height, bubbles: true }
+        const before = performance.now()
+        canvas.dispatchEvent(new MouseEvent("click", at))
+        await new Promise(done => requestAnimationFrame(() => setTimeout(done)))
+        times.push(performance.now() - before)
+    }
+    return times.sort((a, b) => a - b)
+}"""
+
+
+def test_a_page_of_3_mb_opens_within_a_second_and_a_click_answers_within_50_ms(opened):
+    given = large()
+    size = len(page_of(given)) / 1e6
+    assert 2.8 < size < 3.6
+    began = time.perf_counter()
+    with opened(given) as page:
+        page.ready()
+        seconds = time.perf_counter() - began
+        opening = page.page.evaluate("performance.now()") / 1000
+        times = page.page.evaluate(TIMED)
+    middle = times[len(times) // 2]
+    print(f"\n{size:.1f} MB: first picture after {opening:.2f} s ({seconds:.2f} s with a new tab); a click {middle:.0f} ms")
+    assert opening < 1 and middle < 50

@@ -1,4 +1,4 @@
-// What the attention explorer draws, on canvas alone. It knows frames, cells and colours, no network.
+// What the attention explorer draws, on canvas; lines across are SVG. It knows frames, cells and colours, no network.
 //
 // 1. colours        heat for weights, one colour per object
 // 2. outlines       of objects, and of sets of cells
@@ -286,15 +286,16 @@ function write(pen, text, x, y, { size = FONT, colour = "#000", weight = 400, al
 // A pen for figures, in pixels of the screen
 function figure(canvas, height) {
   const width = canvas.clientWidth
-  canvas.width = Math.round(width * devicePixelRatio)
-  canvas.height = Math.round(height * devicePixelRatio)
-  canvas.style.height = `${height}px`
+  const [wide, tall] = [width, height].map(side => Math.round(side * devicePixelRatio))
   const pen = canvas.getContext("2d")
-  pen.scale(devicePixelRatio, devicePixelRatio)
+  if (canvas.width !== wide || canvas.height !== tall) Object.assign(canvas, { width: wide, height: tall })
+  pen.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0)
+  pen.clearRect(0, 0, width, height)
   return [pen, width]
 }
 
 function drawScale(canvas) {
+  if (canvas.width === Math.round(canvas.clientWidth * devicePixelRatio)) return // drawn before
   const [pen, width] = figure(canvas, 12)
   for (let x = 0; x < width; x++) {
     pen.fillStyle = css(HEAT[Math.round((255 * x) / Math.max(1, width - 1))])
@@ -361,20 +362,19 @@ function labelEnds(pen, lines, y, right, colours) {
 
 // 5. Across --------------------------------------------------------------------------------------
 
-// From a place to others, each [x, y, share]: the larger its share of the largest, the thicker
-function drawLines(pen, from, ends) {
-  pen.lineCap = "round"
-  for (const [x, y, share] of ends) {
-    const path = new Path2D()
-    path.moveTo(...from)
+// Lines from a place to others, each [x, y, share]: the larger its share of the largest, the thicker
+function drawLines(svg, from, ends) {
+  const lines = ends.flatMap(([x, y, share]) => {
     const sideways = (x - from[0]) / 2
-    path.bezierCurveTo(from[0] + sideways, from[1], x - sideways / 2, y, x, y)
-    for (const [colour, more] of [["#fff9", 1.6], ["#2b7de9", 0]]) {
-      pen.strokeStyle = colour
-      pen.lineWidth = 0.8 + 1.4 * share + more
-      pen.stroke(path)
-    }
-  }
+    const way = `M${from} C${from[0] + sideways},${from[1]} ${x - sideways / 2},${y} ${x},${y}`
+    return [["#ffffff99", 1.6], ["#2b7de9", 0]].map(([colour, more]) => {
+      const path = document.createElementNS(svg.namespaceURI, "path")
+      const looks = { d: way, stroke: colour, "stroke-width": 0.8 + 1.4 * share + more, fill: "none" }
+      for (const [name, value] of Object.entries(looks)) path.setAttribute(name, value)
+      return path
+    })
+  })
+  svg.replaceChildren(...lines)
 }
 
 // A part of the page as a picture: its canvases, and the words of what is marked with data-print
@@ -390,6 +390,12 @@ async function asPNG(part, page, ink) {
     if (!box.width || !box.height) continue
     if (each.tagName === "CANVAS") pen.drawImage(each, box.left, box.top, box.width, box.height)
     else printWords(pen, each, box, ink)
+  }
+  pen.translate(area.left, area.top)
+  for (const line of part.querySelectorAll(".lines path")) {
+    pen.strokeStyle = line.getAttribute("stroke")
+    pen.lineWidth = line.getAttribute("stroke-width")
+    pen.stroke(new Path2D(line.getAttribute("d")))
   }
   return canvas.convertToBlob({ type: "image/png" })
 }

@@ -42,7 +42,9 @@ function fillChoices(explorer, view, section) {
     select.parentElement.hidden = options.length < 2 && !KEPT.includes(name) && (own || name !== "asks")
   }
   const kinds = explorer.given.words?.kinds ?? {}
-  const kind = shown ? kinds[shown.look.kind] ?? kinds[shown.look.kind.replace(/\d+$/, "")] : ""
+  const { kind: own = "", name = "" } = shown?.look ?? {}
+  const last = name.split("/").at(-1)
+  const kind = kinds[last] ?? kinds[last.replace(/\d+$/, "")] ?? kinds[own]
   section.querySelector(".kind").textContent = kind ?? ""
 }
 

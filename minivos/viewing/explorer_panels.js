@@ -145,12 +145,13 @@ function mixed(shares, labels, colours) {
 // 4. Identities ----------------------------------------------------------------------------------
 
 function drawIdentities(panel, explorer, shown) {
-  const { network } = shown
-  const has = Boolean(network.identities)
-  panel.querySelector(".about").textContent = has
-    ? "Every object has an identity, a learned vector that is painted over its cells. Bars and lines say how much what " +
-      "a cell reads is like each identity (cosine, 1: the same direction)."
-    : `${network.name} keeps no identity vectors. Bars and lines say which share of the weight lands on each object.`
+  const { network, look } = shown
+  const { identities } = network
+  const lines = "Every object has an identity, a learned vector that is painted over its cells. Bars and lines say how much what " +
+    "a cell reads is like each identity (cosine, 1: the same direction)."
+  const none = `${network.name} keeps no identity vectors. Bars and lines say which share of the weight lands on each object.`
+  const other = `${lines} No identities are known of ${look.name}: its lines are shares of the weight.`
+  panel.querySelector(".about").textContent = !identities ? none : identities.maps?.[look.name] ? lines : other
   drawBlocks(panel.querySelector(".blocks"), explorer, shown)
   drawOverTime(panel, explorer, shown)
   drawTables(panel.querySelector(".tables"), explorer, shown)
@@ -161,7 +162,9 @@ function drawBlocks(place, explorer, { network, look, cell, asking }) {
   const { exploration, colours } = explorer
   const point = asking.centre(cell)
   const reads = network.looks.filter(each => {
-    return each.step === look.step && isRead(each, network) && (each.object === look.object || each.object === null)
+    const about = each.object === look.object || each.object === null
+    const told = !network.identities || network.identities.maps?.[each.name]
+    return each.step === look.step && isRead(each, network) && about && told
   })
   const blocks = reads.map(each => {
     const cells = exploration.asking(network, each)
@@ -174,7 +177,7 @@ function drawBlocks(place, explorer, { network, look, cell, asking }) {
     })
     return make("div", { className: "block" }, make("b", {}, each.name), ...lines)
   })
-  place.replaceChildren(...(blocks.length ? blocks : ["No map of this frame reads another frame."]))
+  place.replaceChildren(...(blocks.length ? blocks : ["Nothing is known of identities in the maps of this frame."]))
 }
 
 // Mean over the cells of an object, or the one cell at the chosen place, in every frame that asks

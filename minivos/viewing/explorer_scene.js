@@ -71,8 +71,8 @@ class Explorer {
       this.say(`There are more objects than colours: from object ${length} on colours come again. Their numbers tell them apart.`)
     }
     this.root.classList.toggle("empty", !this.networks.length)
-    const notes = networks.flatMap(({ name, note }) => note.map(text => `${name}: ${text}`))
-    this.find(".notes").replaceChildren(...notes.map(text => make("p", {}, text)))
+    const notes = networks.filter(({ note }) => note.length).map(({ name, note }) => make("p", {}, `${name}: ${note.join(" ")}`))
+    this.find(".notes").replaceChildren(...notes)
   }
 
   network(view) {
@@ -160,7 +160,7 @@ class Explorer {
 
   drawAsking(shown) {
     const frame = shown?.look.frame ?? this.frame
-    const title = shown && frame !== this.frame ? `Frame ${frame} asks, in the memory of frame ${this.frame}` : `Frame ${frame} asks`
+    const title = shown && frame !== this.frame ? `Frame ${frame}, in memory, asks` : `Frame ${frame} asks`
     this.find(".now h3").textContent = title
     if (!this.asking.fit()) return
     this.asking.frame(this.images.get(frame), shown?.taken ? 0.55 : 0)
@@ -218,7 +218,7 @@ class Explorer {
     const { network, look, answering, row, query, perFrame, points, turned, matches } = shown
     const frame = look.keyFrames[time]
     const share = percent(perFrame[time])
-    figure.querySelector("strong").textContent = turned ? "" : `${share} of the weight`
+    figure.querySelector("strong").replaceChildren(...(turned ? [] : [share, make("span", {}, " of the weight")]))
     figure.querySelector(".share").hidden = Boolean(turned)
     figure.querySelector(".share i").style.width = `${100 * perFrame[time]}%`
     const canvas = figure.querySelector("canvas")
@@ -261,10 +261,8 @@ class Explorer {
 
   // From the asking cell to its top matches, where the memory stands beside it
   drawLines(shown) {
-    const canvas = this.find(".lines")
-    const scene = canvas.getBoundingClientRect()
-    const [pen] = figure(canvas, scene.height)
-    canvas.style.height = ""
+    const lines = this.find(".lines")
+    const scene = lines.getBoundingClientRect()
     const place = (picture, cells, cell) => {
       const [box, [x, y]] = [picture.getBoundingClientRect(), cells.centre(cell).toReversed()]
       const scale = box.width / this.given.size[1]
@@ -272,12 +270,12 @@ class Explorer {
     }
     const [each] = shown
     const beside = this.sections[0].getBoundingClientRect().left > this.asking.canvas.getBoundingClientRect().right
-    if (!each?.matches.length || each.turned || shown.length > 1 || !beside) return
+    if (!each?.matches.length || each.turned || shown.length > 1 || !beside) return lines.replaceChildren()
     const pictures = this.sections[0].querySelectorAll(".strip canvas")
     const ends = each.matches.map(({ time, cell, weight }) => {
       return [...place(pictures[time], each.answering, cell), weight / each.matches[0].weight]
     })
-    drawLines(pen, place(this.asking.canvas, each.asking, each.cell), ends)
+    drawLines(lines, place(this.asking.canvas, each.asking, each.cell), ends)
   }
 
   // What was chosen holds from now on: controls show it, screen readers hear it, the link keeps it

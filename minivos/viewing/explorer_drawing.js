@@ -86,6 +86,11 @@ function outlines(labels, size, objects) {
 
 // 3. Picture -------------------------------------------------------------------------------------
 
+// To be resized empties a canvas, and takes time
+function resize(canvas, width, height) {
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height })
+}
+
 class Picture {
   constructor(canvas, size) {
     this.canvas = canvas
@@ -98,8 +103,8 @@ class Picture {
     const width = this.canvas.clientWidth
     if (!width) return false
     const [wide, tall] = [width, (width * this.size[0]) / this.size[1]].map(side => Math.round(side * devicePixelRatio))
-    if (this.canvas.width !== wide || this.canvas.height !== tall) Object.assign(this.canvas, { width: wide, height: tall })
-    this.scale = this.canvas.width / this.size[1]
+    resize(this.canvas, wide, tall)
+    this.scale = wide / this.size[1]
     this.unit = devicePixelRatio
     return true
   }
@@ -184,7 +189,8 @@ class Picture {
     const taken = []
     for (const each of found) {
       const place = this.beside(each)
-      while (taken.some(other => Math.hypot(other[0] - place[0], other[1] - place[1]) < 21 * this.unit)) place[0] += 4 * this.unit
+      const meets = ([x, y]) => Math.hypot(x - place[0], y - place[1]) < 21 * this.unit
+      while (taken.some(meets)) place[0] += 4 * this.unit
       taken.push(place)
       this.number(place, each.label, colourOf(each.label, colours))
     }
@@ -222,7 +228,8 @@ class Picture {
     const path = new Path2D()
     path.rect(left, top, wide, tall)
     this.stroke(path, [["#000c", 3], ["#fff", 1.4]])
-    write(this.pen, rank, left + wide / 2, top + tall / 2, { size: FONT * this.unit, colour: "#fff", weight: 700, halo: "#000" })
+    const looks = { size: FONT * this.unit, colour: "#fff", weight: 700, halo: "#000" }
+    write(this.pen, rank, left + wide / 2, top + tall / 2, looks)
   }
 
   // What cannot be seen is hatched, what can has a dashed line around it
@@ -288,7 +295,7 @@ function figure(canvas, height) {
   const width = canvas.clientWidth
   const [wide, tall] = [width, height].map(side => Math.round(side * devicePixelRatio))
   const pen = canvas.getContext("2d")
-  if (canvas.width !== wide || canvas.height !== tall) Object.assign(canvas, { width: wide, height: tall })
+  resize(canvas, wide, tall)
   pen.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0)
   pen.clearRect(0, 0, width, height)
   return [pen, width]
@@ -379,12 +386,13 @@ function drawLines(svg, from, ends) {
 
 // A part of the page as a picture: its canvases, and the words of what is marked with data-print
 async function asPNG(part, page, ink) {
-  const [area, scale] = [part.getBoundingClientRect(), 2]
-  const canvas = new OffscreenCanvas(Math.ceil(area.width * scale) + 40 * scale, Math.ceil(area.height * scale) + 40 * scale)
+  const [area, scale, margin] = [part.getBoundingClientRect(), 2, 20]
+  const sides = [area.width, area.height].map(side => Math.ceil(side + 2 * margin) * scale)
+  const canvas = new OffscreenCanvas(...sides)
   const pen = canvas.getContext("2d")
   pen.fillStyle = page
   pen.fillRect(0, 0, canvas.width, canvas.height)
-  pen.setTransform(scale, 0, 0, scale, (20 - area.left) * scale, (20 - area.top) * scale)
+  pen.setTransform(scale, 0, 0, scale, (margin - area.left) * scale, (margin - area.top) * scale)
   for (const each of part.querySelectorAll("canvas, [data-print]")) {
     const box = each.getBoundingClientRect()
     if (!box.width || !box.height) continue

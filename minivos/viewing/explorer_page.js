@@ -17,7 +17,8 @@ function choicesOf(explorer, view) {
   const network = explorer.network(view)
   const [here, named] = [explorer.looks(view), network.looks.filter(look => look.name === view.map)]
   const [first] = here.length ? here : named
-  const about = here.filter(look => look.object === (here.some(each => each.object === view.object) ? view.object : first.object))
+  const object = here.some(look => look.object === view.object) ? view.object : first.object
+  const about = here.filter(look => look.object === object)
   return {
     net: explorer.networks.map(each => [each.name, each.name]),
     map: distinct(network.looks.map(look => look.name)).map(name => [name, name]),
@@ -32,7 +33,8 @@ const KEPT = ["net", "map"] // shown even where there is one only
 function fillChoices(explorer, view, section) {
   const choices = choicesOf(explorer, view)
   const shown = explorer.shown(view, explorer.point)
-  const chosen = { ...view, head: shown?.head ?? 0, object: shown?.look.object ?? null, asks: shown?.look.frame ?? null }
+  const { object = null, frame = null } = shown?.look ?? {}
+  const chosen = { ...view, head: shown?.head ?? 0, object, asks: frame }
   for (const [name, options] of Object.entries(choices)) {
     const select = section.querySelector(`[data-choice=${name}]`)
     const texts = options.map(([value, words]) => make("option", { value: String(value) }, words))
@@ -65,7 +67,8 @@ function choose(explorer, select) {
 
 function showSwitches(explorer) {
   const { panels, turned, views, root } = explorer
-  const on = { turn: turned, compare: views.length > 1, ...Object.fromEntries(PANELS.map(name => [name, panels.has(name)])) }
+  const beside = Object.fromEntries(PANELS.map(name => [name, panels.has(name)]))
+  const on = { turn: turned, compare: views.length > 1, ...beside }
   for (const [name, pressed] of Object.entries(on)) {
     root.querySelector(`.toggles [data-do=${name}]`).setAttribute("aria-pressed", Boolean(pressed))
   }
@@ -118,7 +121,8 @@ function writeAddress(explorer) {
   const prefix = prefixOf(explorer)
   const mine = Object.entries(addressOf(explorer)).map(([name, value]) => [prefix + name, String(value)])
   const others = [...new URLSearchParams(location.hash.slice(1))].filter(([name]) => ownerOf(name) !== prefix)
-  const words = [...others, ...mine].map(([name, value]) => `${name}=${encodeURIComponent(value).replace(/%(2F|2C|3A)/g, decodeURIComponent)}`)
+  const plain = value => encodeURIComponent(value).replace(/%(2F|2C|3A)/g, decodeURIComponent)
+  const words = [...others, ...mine].map(([name, value]) => `${name}=${plain(value)}`)
   explorer.address = `#${words.join("&")}`
   try {
     history.replaceState(history.state, "", explorer.address)
@@ -132,10 +136,11 @@ const ownerOf = name => name.match(/^\d+\./)?.[0] ?? ""
 function readAddress(explorer) {
   if (!explorer.hash || !explorer.networks.length) return
   const prefix = prefixOf(explorer)
-  const words = [...new URLSearchParams(location.hash.slice(1))].filter(([name]) => ownerOf(name) === prefix)
-  const asked = Object.fromEntries(words.map(([name, value]) => [name.slice(prefix.length), value]))
+  const mine = [...new URLSearchParams(location.hash.slice(1))].filter(([name]) => ownerOf(name) === prefix)
+  const asked = Object.fromEntries(mine.map(([name, value]) => [name.slice(prefix.length), value]))
   const missing = obey(explorer, asked)
-  if (missing.length) explorer.say(`The link asks for what is not on this page: ${missing.join(", ")}. The rest is shown.`, "message link")
+  const words = `The link asks for what is not on this page: ${missing.join(", ")}. The rest is shown.`
+  if (missing.length) explorer.say(words, "message link")
 }
 
 // Take over what an address asks for, as far as it is there; the rest is returned in words
@@ -160,13 +165,15 @@ function obey(explorer, asked) {
   const shown = explorer.shown(view, explorer.point)
   take("cell", cellOf(asked.cell, shown?.asking), cell => (explorer.point = shown.asking.centre(cell)))
   const panels = asked.view?.split(",").filter(name => name !== "plain")
-  take("view", panels?.every(name => PANELS.includes(name)) ? panels : null, names => (explorer.panels = new Set(names)))
+  const there = panels?.every(name => PANELS.includes(name))
+  take("view", there ? panels : null, names => (explorer.panels = new Set(names)))
   take("scale", ["own", "shared", "log"].find(each => each === asked.scale), scale => (explorer.brightest = scale))
   take("with", otherView(explorer, asked.with), other => explorer.compare(other))
   take("memory", memoryOf(explorer, asked.memory), turned => (explorer.turned = turned))
   take("tour", stopOf(explorer, asked.tour), stop => (explorer.stop = stop))
   const known = ["net", "map", "frame", "head", "obj", "asks", "cell", "view", "scale", "with", "memory", "tour"]
-  return [...missing, ...Object.keys(asked).filter(name => !known.includes(name) && prefixOf(explorer) === "" && asked[name])]
+  const others = Object.keys(asked).filter(name => !known.includes(name) && asked[name])
+  return [...missing, ...others]
 }
 
 function cellOf(text, cells) {
@@ -242,46 +249,6 @@ function pause(explorer) {
   explorer.playing = null
 }
 
-// The tour of the first view's network, else of the first that has one
-function tourOf(explorer) {
-  const tours = explorer.given.words?.tours ?? {}
-  const own = explorer.networks.length ? [explorer.network(explorer.views[0]), ...explorer.networks] : []
-  const network = own.find(each => tours[each.paper]?.length)
-  return network ? { network, stops: tours[network.paper] } : null
-}
-
-function startTour(explorer) {
-  if (tourOf(explorer)) goToStop(explorer, 0)
-  else explorer.say("There is no tour for this network.")
-}
-
-function goToStop(explorer, at) {
-  const { network, stops } = tourOf(explorer)
-  pause(explorer)
-  explorer.stop = clip(at, 0, stops.length - 1)
-  const { state } = resolveStop(stops[explorer.stop], network, explorer.exploration)
-  if (state) explorer.apply(state)
-}
-
-function showStop(explorer) {
-  const panel = explorer.find(".tour")
-  const tour = explorer.stop === null ? null : tourOf(explorer)
-  panel.hidden = !tour
-  explorer.find(".actions [data-do=tour]").setAttribute("aria-expanded", Boolean(tour))
-  if (!tour) return
-  const { network, stops } = tour
-  const stop = stops[explorer.stop]
-  const { missing } = resolveStop(stop, network, explorer.exploration)
-  panel.querySelector("h3").textContent = `${explorer.stop + 1} of ${stops.length}: ${stop.title}`
-  const skipped = `This page does not hold ${missing}, which this stop is about: go on to the next.`
-  panel.querySelector("p").textContent = missing ? skipped : stop.text
-  const buttons = stops.map((each, i) => make("button", { type: "button", title: each.title, "data-stop": i }, String(i + 1)))
-  buttons[explorer.stop].setAttribute("aria-current", "step")
-  panel.querySelector(".steps").replaceChildren(...buttons)
-  panel.querySelector("[data-do=back]").disabled = explorer.stop === 0
-  panel.querySelector("[data-do=next]").disabled = explorer.stop === stops.length - 1
-}
-
 async function savePicture(explorer) {
   const style = getComputedStyle(explorer.root)
   const picture = await asPNG(explorer.find(".scene"), style.backgroundColor, style.color)
@@ -320,13 +287,14 @@ function listen(explorer) {
   })
   root.querySelector(".slider").addEventListener("input", ({ target }) => {
     pause(explorer)
-    did(explorer, () => step(explorer, Number(target.value) - explorer.network(explorer.views[0]).steps.indexOf(explorer.frame)))
+    const { steps } = explorer.network(explorer.views[0])
+    did(explorer, () => step(explorer, Number(target.value) - steps.indexOf(explorer.frame)))
   })
   listenToAsking(explorer)
   document.addEventListener("keydown", event => press(explorer, event))
   addEventListener("scroll", () => explorer.draw(), { passive: true })
   addEventListener("hashchange", () => {
-    if (location.hash === explorer.address) return
+    if (location.hash === explorer.address || !explorer.networks.length) return
     explorer.find(".messages").replaceChildren()
     Object.assign(explorer, { turned: null, stop: null })
     explorer.compare(null)
@@ -363,7 +331,8 @@ function askMemory(explorer, canvas, event) {
   explorer.turn(view, Number(canvas.dataset.frame), at)
 }
 
-const KEYS = { r: "turn", g: "geometry", f: "flow", i: "identities", c: "compare", t: "tour", p: "png", "?": "words", " ": "play" }
+const SHOWN = { r: "turn", g: "geometry", f: "flow", i: "identities", c: "compare" }
+const KEYS = { ...SHOWN, t: "tour", p: "png", "?": "words", " ": "play" }
 const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }
 
 function press(explorer, event) {
@@ -423,7 +392,7 @@ function move(explorer, by) {
 async function openExplorer(root, given, options = {}) {
   root.dataset.opened = "yes"
   const tell = text => root.querySelector(".messages").append(make("p", { className: "message" }, text))
-  if (!globalThis.DecompressionStream) return tell("This browser is too old to unpack the page: use one of 2023 or later.")
+  if (!globalThis.DecompressionStream) return tell("This browser is too old for this page: use one of 2023 or later.")
   try {
     return new Explorer(root, given, await Exploration.open(given), options)
   } catch (error) {

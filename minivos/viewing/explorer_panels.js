@@ -78,11 +78,11 @@ function factsOfCell({ look, cell, own, truly, spread, bits, shares, near, match
     const words = `Near the true point: ${percent(near.within1)} within 1 cell, ${percent(near.within2)} within 2.`
     facts.push([make("p", { className: "near", "data-print": "" }, words), words])
   }
-  const items = matches.map(({ frame, cell: at, weight }, i) =>
-    make("li", {}, make("b", {}, String(i + 1)), `frame ${frame}, cell ${at.join(", ")}`, make("span", {}, percent(weight))),
+  const places = matches.map(match => `frame ${match.frame}, cell ${match.cell.join(", ")}`)
+  const items = matches.map(({ weight }, i) =>
+    make("li", {}, make("b", {}, String(i + 1)), places[i], make("span", {}, percent(weight))),
   )
-  const first = matches[0]
-  const most = first ? `Most of all at frame ${first.frame}, cell ${first.cell.join(", ")}: ${percent(first.weight)}.` : ""
+  const most = matches.length ? `Most of all at ${places[0]}: ${percent(matches[0].weight)}.` : ""
   facts.push([make("ol", { ariaLabel: "Top matches" }, ...items), most])
   return facts
 }
@@ -90,15 +90,16 @@ function factsOfCell({ look, cell, own, truly, spread, bits, shares, near, match
 function factsTurned({ look, turned, taken }) {
   const total = sum(taken)
   const best = taken.indexOf(Math.max(...taken))
-  const cells = look.grid[1]
+  const asker = `cell ${Math.floor(best / look.grid[1])}, ${best % look.grid[1]} of frame ${look.frame}`
+  const alike = about((total * look.keys) / look.queries)
   const enough = taken.filter(weight => weight >= taken[best] / 2).length
   const words = [
     `Turned round: who looks at cell ${turned.cell.join(", ")} of frame ${turned.frame}?`,
     total
-      ? `Most of all cell ${Math.floor(best / cells)}, ${best % cells} of frame ${look.frame}, with ${percent(taken[best])} of its weight.`
+      ? `Most of all ${asker}, with ${percent(taken[best])} of its weight.`
       : "No cell does: it lies outside of what they can see.",
     total ? `Cells that give at least half as much: ${enough}.` : "",
-    `Together the cells look at it ${about((total * look.keys) / look.queries)} times as much as if they looked at all alike.`,
+    `Together the cells look at it ${alike} times as much as if they looked at all alike.`,
     "Press Esc, or click the frame, to go back.",
   ].filter(Boolean)
   return words.map(each => [make("p", { "data-print": "" }, each), each])
@@ -111,8 +112,8 @@ function drawFlow(panel, explorer, { network, look, head, asking, query }) {
   const wanted = ["Objects flow", "Prediction", ...(given.truth ? ["Truth"] : [])]
   const row = panel.querySelector(".three")
   if (row.children.length !== wanted.length) {
-    const figures = wanted.map(name => make("figure", {}, make("canvas", { role: "img" }), make("figcaption", {}, name)))
-    row.replaceChildren(...figures)
+    const captions = wanted.map(name => make("figcaption", {}, name))
+    row.replaceChildren(...captions.map(words => make("figure", {}, make("canvas", { role: "img" }), words)))
   }
   const number = look.frame
   const flow = exploration.flow(network, look, head)
@@ -147,9 +148,12 @@ function mixed(shares, labels, colours) {
 function drawIdentities(panel, explorer, shown) {
   const { network, look } = shown
   const { identities } = network
-  const lines = "Every object has an identity, a learned vector that is painted over its cells. Bars and lines say how much what " +
-    "a cell reads is like each identity (cosine, 1: the same direction)."
-  const none = `${network.name} keeps no identity vectors. Bars and lines say which share of the weight lands on each object.`
+  const lines =
+    "Every object has an identity, a learned vector that is painted over its cells. Bars and lines say how much " +
+    "what a cell reads is like each identity (cosine, 1: the same direction)."
+  const none =
+    `${network.name} keeps no identity vectors. ` +
+    "Bars and lines say which share of the weight lands on each object."
   const other = `${lines} No identities are known of ${look.name}: its lines are shares of the weight.`
   panel.querySelector(".about").textContent = !identities ? none : identities.maps?.[look.name] ? lines : other
   drawBlocks(panel.querySelector(".blocks"), explorer, shown)
@@ -248,9 +252,50 @@ function cosineTable(title, table, { exploration, colours }) {
 
 // 5. Tour and words ------------------------------------------------------------------------------
 
+// The tour of the first view's network, else of the first that has one
+function tourOf(explorer) {
+  const tours = explorer.given.words?.tours ?? {}
+  const own = explorer.networks.length ? [explorer.network(explorer.views[0]), ...explorer.networks] : []
+  const network = own.find(each => tours[each.paper]?.length)
+  return network ? { network, stops: tours[network.paper] } : null
+}
+
+function startTour(explorer) {
+  if (tourOf(explorer)) goToStop(explorer, 0)
+  else explorer.say("There is no tour for this network.")
+}
+
+function goToStop(explorer, at) {
+  const { network, stops } = tourOf(explorer)
+  pause(explorer)
+  explorer.stop = clip(at, 0, stops.length - 1)
+  const { state } = resolveStop(stops[explorer.stop], network, explorer.exploration)
+  if (state) explorer.apply(state)
+}
+
+function showStop(explorer) {
+  const panel = explorer.find(".tour")
+  const tour = explorer.stop === null ? null : tourOf(explorer)
+  panel.hidden = !tour
+  explorer.find(".actions [data-do=tour]").setAttribute("aria-expanded", Boolean(tour))
+  if (!tour) return
+  const { network, stops } = tour
+  const stop = stops[explorer.stop]
+  const { missing } = resolveStop(stop, network, explorer.exploration)
+  panel.querySelector("h3").textContent = `${explorer.stop + 1} of ${stops.length}: ${stop.title}`
+  const skipped = `This page does not hold ${missing}, which this stop is about: go on to the next.`
+  panel.querySelector("p").textContent = missing ? skipped : stop.text
+  const buttons = stops.map(({ title }, i) => make("button", { type: "button", title, "data-stop": i }, String(i + 1)))
+  buttons[explorer.stop].setAttribute("aria-current", "step")
+  panel.querySelector(".steps").replaceChildren(...buttons)
+  panel.querySelector("[data-do=back]").disabled = explorer.stop === 0
+  panel.querySelector("[data-do=next]").disabled = explorer.stop === stops.length - 1
+}
+
 // The state that a stop asks for: {state} or {missing: "block2/long_term"}
 function resolveStop(stop, network, exploration) {
-  const pattern = new RegExp(`^${stop.map.replace(/[.+^${}()|[\]\\]/g, "\\$&").replace(/\*/g, ".*").replace(/\?/g, ".")}$`)
+  const exact = stop.map.replace(/[.+^${}()|[\]\\?]/g, "\\$&")
+  const pattern = new RegExp(`^${exact.replaceAll("*", ".*")}$`)
   const names = [...new Set(network.looks.map(look => look.name))]
   const name = names.findLast(each => pattern.test(each))
   if (!name) return { missing: stop.map }
@@ -268,13 +313,15 @@ function resolveStop(stop, network, exploration) {
 }
 
 function stopCell(wanted, network, exploration, look, cells) {
-  if (Array.isArray(wanted)) return wanted.map((share, axis) => clip(Math.floor(share * cells.grid[axis]), 0, cells.grid[axis] - 1))
+  if (Array.isArray(wanted)) return cells.at(wanted.map((share, axis) => share * cells.frame[axis]))
   const label = wanted.background ? 0 : exploration.channels[Math.min(wanted.object, exploration.channels.length - 1)]
-  return exploration.amid(network, look.frame, label, cells, wanted.where) ?? cells.at(cells.frame.map(side => side / 2))
+  const amid = exploration.amid(network, look.frame, label, cells, wanted.where)
+  return amid ?? cells.at(cells.frame.map(side => side / 2))
 }
 
 function showWords(dialog, { glossary = {}, page = {} } = {}) {
   const entries = [...Object.entries(page), ...Object.entries(glossary)]
-  dialog.querySelector("dl").replaceChildren(...entries.flatMap(([word, text]) => [make("dt", {}, word), make("dd", {}, text)]))
+  const items = entries.flatMap(([word, text]) => [make("dt", {}, word), make("dd", {}, text)])
+  dialog.querySelector("dl").replaceChildren(...items)
   dialog.showModal()
 }

@@ -67,11 +67,11 @@ class Explorer {
     const silent = networks.filter(network => !network.maps.length).map(network => network.name)
     if (silent.length) this.say(`No attention was recorded of ${silent.join(", ")}: nothing can be shown of it.`)
     const { length } = this.colours
-    if (Math.max(0, ...objects) >= length) {
-      this.say(`There are more objects than colours: from object ${length} on colours come again. Their numbers tell them apart.`)
-    }
+    const again = `from object ${length} on colours come again. Their numbers tell them apart.`
+    if (Math.max(0, ...objects) >= length) this.say(`There are more objects than colours: ${again}`)
     this.root.classList.toggle("empty", !this.networks.length)
-    const notes = networks.filter(({ note }) => note.length).map(({ name, note }) => make("p", {}, `${name}: ${note.join(" ")}`))
+    const noted = networks.filter(({ note }) => note.length)
+    const notes = noted.map(({ name, note }) => make("p", {}, `${name}: ${note.join(" ")}`))
     this.find(".notes").replaceChildren(...notes)
   }
 
@@ -172,8 +172,12 @@ class Explorer {
       const sees = this.panels.has("geometry") && look.seenBy(turned.key)
       if (sees) this.asking.pattern(asking, sees)
     }
-    this.asking.objects(outlines(this.exploration.labels(network, frame), this.given.size, this.given.objects), this.colours)
+    this.asking.objects(this.outlines(network, frame), this.colours)
     if (!taken) this.asking.cell(asking, cell)
+  }
+
+  outlines(network, frame) {
+    return outlines(this.exploration.labels(network, frame), this.given.size, this.given.objects)
   }
 
   get scale() {
@@ -208,8 +212,8 @@ class Explorer {
     const figures = look.keyFrames.map(frame => {
       const canvas = make("canvas", { tabIndex: 0, role: "img" })
       canvas.dataset.frame = frame
-      const words = make("figcaption", {}, make("span", { "data-print": "" }, name(frame)), make("strong", { "data-print": "" }), bar(0))
-      return make("figure", {}, canvas, words)
+      const words = [make("span", { "data-print": "" }, name(frame)), make("strong", { "data-print": "" })]
+      return make("figure", {}, canvas, make("figcaption", {}, ...words, bar(0)))
     })
     strip.replaceChildren(...figures)
   }
@@ -233,7 +237,7 @@ class Explorer {
       const sees = this.panels.has("geometry") && look.visible(query)
       if (sees) picture.pattern(answering, sees.subarray(first, first + answering.count))
     }
-    picture.objects(outlines(this.exploration.labels(network, frame), this.given.size, this.given.objects), this.colours)
+    picture.objects(this.outlines(network, frame), this.colours)
     if (turned?.time === time) picture.cell(answering, turned.cell)
     if (turned) return
     matches.forEach((match, i) => match.time === time && picture.rank(answering, match.cell, i + 1))
@@ -256,7 +260,8 @@ class Explorer {
     const halves = [...new Set(there.map(each => percent(this.peak(each, shown) * this.scale.back(0.5))))]
     const least = this.brightest === "log" ? "1/1000 of it" : "0 %"
     const ticks = this.root.querySelectorAll(".ticks span")
-    ;[least, halves.join(" / "), `${peaks.join(" / ")} of the weight`].forEach((text, i) => (ticks[i].textContent = text))
+    const texts = [least, halves.join(" / "), `${peaks.join(" / ")} of the weight`]
+    texts.forEach((text, i) => (ticks[i].textContent = text))
   }
 
   // From the asking cell to its top matches, where the memory stands beside it
@@ -299,8 +304,16 @@ class Explorer {
     if (!shown) return null
     const { view, look, head, cell, row } = shown
     return {
-      net: view.net, map: look.name, head: look.headNames[head], object: look.object, frame: look.step, asks: look.frame,
-      cell, weights: Array.from(row), keyGrid: look.keyGrid, keyFrames: look.keyFrames,
+      net: view.net,
+      map: look.name,
+      head: look.headNames[head],
+      object: look.object,
+      frame: look.step,
+      asks: look.frame,
+      cell,
+      weights: Array.from(row),
+      keyGrid: look.keyGrid,
+      keyFrames: look.keyFrames,
     }
   }
 
@@ -325,15 +338,15 @@ class Explorer {
     if (this.turned?.view) this.turned = null
   }
 
-  // Ask who looks at a memory cell; without one, at the best match of the chosen cell
+  // Ask who looks at a memory cell; without one, at the best match of the chosen cell, in that frame if given
   turn(view = 0, frame = null, point = null) {
     const shown = this.shown(this.views[view], this.point)
-    const match = shown?.matches.find(each => frame === null || each.frame === frame)
-    const time = shown ? Math.max(0, shown.look.keyFrames.indexOf(frame)) : 0
-    const { count } = shown?.answering ?? {}
-    const [best] = shown ? topMatches(shown.row.subarray(time * count, (time + 1) * count), 1, 1) : []
-    const cell = match?.cell ?? (best ? shown.answering.cell(best.number) : [0, 0])
-    if (shown) this.turned = { view, frame: match?.frame ?? shown.look.keyFrames[time], point: point ?? shown.answering.centre(cell) }
+    if (!shown) return
+    const { look, answering, row, matches } = shown
+    const time = frame === null ? matches[0]?.time ?? 0 : look.keyFrames.indexOf(frame)
+    const weights = row.subarray(time * answering.count, (time + 1) * answering.count)
+    const best = answering.cell(weights.indexOf(Math.max(...weights)))
+    this.turned = { view, frame: look.keyFrames[time], point: point ?? answering.centre(best) }
   }
 
   apply({ views, frame, point, turn, panels }) {

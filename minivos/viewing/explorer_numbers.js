@@ -376,6 +376,16 @@ class Exploration {
     })
   }
 
+  // The object itself where some cell lies on it, else another one of which that is true
+  clearOf(object, network, number, cells) {
+    const labels = this.labels(network, number)
+    const clear = label => {
+      const cell = this.amid(network, number, label, cells)
+      return cell && this.labelIn(labels, cells, cell) === label
+    }
+    return [object, ...this.given.objects].find(clear) ?? object
+  }
+
   // The cell that lies most on an object, of those the one next to its middle; null where there is none
   amid(network, number, object, cells, where = "middle") {
     const channel = this.channels.indexOf(object)

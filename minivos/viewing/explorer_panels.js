@@ -302,21 +302,23 @@ function resolveStop(stop, network, exploration) {
   const steps = network.steps.filter(step => network.looks.some(each => each.name === name && each.step === step))
   const frame = steps[Math.round((stop.frame ?? 1) * (steps.length - 1))]
   const looks = network.looks.filter(each => each.name === name && each.step === frame)
-  const look = looks.find(each => stop.object === undefined || each.object === stop.object) ?? looks[0]
-  const cells = exploration.asking(network, look)
-  const point = cells.centre(stopCell(stop.cell ?? { object: 1 }, network, exploration, look, cells))
-  const head = look.heads > (stop.head ?? 0) ? stop.head ?? 0 : 0
-  const view = { net: network.name, map: name, head, object: look.object, asks: look.frame }
-  const other = stop.compare ? names.findLast(each => each.includes(stop.compare)) : null
-  const views = other ? [view, { ...view, map: other, head: 0 }] : [view]
-  return { state: { views, frame, point, turn: Boolean(stop.turn), panels: stop.view ?? {} } }
+  const cells = exploration.asking(network, looks[0])
+  const { cell, label } = stopCell(stop.cell, network, exploration, looks[0].frame, cells)
+  const look = looks.find(each => each.object === label) ?? looks[0]
+  const view = { net: network.name, map: name, head: 0, object: look.object, asks: look.frame }
+  const other = stop.compare && names.find(each => each === stop.compare && each !== name)
+  if (stop.compare && !other) return { missing: stop.compare }
+  const views = other ? [view, { ...view, map: other }] : [view]
+  return { state: { views, frame, point: cells.centre(cell), turn: Boolean(stop.turn), panels: stop.view ?? {} } }
 }
 
-function stopCell(wanted, network, exploration, look, cells) {
-  if (Array.isArray(wanted)) return cells.at(wanted.map((share, axis) => share * cells.frame[axis]))
-  const label = wanted.background ? 0 : exploration.channels[Math.min(wanted.object, exploration.channels.length - 1)]
-  const amid = exploration.amid(network, look.frame, label, cells, wanted.where)
-  return amid ?? cells.at(cells.frame.map(side => side / 2))
+// {object: 1, where: "middle" or "edge"}, or a place [y, x] as shares of the frame: the cell, and the object it is on
+function stopCell(wanted, network, exploration, frame, cells) {
+  if (Array.isArray(wanted)) return { cell: cells.at(wanted.map((share, axis) => share * cells.frame[axis])) }
+  const { channels } = exploration
+  const label = exploration.clearOf(channels[Math.min(wanted.object, channels.length - 1)], network, frame, cells)
+  const amid = exploration.amid(network, frame, label, cells, wanted.where)
+  return { label, cell: amid ?? cells.at(cells.frame.map(side => side / 2)) }
 }
 
 function showWords(dialog, { glossary = {}, page = {} } = {}) {

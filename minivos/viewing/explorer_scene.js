@@ -51,14 +51,14 @@ class Explorer {
     const here = network.looks.filter(look => look.step === this.frame)
     const most = Math.max(...here.filter(look => isRead(look, network)).map(look => look.times))
     const first = here.findLast(look => isRead(look, network) && look.times === most) ?? here.at(-1)
-    const look = here.find(each => each.name === first.name)
+    const cells = this.exploration.asking(network, first)
+    const clear = this.exploration.clearOf(this.given.objects[0], network, first.frame, cells)
+    const named = here.filter(each => each.name === first.name)
+    const look = named.find(each => each.object === clear) ?? named[0]
     this.views = [{ net: network.name, map: look.name, head: 0, object: look.object, asks: null }]
     this.compare(null)
-    const cells = this.exploration.asking(network, look)
-    const middles = this.given.objects.map(label => [label, this.exploration.amid(network, look.frame, label, cells)])
-    const labels = this.exploration.labels(network, look.frame)
-    const clear = middles.find(([label, cell]) => cell && this.exploration.labelIn(labels, cells, cell) === label)
-    this.point = clear ? cells.centre(clear[1]) : this.given.size.map(side => (side - 1) / 2)
+    const middle = this.exploration.amid(network, look.frame, clear, cells)
+    this.point = middle ? cells.centre(middle) : this.given.size.map(side => (side - 1) / 2)
   }
 
   tellLimits() {
@@ -246,7 +246,8 @@ class Explorer {
 
   showFacts(shown, at) {
     const facts = factsOf(shown, this.given, shown.turned)
-    this.facts[at].replaceChildren(...facts.map(([element]) => element))
+    const name = this.views.length > 1 ? [make("b", {}, `${shown.view.net}, ${shown.look.name}`)] : []
+    this.facts[at].replaceChildren(...name, ...facts.map(([element]) => element))
     const frames = shown.perFrame.map((share, t) => `frame ${shown.look.keyFrames[t]} ${percent(share)}`)
     const said = [`${shown.view.net}, ${shown.look.name}.`, ...facts.map(([, words]) => words)]
     if (!shown.turned) said.push(`Weight per frame: ${frames.join(", ")}.`)
@@ -323,17 +324,15 @@ class Explorer {
 
   addView() {
     this.find(".scene").append(this.find("template.view").content.cloneNode(true))
-    this.facts.push(this.sections[this.sections.length - 1].querySelector(".facts"))
+    this.facts.push(make("div", { className: "facts" }))
+    this.find(".now").append(this.facts.at(-1))
   }
 
   // Compare with a second view, or be back at one
   compare(view) {
     this.views = view ? [this.views[0], view] : [this.views[0]]
     if (view && this.sections.length < 2) this.addView()
-    if (!view) this.sections[1]?.remove()
-    this.facts.length = this.views.length
-    const [first] = this.sections
-    ;(view ? first.querySelector(".kind") : this.find(".scale")).after(this.facts[0])
+    if (!view) for (const part of [this.sections[1], this.facts.splice(1)[0]]) part?.remove()
     this.find(".scene").classList.toggle("two", this.views.length > 1)
     if (this.turned?.view) this.turned = null
   }

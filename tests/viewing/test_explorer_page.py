@@ -609,12 +609,15 @@ def test_two_views_under_one_cell(opened):
         assert "with=second:stage4:0:1:" in page.settled()
         page.click_cell(".asking", (1, 0))
         left, right = (page.text(".facts", at) for at in (0, 1))
-        assert left.startswith("Cell 1, 0 of frame 3") and right.startswith("Cell 1, 0 of frame 3")
+        assert left.startswith("first, block2/long_term Cell 1, 0 of frame 3")
+        assert right.startswith("second, stage4 Cell 1, 0 of frame 3")
         assert percent(row_of(made, cell=3).max()) in left and percent(made["kept"][1, 3][0, 3].max()) in right
         page.choose("net", "first", view=1)
         page.choose("map", "block1/long_term", view=1)
         page.click_cell("section.view:nth-of-type(3) .strip canvas", (0, 2), at=1)
-        assert page.text(".facts", 1).startswith("Turned round: who looks at cell 0, 2 of frame 1?")
+        assert page.text(".facts", 1).startswith(
+            "first, block1/long_term Turned round: who looks at cell 0, 2 of frame 1?"
+        )
         assert page.settled().endswith("memory=1:0,2:2&with=first:block1/long_term:0:1:")
         page.press("c")
         assert page.root.locator("section.view").count() == 1 and "memory" not in page.settled()

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chromium import needs_chromium
+from chromium import needs_chromium, quiet_page
 from minivos import Tracker, record_attention
 from minivos.synthetic.clips import render
 from tiny import tiny_aot
@@ -906,20 +906,27 @@ TIMED = """async () => {
 }"""
 
 
-def test_a_page_of_3_mb_opens_within_a_second_and_a_click_answers_within_50_ms(opened):
-    """A busy machine is slower for other reasons: the best of three openings and a quick quarter of clicks count."""
-    given = large()
-    size = len(page_of(given)) / 1e6
-    assert 2.8 < size < 3.7
-    openings, times = [], []
-    for _ in range(3):
-        with opened(given) as page:
-            page.ready()
-            openings.append(page.page.evaluate("performance.now()") / 1000)
-            times += page.page.evaluate(TIMED)
-        if openings[-1] < 0.8:
-            break
-    times.sort()
-    quick, middle = times[len(times) // 4], times[len(times) // 2]
-    print(f"\n{size:.1f} MB: first picture after {min(openings):.2f} s; a click {quick:.0f} to {middle:.0f} ms")
-    assert min(openings) < 1 and quick < 50
+def processor_seconds(page) -> float:
+    """What the process of the page has used so far."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    session.detach()
+    return next(metric["value"] for metric in metrics if metric["name"] == "ProcessTime")
+
+
+def test_a_page_of_3_mb_opens_within_a_second_and_a_click_answers_within_50_ms(browser, tmp_path):
+    """A busy machine is slower for other reasons: there the processor time of the page counts."""
+    html = page_of(large())
+    assert 2.8e6 < len(html) < 3.7e6
+    (tmp_path / "page.html").write_text(html, encoding="utf8")
+    with quiet_page(browser, **OFFLINE) as page:
+        page.goto((tmp_path / "page.html").as_uri())
+        Hands(page).ready()
+        opening, used = page.evaluate("performance.now()") / 1000, processor_seconds(page)
+        times = page.evaluate(TIMED)
+        click = (processor_seconds(page) - used) / len(times) * 1000
+    middle = times[len(times) // 2]
+    print(f"\n{len(html) / 1e6:.1f} MB: first picture after {opening:.2f} s ({used:.2f} s of the processor)")
+    print(f"a click: {middle:.0f} ms ({click:.0f} ms of the processor)")
+    assert min(opening, used) < 1 and min(middle, click) < 50

@@ -153,7 +153,7 @@ class Picture {
   heat(cells, lightAt) {
     this.cells(cells, i => {
       const light = clip(lightAt(i), 0, 1)
-      return light > 0 ? [...HEAT[Math.round(255 * light)], 40 + 205 * light] : null
+      return [...HEAT[Math.round(255 * light)], 50 + 195 * light]
     })
   }
 

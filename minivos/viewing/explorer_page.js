@@ -292,7 +292,7 @@ function listen(explorer) {
   })
   listenToAsking(explorer)
   document.addEventListener("keydown", event => press(explorer, event))
-  addEventListener("scroll", () => explorer.draw(), { passive: true })
+  addEventListener("scroll", () => explorer.draw(), { passive: true, capture: true })
   addEventListener("hashchange", () => {
     if (location.hash === explorer.address || !explorer.networks.length) return
     explorer.find(".messages").replaceChildren()

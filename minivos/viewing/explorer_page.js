@@ -211,7 +211,7 @@ const DO = {
   tour: explorer => (explorer.stop === null ? startTour(explorer) : (explorer.stop = null)),
   next: explorer => goToStop(explorer, explorer.stop + 1),
   back: explorer => goToStop(explorer, explorer.stop - 1),
-  words: explorer => showWords(explorer.find(".words"), explorer.given.words),
+  words: explorer => showWords(explorer.find(".words"), explorer.given),
   png: savePicture,
   link: copyLink,
 }

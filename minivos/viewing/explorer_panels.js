@@ -321,9 +321,13 @@ function stopCell(wanted, network, exploration, frame, cells) {
   return { label, cell: amid ?? cells.at(cells.frame.map(side => side / 2)) }
 }
 
-function showWords(dialog, { glossary = {}, page = {} } = {}) {
+function showWords(dialog, { words: { glossary = {}, page = {} } = {}, levels }) {
   const entries = [...Object.entries(page), ...Object.entries(glossary)]
-  const items = entries.flatMap(([word, text]) => [make("dt", {}, word), make("dd", {}, text)])
+  const coding = `1/${2 * levels}`
+  const items = entries.flatMap(([word, text]) => [
+    make("dt", {}, word),
+    make("dd", {}, text.replace("{coding}", coding)),
+  ])
   dialog.querySelector("dl").replaceChildren(...items)
   dialog.showModal()
 }

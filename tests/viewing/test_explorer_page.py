@@ -346,7 +346,7 @@ def test_pure_numbers(opened):
         told = ask("gram => likeness([0.5, 0.5, 0], gram)", gram)  # of 0.5 a + 0.5 b, with |a| = 1, |b| = 2
         np.testing.assert_allclose(told, [1 / 5**0.5, 2 / 5**0.5, 0], atol=1e-9)
         assert ask("gram => cosines(gram)", [[4, 3], [3, 9]]) == [[1, 0.5], [0.5, 1]]
-        row = "new Float32Array([0.5, 0, 0.3, 0, 0, 0.2, 9, 9, 9, 9, 9, 9])"  # frames of 2 x 3, the second unknown
+        row = "new Float32Array([0.4, 0.1, 0.3, 0, 0, 0.2, 9, 9, 9, 9, 9, 9])"  # frames of 2 x 3, the second unknown
         near = ask(f"nearPoint({row}, [[0, 0], null], [2, 3])")
         assert near == {"within1": pytest.approx(0.5), "within2": pytest.approx(1)}
         assert ask(f"nearPoint({row}, [null, null], [2, 3])") is None
@@ -714,6 +714,7 @@ def test_what_is_this(opened):
         page.press("?")
         assert page.root.locator("dialog").is_visible()
         words = page.text("dialog dl")
+        assert "off by at most 1/126 of the root of the largest" in words
         assert "turn round" in words and WORDS["glossary"]["cell"] in words
         page.page.keyboard.press("Escape")
         assert not page.root.locator("dialog").is_visible()
@@ -838,7 +839,7 @@ def test_data_of_another_format_is_refused_in_words(browser, tmp_path):
 
 
 def test_a_page_made_by_python_shows_the_numbers_of_its_maps(tab, tmp_path):
-    """Up to the coding: the root of a weight is off by at most 1 / (2 LEVELS) of that of its row's largest."""
+    """Up to the coding: the root of a weight is off by at most half a level of that of its row's largest."""
     explorer = pytest.importorskip("minivos.viewing.explorer")
     clip, model = render(3, frames=5, size=(64, 96), objects=2), tiny_aot()
     made = explorer.explore({"tiny": model}, clip, frames=[0, 2, 4])
@@ -860,9 +861,9 @@ def test_a_page_made_by_python_shows_the_numbers_of_its_maps(tab, tmp_path):
             frame, y, x, share = map(float, re.search(r"frame (\d+), cell (\d+), (\d+)\s*([\d.]+) %", line).groups())
             weight = weights[look.key_frames.index(int(frame)), int(y), int(x)].item()
             off = abs((share / 100 / largest) ** 0.5 - (weight / largest) ** 0.5)
-            assert off <= 1 / (2 * LEVELS) + 0.005  # shares have two digits
+            assert off <= 1 / (2 * made.given["levels"]) + 0.005  # shares have two digits
         told = [float(text.split()[0]) / 100 for text in hands.texts(".strip strong")]
-        np.testing.assert_allclose(told, weights.sum(dim=(1, 2)), atol=0.03)
+        np.testing.assert_allclose(told, weights.sum(dim=(1, 2)), atol=0.05)
 
 
 def large() -> dict:

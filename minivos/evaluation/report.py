@@ -1,6 +1,5 @@
 """One HTML page, a file that needs no other, that shows what networks do on a few clips."""
 
-import base64
 import io
 import re
 from collections.abc import Iterable, Mapping
@@ -26,8 +25,8 @@ from minivos.video.clip import Clip
 from minivos.video.masks import is_object, overlay
 from minivos.video.task import Task
 from minivos.viewing import plots
-from minivos.viewing.cells import Cells
-from minivos.viewing.page import fact_list, table, write_page
+from minivos.viewing.cells import Cells, middle_of_largest_object
+from minivos.viewing.page import data_url, fact_list, table, write_page
 
 FRAME_TIME, LAST_FRAME_TIME = 125, 750  # milliseconds in the animations
 PAGE_TITLE = "minivos report"
@@ -153,15 +152,6 @@ def last_memory_reads(maps: Iterable[AttentionMap], now: int, number: int) -> li
     return list({re.sub(r"\d+", "", look.name): look for look in reads}.values())
 
 
-def middle_of_largest_object(labels: np.ndarray) -> tuple[int, tuple[int, int]]:
-    """Id of the largest object of labels (H,W), and its pixel (y, x) closest to its centre."""
-    ids, sizes = np.unique(labels[is_object(labels)], return_counts=True)
-    object_id = int(ids[sizes.argmax()])
-    pixels = np.argwhere(labels == object_id)
-    y, x = pixels[((pixels - pixels.mean(axis=0)) ** 2).sum(axis=1).argmin()]
-    return object_id, (int(y), int(x))
-
-
 def weight_on_object(
     look: AttentionMap, cell: tuple[int, int], mask: np.ndarray, align_corners: bool = False
 ) -> float:
@@ -226,7 +216,7 @@ def _section(card: Card) -> str:
 <section>
 <h2>{name}</h2>
 <figure>
-<img src="{_data_url("webp", film(card))}" alt="{alt}">
+<img src="{data_url("webp", film(card))}" alt="{alt}">
 <figcaption><div class="panels">{captions}</div>
 Below: the frame, and what each network got wrong (white).</figcaption>
 </figure>
@@ -239,7 +229,7 @@ Below: the frame, and what each network got wrong (white).</figcaption>
 def _look(clip: str, sentence: str, figure: Figure) -> str:
     titles = "; ".join(axes.get_title() for axes in figure.axes if axes.get_title())
     alt = escape(f"Attention of one pixel in the clip {clip}, panels: {titles}.")
-    image = f'<img src="{_data_url("png", plots.png_bytes(figure))}" alt="{alt}">'
+    image = f'<img src="{data_url("png", plots.png_bytes(figure))}" alt="{alt}">'
     caption = f"<figcaption>{escape(sentence)}</figcaption>"
     return f'<figure class="look">{image}{caption}</figure>'
 
@@ -269,7 +259,3 @@ def _panels(frame: np.ndarray, truth: np.ndarray, *predictions: np.ndarray) -> I
 def _framed(panel: np.ndarray) -> np.ndarray:
     """A panel (H,W,3) with a white gap below and to the right."""
     return np.pad(panel, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
-
-
-def _data_url(kind: str, content: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from minivos.errors import InputError
 from minivos.nn.recording import AttentionMap
+from minivos.video.masks import is_object
 
 Size = tuple[int, int]
 
@@ -21,12 +22,14 @@ class Cells:
 
     With `align_corners` (see `Sizing`) the outer cells are centred on the outermost pixels. SITVOS
     and HST pad frames that are no whole cells; that is not told apart here, and cells near the
-    edges are then up to half a cell off. InputError for a grid that is finer than the frame.
+    edges are then up to half a cell off. With a `block` of 2, each 2 x 2 cells count as one, less
+    of them at the end. InputError for a grid that is finer than the frame.
     """
 
     grid: Size  # (H, W) in cells
     frame: Size  # (H, W) in pixels
     align_corners: bool = False
+    block: int = 1  # cells along a side of what counts as one
 
     def __post_init__(self) -> None:
         if any(cells > pixels for cells, pixels in zip(self.grid, self.frame, strict=True)):
@@ -41,9 +44,8 @@ class Cells:
 
     def centres(self) -> np.ndarray:
         """The pixel (y, x) amid each cell, float (h, w, 2)."""
-        left, right, bottom, top = self.extent()
-        cell = (bottom - top) / self.grid[0], (right - left) / self.grid[1]
-        return (np.moveaxis(np.indices(self.grid), 0, -1) + 0.5) * cell + (top, left)
+        middles = (self._middles(axis) for axis in (0, 1))
+        return np.stack(np.meshgrid(*middles, indexing="ij"), axis=-1)
 
     def extent(self) -> tuple[float, float, float, float]:
         """Left, right, bottom and top of the grid in pixels, in the order of `imshow`."""
@@ -63,12 +65,19 @@ class Cells:
     def _along(self, axis: int, positions: np.ndarray) -> np.ndarray:
         low, high = self._ends(axis)
         cells = self.grid[axis]
-        return np.floor((positions - low) * cells / (high - low)).clip(0, cells - 1).astype(int)
+        places = np.floor((positions - low) * cells / (high - low)).clip(0, cells - 1)
+        return places.astype(int) // self.block
+
+    def _middles(self, axis: int) -> np.ndarray:
+        low, high = self._ends(axis)
+        cells = self.grid[axis]
+        edges = np.append(np.arange(0, cells, self.block), cells)
+        return low + (edges[:-1] + edges[1:]) / 2 * (high - low) / cells
 
     def _membership(self, axis: int) -> np.ndarray:
         """Matrix (cells, pixels) that averages along one axis."""
         cell_of = self._along(axis, np.arange(self.frame[axis]))  # (pixels,)
-        belongs = cell_of == np.arange(self.grid[axis])[:, None]
+        belongs = cell_of == np.arange(cell_of.max() + 1)[:, None]
         return belongs / belongs.sum(axis=1, keepdims=True)
 
 
@@ -101,3 +110,12 @@ def equal_weights(look: AttentionMap) -> AttentionMap:
     _, _, queries, keys = look.weights.shape
     visible = torch.ones(queries, keys) if look.index is None else (look.index >= 0).float()
     return replace(look, weights=(visible / visible.sum(dim=1, keepdim=True))[None, None])
+
+
+def middle_of_largest_object(labels: np.ndarray) -> tuple[int, tuple[int, int]]:
+    """Id of the largest object of labels (H,W), and its pixel (y, x) closest to its centre."""
+    ids, sizes = np.unique(labels[is_object(labels)], return_counts=True)
+    object_id = int(ids[sizes.argmax()])
+    pixels = np.argwhere(labels == object_id)
+    y, x = pixels[((pixels - pixels.mean(axis=0)) ** 2).sum(axis=1).argmin()]
+    return object_id, (int(y), int(x))

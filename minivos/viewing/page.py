@@ -1,5 +1,7 @@
 """An HTML page of one file that needs no internet connection."""
 
+import json
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
@@ -31,6 +33,12 @@ img { display: block; width: 100%; height: auto; border-radius: .3rem; backgroun
 .panels { display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; text-align: center }
 """
 
+# The browser itself then refuses to load anything, or to send anything away
+ALONE = (
+    '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
+    "style-src 'unsafe-inline'; script-src 'unsafe-inline'\">"
+)
+
 
 def check_replaceable(path: Path, title: str) -> None:
     """InputError if there is anything at the path but a page of ours with this title."""
@@ -46,12 +54,17 @@ def _beginning(path: Path) -> str:
 def write_page(
     path: str | Path, title: str, heading: str, body: str, head: str = "", style: str = ""
 ) -> None:
-    """Write a page around `body`, which is HTML; whole or not at all.
+    """Write `page_around` a body, whole or not at all; InputError where that cannot be."""
+    with whole_file(path) as part:
+        part.write_text(page_around(title, heading, body, head, style), encoding="utf-8")
 
-    `head` is HTML for its head, `style` is CSS beside that of all pages. InputError where no file
-    can be written.
+
+def page_around(title: str, heading: str, body: str, head: str = "", style: str = "") -> str:
+    """A page around `body`, which is HTML.
+
+    `head` is HTML for its head, `style` is CSS beside that of all pages.
     """
-    page = f"""<!doctype html>
+    return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -66,8 +79,26 @@ def write_page(
 </body>
 </html>
 """
-    with whole_file(path) as part:
-        part.write_text(page, encoding="utf-8")
+
+
+def base64(content: bytes) -> str:
+    """Bytes as letters, for a page."""
+    return b64encode(content).decode("ascii")
+
+
+def data_url(kind: str, content: bytes) -> str:
+    """An image of a kind (png, jpeg, webp) as an address that holds it."""
+    return f"data:image/{kind};base64,{base64(content)}"
+
+
+def inside_html(value: object) -> str:
+    """JSON that ends no element, whatever names it holds."""
+    return json.dumps(value).replace("<", "\\u003c")
+
+
+def beside(name: str) -> str:
+    """The text of a file in the folder of this one."""
+    return Path(__file__).with_name(name).read_text("utf8")
 
 
 def fact_list(facts: Mapping[str, object]) -> str:

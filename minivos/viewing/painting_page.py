@@ -4,8 +4,6 @@ Its brush and its polygon, in painting.js, fill the same pixels as those of pain
 """
 
 import io
-import json
-from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -16,18 +14,12 @@ from PIL import Image
 
 from minivos.errors import InputError
 from minivos.video.masks import check_picture, davis_palette, screen_colours
-from minivos.viewing.page import write_page
+from minivos.viewing.page import ALONE, base64, beside, data_url, inside_html, write_page
 
 PAGE_TITLE = "minivos paint"
 MOST_SIDE = 16_384  # pixels that browsers can draw
 SCRIPTS = "painting.js", "painting_page.js", "painting_hands.js", "painting_files.js"
 QUALITY = 92  # of JPEG, in 0..100; what is painted is exact all the same
-
-# The browser itself then refuses to load anything, or to send anything away
-ALONE = (
-    '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
-    "style-src 'unsafe-inline'; script-src 'unsafe-inline'\">"
-)
 
 
 @dataclass(frozen=True)
@@ -55,17 +47,17 @@ def write_painting_page(path: str | Path, video: str, frames: Sequence[FrameToPa
     given = {
         "video": video,
         "size": (height, width),
-        "screen": _base64(screen_colours().tobytes()),
-        "palette": _base64(davis_palette().tobytes()),
+        "screen": base64(screen_colours().tobytes()),
+        "palette": base64(davis_palette().tobytes()),
         "frames": [_described(frame) for frame in frames],
     }
-    script = "\n".join(map(_beside, SCRIPTS))
-    body = _beside("painting_page.html") + (
-        f'<script type="application/json" id="given">{_inside_html(given)}</script>\n'
+    script = "\n".join(map(beside, SCRIPTS))
+    body = beside("painting_page.html") + (
+        f'<script type="application/json" id="given">{inside_html(given)}</script>\n'
         f"<script>\n{script}</script>"
     )
     title = f"{PAGE_TITLE}: {video}"
-    write_page(path, title, "Paint what to follow", body, ALONE, _beside("painting_page.css"))
+    write_page(path, title, "Paint what to follow", body, ALONE, beside("painting_page.css"))
 
 
 def _described(frame: FrameToPaint) -> dict[str, object]:
@@ -81,7 +73,7 @@ def _described(frame: FrameToPaint) -> dict[str, object]:
         "name": frame.name,
         "first": frame.number == 0,
         "reference": frame.name if plain else str(frame.number),
-        "picture": f"data:image/jpeg;base64,{_base64(file.getvalue())}",
+        "picture": data_url("jpeg", file.getvalue()),
         "runs": _runs(labels),
         "key": f"minivos-{key[:32]}",
     }
@@ -93,16 +85,3 @@ def _runs(labels: np.ndarray) -> list[int]:
     starts = np.flatnonzero(np.diff(flat, prepend=flat[0] ^ 1))
     lengths = np.diff(starts, append=flat.size)
     return np.stack([flat[starts].astype(int), lengths], axis=1).ravel().tolist()
-
-
-def _base64(content: bytes) -> str:
-    return b64encode(content).decode("ascii")
-
-
-def _inside_html(value: object) -> str:
-    """JSON that ends no element, whatever names it holds."""
-    return json.dumps(value).replace("<", "\\u003c")
-
-
-def _beside(name: str) -> str:
-    return Path(__file__).with_name(name).read_text("utf8")

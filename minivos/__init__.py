@@ -12,6 +12,7 @@ PUBLIC = {
     "Schedule": "minivos.nn.memory",
     "Tracker": "minivos.tracker",
     "create_model": "minivos.models",
+    "explore": "minivos.viewing.explorer",
     "list_models": "minivos.models",
     "load_official": "minivos.official",
     "pick_device": "minivos.models",

@@ -54,16 +54,18 @@ def _beginning(path: Path) -> str:
 def write_page(
     path: str | Path, title: str, heading: str, body: str, head: str = "", style: str = ""
 ) -> None:
-    """Write `page_around` a body, whole or not at all; InputError where that cannot be."""
-    with whole_file(path) as part:
-        part.write_text(page_around(title, heading, body, head, style), encoding="utf-8")
+    """Write a page around `body`, which is HTML; whole or not at all.
 
-
-def page_around(title: str, heading: str, body: str, head: str = "", style: str = "") -> str:
-    """A page around `body`, which is HTML.
-
-    `head` is HTML for its head, `style` is CSS beside that of all pages.
+    `head` is HTML for its head, `style` is CSS beside that of all pages. InputError where no file
+    can be written.
     """
+    body = f"<h1>{escape(heading)}</h1>\n{body}"
+    with whole_file(path) as part:
+        part.write_text(page_around(title, body, head, STYLE + style), encoding="utf-8")
+
+
+def page_around(title: str, body: str, head: str, style: str) -> str:
+    """A page around `body`, with `head` in its head, which are HTML, and `style`, which is CSS."""
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -71,10 +73,9 @@ def page_around(title: str, heading: str, body: str, head: str = "", style: str 
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title>
 {head}
-<style>{STYLE}{style}</style>
+<style>{style}</style>
 </head>
 <body>
-<h1>{escape(heading)}</h1>
 {body}
 </body>
 </html>

@@ -1,4 +1,4 @@
-"""What people type: `minivos paint`, `segment`, `train`, `eval`, `benchmark`, `demo`, and so on.
+"""What people type: `minivos paint`, `segment`, `explore`, `train`, `eval`, `demo`, and so on.
 
 A command imports what it needs when it runs, so that `--help` and typing errors answer at once.
 """
@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from minivos.cli.explore import explore
 from minivos.cli.paint import frame, paint
 from minivos.cli.plain import open_closed_streams, plain_errors
 from minivos.cli.score import benchmark_command, eval_command
@@ -22,6 +23,7 @@ COMMANDS: dict[str, Callable] = {
     "paint": paint,
     "frame": frame,
     "segment": segment,
+    "explore": explore,
     "train": train_command,
     "eval": eval_command,
     "benchmark": benchmark_command,

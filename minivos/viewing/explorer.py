@@ -24,7 +24,7 @@ from minivos.nn.network import VOSNetwork
 from minivos.nn.recording import AttentionMap
 from minivos.synthetic.clips import SyntheticClip
 from minivos.video.clip import Clip
-from minivos.video.files import make_folder, whole_file
+from minivos.video.files import as_path, make_folder, whole_file
 from minivos.viewing import plots
 from minivos.viewing.cells import Size
 from minivos.viewing.explorer_data import Book, Shelf, describe
@@ -184,7 +184,7 @@ def explore(
 
 def check_out(path: str | Path) -> Path:
     """The path of a page; InputError unless it ends in .html and is free, or holds such a page."""
-    path = Path(path)
+    path = as_path(path)
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"got {path} to write to; expected the name of an .html file")
     check_replaceable(path, PAGE_TITLE)

@@ -73,13 +73,13 @@ def watch(
             continue
         groups = [list(group.ids) for group in tracker.groups]
         seen = next(found for found in reversed(run.labels.values()) if is_object(found).any())
-        sieve = Sieve(most, film.start, wants_heads, seen, model.sizing.align_corners)
+        sieve = Sieve(most, film.start, t, wants_heads, seen, model.sizing.align_corners)
         run.labels[t] = sieve.step(tracker, film.frames[t], only)
-        for layer in sieve.layers(t, groups):
+        for layer in sieve.layers(groups):
             wants_heads = take(layer)
             run.names.add(layer.name)
         run.names_met |= sieve.names_met
-        run.glimpse = sieve.glimpse(t, groups)
+        run.glimpse = sieve.glimpse(groups) or run.glimpse
     run.places = {i: place for group in tracker.groups for place, i in enumerate(group.ids, 1)}
     if not run.names_met:
         raise InputError(
@@ -101,10 +101,10 @@ class Sieve:
     """
 
     def __init__(
-        self, most: Size, start: int, heads: bool, labels: np.ndarray, aligned: bool
+        self, most: Size, start: int, now: int, heads: bool, labels: np.ndarray, aligned: bool
     ) -> None:
-        self.most, self.start, self.heads, self.aligned = most, start, heads, aligned
-        self.size = labels.shape
+        self.most, self.start, self.now, self.heads, self.aligned = most, start, now, heads, aligned
+        self.size = labels.shape[0], labels.shape[1]
         self.label, self.pixel = middle_of_largest_object(labels)
         self.taken: list[Layer] = []
         self.from_middle: list[AttentionMap] = []
@@ -131,20 +131,35 @@ class Sieve:
             query_frame=self.start + look.query_frame,
             key_frames=tuple(self.start + t for t in look.key_frames),
         )
-        grid, (_, height, width) = look.query_grid, look.key_grid
+        grid, (times, height, width) = look.query_grid, look.key_grid
+        self.check(look, times)
         factors = factor_for(grid, self.most), factor_for((height, width), self.most)
-        small = pool(with_mean(look, self.heads), *factors)
         heads = look.weights.shape[1]
+        small = pool(look if self.heads else with_mean(look, heads=False), *factors)
+        small = with_mean(small, self.heads)
         self.taken.append(Layer(look.name, small, heads, grid, (height, width), factors))
 
-        y, x = Cells(grid, (self.size[0], self.size[1]), self.aligned).at(np.array(self.pixel))
+        y, x = Cells(grid, self.size, self.aligned).at(np.array(self.pixel))
         row = slice(y * grid[1] + x, y * grid[1] + x + 1)
         index = None if look.index is None else look.index[row]
         weights = look.weights[:, :, row].mean(dim=1, keepdim=True)
         cell = int(y), int(x)
         self.from_middle.append(replace(look, weights=weights, index=index, queries=(cell,)))
 
-    def layers(self, step: int, groups: list[list[int]]) -> Iterator[Layer]:
+    def check(self, look: AttentionMap, times: int) -> None:
+        """InputError for a map that does not say of which cells and frames of the clip it is."""
+        numbers, grids = {look.query_frame, *look.key_frames}, (look.query_grid, look.key_grid[1:])
+        tall, wide = (max(sides) for sides in zip(*grids, strict=True))
+        known = numbers <= set(range(self.start, self.now + 1)) and len(look.key_frames) == times
+        if not known or tall > self.size[0] or wide > self.size[1]:
+            raise InputError(
+                f"got a map {look.name} of frame {look.query_frame} over frames {look.key_frames}, "
+                f"from {look.query_grid} cells to {look.key_grid}; expected frames of the clip up "
+                f"to {self.now}, as many as there are key grids, and cells of at least a pixel: "
+                "let the network give `attend` its key_grid and frames, or enlarge the clip"
+            )
+
+    def layers(self, groups: list[list[int]]) -> Iterator[Layer]:
         """The maps, with the labels of their objects; those of further groups have a number.
 
         Each of the groups of objects, which have memories of their own, makes maps of all names.
@@ -157,14 +172,13 @@ class Sieve:
             about, name = layer.look.object, layer.name
             label = group[about - 1] if about and about <= len(group) else None
             named = replace(layer.look, name=f"{name} ({number + 1})" if number else name)
-            yield layer._replace(look=named, step=step, label=label)
+            yield layer._replace(look=named, step=self.now, label=label)
 
-    def glimpse(self, step: int, groups: list[list[int]]) -> AttentionMap | None:
-        """Of the looks from the middle, the last of those at the most other frames."""
-        best = None
-        for layer, look in zip(self.layers(step, groups), self.from_middle, strict=True):
-            others = len(set(look.key_frames) - {step})
-            fits = look.query_frame == step and layer.label in (None, self.label)
-            if fits and (best is None or others >= len(set(best.key_frames) - {step})):
-                best = look
-        return best
+    def glimpse(self, groups: list[list[int]]) -> AttentionMap | None:
+        """Of the looks from the middle, by this frame if there are any, the last at most others."""
+        ranks = []
+        for number, layer in enumerate(self.layers(groups)):
+            others = len(set(layer.look.key_frames) - {self.now})
+            own = layer.look.query_frame == self.now and layer.label in (None, self.label)
+            ranks.append((own, others, number))
+        return self.from_middle[max(ranks)[-1]] if ranks else None

@@ -134,8 +134,8 @@ def decode(levels: np.ndarray, largest: np.ndarray) -> Tensor:
 
     The root of a weight's share of the largest in its row is off by at most 1 / (2 LEVELS).
     """
-    share = (torch.from_numpy(levels).float() / LEVELS) ** 2
-    return share * torch.from_numpy(largest)[..., None]
+    share = (torch.tensor(levels, dtype=torch.float32) / LEVELS) ** 2
+    return share * torch.tensor(largest)[..., None]
 
 
 class Pack:

@@ -160,18 +160,21 @@ class Sieve:
             )
 
     def layers(self, groups: list[list[int]]) -> Iterator[Layer]:
-        """The maps, with the labels of their objects; those of further groups have a number.
+        """The maps, with the labels of their objects; of several alike, the later have a number.
 
         Each of the groups of objects, which have memories of their own, makes maps of all names.
         """
         keys = [(each.name, each.look.query_frame, each.look.object) for each in self.taken]
         total, met = Counter(keys), Counter[tuple]()
         for layer, key in zip(self.taken, keys, strict=True):
-            number, met[key] = met[key], met[key] + 1
-            group = groups[number * len(groups) // total[key]]
+            group = groups[met[key] * len(groups) // total[key]]
             about, name = layer.look.object, layer.name
             label = group[about - 1] if about and about <= len(group) else None
-            named = replace(layer.look, name=f"{name} ({number + 1})" if number else name)
+            met[key] += 1
+            labelled = name, layer.look.query_frame, "of", label
+            met[labelled] += 1
+            number = met[labelled]
+            named = replace(layer.look, name=f"{name} ({number})" if number > 1 else name)
             yield layer._replace(look=named, step=self.now, label=label)
 
     def glimpse(self, groups: list[list[int]]) -> AttentionMap | None:

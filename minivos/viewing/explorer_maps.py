@@ -24,7 +24,7 @@ from torch import Tensor
 from minivos.errors import InputError
 from minivos.nn.recording import AttentionMap
 
-LEVELS = 63  # of the root of a weight, as a share of the largest in its row
+LEVELS = 31  # of the root of a weight, as a share of the largest in its row; 63 takes a third more
 ALIGNED = 4  # bytes; each array begins at a multiple
 Place = list[int]  # byte offset and number of values of an array in a Pack
 

@@ -99,8 +99,8 @@ def test_every_dependency_has_one_pin_that_it_accepts(environment: dict[str, str
 
 def test_what_is_optional_is_installed_for_the_tests() -> None:
     extras = project()["optional-dependencies"]
-    assert set(extras) == {"test", "coco", "imagenet"}
-    assert {*extras["coco"], *extras["imagenet"]} <= set(extras["test"])
+    assert set(extras) == {"test", "coco", "imagenet", "live"}
+    assert {*extras["coco"], *extras["imagenet"], *extras["live"]} <= set(extras["test"])
 
 
 def test_installed_versions_are_the_pinned_ones() -> None:

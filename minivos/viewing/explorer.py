@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,6 +38,9 @@ from minivos.viewing.page import (
     inside_html,
     page_around,
 )
+
+if TYPE_CHECKING:
+    from minivos.viewing.explorer_widget import LiveExplorer
 
 log = logging.getLogger(__name__)
 PAGE_TITLE = "minivos explore"
@@ -70,6 +73,19 @@ class Explorer:
         make_folder(path.parent)
         with whole_file(path) as part:
             part.write_text(self.html, encoding="utf-8")
+
+    def live(self) -> LiveExplorer:
+        """The page as a widget whose `cell` and `frame` are those that were clicked last.
+
+        Needs a kernel, and the package anywidget: InputError where that is missing.
+        """
+        try:
+            from minivos.viewing.explorer_widget import LiveExplorer
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"got no package {error.name}; expected anywidget: pip install anywidget"
+            ) from error
+        return LiveExplorer(self.given)
 
     def __repr__(self) -> str:
         shown = sum(frame["shown"] for frame in self.given["frames"])
@@ -193,8 +209,7 @@ def check_out(path: str | Path) -> Path:
 
 def page_of(given: Mapping[str, Any], tours: bool = True) -> str:
     """The page that shows what it is given."""
-    words = json.loads(beside("explorer_words.json"))
-    given = {**given, "words": words if tours else words | {"tours": {}}}
+    given = with_words(given, tours)
     body = (
         f'<div class="explorer">\n{beside("explorer.html")}'
         f'<script type="application/json" class="given">{inside_html(given)}</script>\n</div>\n'
@@ -202,6 +217,12 @@ def page_of(given: Mapping[str, Any], tours: bool = True) -> str:
     )
     title = f"{PAGE_TITLE}: {given['title']}"
     return page_around(title, body, ALONE, STYLE + beside("explorer.css"))
+
+
+def with_words(given: Mapping[str, Any], tours: bool = True) -> dict[str, Any]:
+    """What the page is given, with its texts."""
+    words = json.loads(beside("explorer_words.json"))
+    return {**given, "words": words if tours else words | {"tours": {}}}
 
 
 def script() -> str:

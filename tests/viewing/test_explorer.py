@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, pad
 
+from chromium import needs_chromium, quiet_page
 from minivos import Clip, Tracker, create_model, explore, propagate, record_attention
 from minivos.errors import InputError
 from minivos.nn.attention import attend, window_index
@@ -22,8 +23,10 @@ from minivos.synthetic.clips import render
 from minivos.video.masks import VOID, screen_colours
 from minivos.viewing import explorer, explorer_film
 from minivos.viewing.cells import Cells, middle_of_largest_object
+from minivos.viewing.explorer import with_words
 from minivos.viewing.explorer_film import HIDDEN, choose_frames
 from minivos.viewing.explorer_maps import LEVELS, decode, pool, unpack, with_mean
+from minivos.viewing.page import beside, inside_html
 from tiny import EveryFrameCounts, squares, tiny_aot
 
 PATCH = 8
@@ -230,6 +233,37 @@ def test_points_are_those_of_the_clip_at_the_middle_of_each_cell(monkeypatch):
             off = told[shows] / 8 - ((exact[shows] + 0.5) * scale - 0.5)
             assert off.min() >= -1 / 16 - 1e-5 and off.max() <= 1 / 16 + 0.5
     assert {(each["frame"], each["memory"]) for each in given["points"]} == {(3, 0), (3, 2)}
+
+
+@needs_chromium
+def test_a_browser_finds_the_same_weights(page, browser):
+    maps = recorded(Looker(), clip_of(), 5)
+    code = (
+        explorer.script()
+        + """
+    const root = document.querySelector("main")
+    await openExplorer(root, GIVEN, { hash: false, chosen: state => { window.state = state } })
+    """.replace("GIVEN", inside_html(with_words(page.given)))
+    )
+    with quiet_page(browser, viewport={"width": 1000, "height": 900}) as tab:
+        body = f"<main class='explorer'>{beside('explorer.html')}</main>"
+        tab.set_content(f"<style>{beside('explorer.css')}</style>{body}<script type='module'>{code}</script>")
+        tab.wait_for_function("window.state")
+        for name, head in (("read", "mean"), ("read", "head 2"), ("near1", "mean")):
+            tab.select_option("[data-choice=map]", name)
+            if name == "read":
+                tab.select_option("[data-choice=head]", str(["mean", "head 1", "head 2"].index(head)))
+            box = tab.locator("canvas.asking").bounding_box()
+            tab.locator("canvas.asking").click(position={"x": 0.5 * box["width"], "y": 0.7 * box["height"]})
+            tab.wait_for_function("([map, head]) => state.map === map && state.head === head", arg=[name, head])
+            state = tab.evaluate("window.state")
+            look = next(m for m in maps if m.name == name and m.object == state["object"])
+            small = with_mean(pool(look, 2, 2))
+            row = state["cell"][0] * small.query_grid[1] + state["cell"][1]
+            exact = small.dense()[0, ["mean", "head 1", "head 2"].index(head), row].numpy()
+            off = np.sqrt(exact / exact.max()) - np.sqrt(np.array(state["weights"]) / exact.max())
+            assert np.abs(off).max() <= 1 / (2 * LEVELS) + 1e-4
+            assert (state["frame"], tuple(state["keyGrid"])) == (5, small.key_grid)
 
 
 def test_a_clip_that_was_not_rendered_has_no_points(page):

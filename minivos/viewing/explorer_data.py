@@ -11,6 +11,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatch
 from hashlib import sha256
 from typing import Any
 
@@ -150,7 +151,7 @@ def describe(
                 "alignCorners": model.sizing.align_corners,
                 "labels": book.pack.add(labels[name]),
                 "maps": book.maps[name],
-                "identities": identities(model, objects, runs[name].places),
+                "identities": identities(model, objects, runs[name].places, book.maps[name]),
             }
             for name, model in models.items()
         ],
@@ -162,11 +163,15 @@ def describe(
 
 
 def identities(
-    model: VOSNetwork, objects: Sequence[int], places: Mapping[int, int]
+    model: VOSNetwork,
+    objects: Sequence[int],
+    places: Mapping[int, int],
+    looks: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any] | None:
     """How alike the identities of background and objects are, if the network has such vectors.
 
-    The cosines of those in the bank, and for each map the products of those that its values carry.
+    The cosines of those in the bank, and for each map the products of those that its values carry;
+    the network says which, by names of maps with wildcards.
     InputError where there are fewer vectors than objects.
     """
     told = getattr(model, "identity_vectors", None)
@@ -182,7 +187,9 @@ def identities(
         )
     used = {name: each[rows] for name, each in vectors.items()}
     bank = torch.nn.functional.normalize(used.pop("bank"), dim=-1)
-    maps = {name: _rounded(each @ each.mT) for name, each in used.items()}
+    products = {pattern: _rounded(each @ each.mT) for pattern, each in used.items()}
+    names = dict.fromkeys(look["name"] for look in looks)
+    maps = {name: products[p] for name in names for p in products if fnmatch(name, p)}
     return {"bank": _rounded(bank @ bank.mT), "maps": maps}
 
 

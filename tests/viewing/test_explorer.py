@@ -277,7 +277,7 @@ class WithIdentities(Looker):
     vectors = torch.tensor([[1.0, 0, 0, 0], [0, 2, 0, 0], [0, 3, 3, 0], [0, 0, 0, 1]])
 
     def identity_vectors(self) -> dict[str, Tensor]:
-        return {"bank": self.vectors, "read": 2 * self.vectors}
+        return {"bank": self.vectors, "r*": 2 * self.vectors}
 
 
 def test_identities_are_told_as_cosines_and_as_products_of_what_maps_carry(page):

@@ -7,9 +7,8 @@ import numpy as np
 from PIL import Image
 
 from minivos import Clip, Tracker, create_model, record_attention
-from minivos.evaluation.report import middle_of_largest_object
 from minivos.video.datasets import samples_root
-from minivos.viewing.cells import Cells
+from minivos.viewing.cells import Cells, middle_of_largest_object
 from minivos.viewing.plots import attention, png_bytes, show_masks
 
 SHOWN = (0, 3, 6, 9, 14, 19)  # frames of the film strip

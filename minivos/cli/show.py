@@ -22,21 +22,25 @@ def demo(
     weights: Weights = "shipped",
     device: Device = "auto",
 ) -> None:
-    """Segment the sample clips with the shipped weights and write a page to look at."""
-    from minivos.evaluation.report import PAGE_TITLE, build_cards, write_report
+    """Segment the sample clips with the shipped weights and write a page to play with.
+
+    Beside the page lies an explorer for each clip: click a cell, and see where the networks look.
+    """
+    from minivos.evaluation.report import build_cards, check_pages, write_report
     from minivos.evaluation.tables import Table
     from minivos.models import create_model, has_weights, list_models, pick_device
     from minivos.video.datasets import DavisDataset, samples_root
     from minivos.video.files import make_folder
-    from minivos.viewing.page import check_replaceable
 
     began, where = time.perf_counter(), pick_device(device)
     out = out / "report.html" if out.is_dir() else out
-    check_replaceable(out, PAGE_TITLE)
+    clips = list(DavisDataset(samples_root(), split="scenarios"))
+    files = [out, *check_pages(out, [clip.name for clip in clips])]
     names = dict.fromkeys(model or filter(has_weights, list_models()))
     networks = {name: create_model(name, weights).to(where) for name in names}
+    explored = model or [name for name in names if name.endswith("_mini")]
     make_folder(out.parent)
-    cards = build_cards(networks, DavisDataset(samples_root(), split="scenarios"))
+    cards = build_cards(networks, clips, explored)
     facts = {}
     for name, network in networks.items():
         height, width = network.sizing(cards[0].truth.shape[1:])
@@ -48,7 +52,8 @@ def demo(
     print(Table("frames per second", list(names), speeds, decimals=1).text(), end="\n\n")
     for name, said in facts.items():
         print(f"{name}: {said}")
-    print(f"{time.perf_counter() - began:.0f} seconds in all")
+    size = sum(file.stat().st_size for file in files) / 1e6
+    print(f"{time.perf_counter() - began:.0f} seconds; {size:.1f} MB in {len(files)} files")
     print(f"Open this page in a browser: {out.resolve()}")
 
 

@@ -1,15 +1,20 @@
-"""One HTML page, a file that needs no other, that shows what networks do on a few clips."""
+"""A page that shows what networks do on a few clips, and beside it an explorer for each clip.
+
+Explorers are pages of their own, in frames of the first: the browser reads each when it comes into
+view, its link may say what it shows, and both work from disk, where a page may not fetch data.
+"""
 
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image
 from tqdm import tqdm
 
@@ -18,20 +23,37 @@ from minivos.evaluation.evaluate import Evaluation, every_mask
 from minivos.evaluation.loop import run_task
 from minivos.evaluation.tables import Table
 from minivos.nn.network import VOSNetwork
-from minivos.nn.recording import AttentionMap, record_attention
-from minivos.tracker import Tracker
 from minivos.video.baselines import BASELINES
 from minivos.video.clip import Clip
+from minivos.video.files import as_path
 from minivos.video.masks import is_object, overlay
 from minivos.video.task import Task
-from minivos.viewing import plots
-from minivos.viewing.cells import Cells, middle_of_largest_object
-from minivos.viewing.page import data_url, fact_list, table, write_page
+from minivos.viewing.explorer import Explorer, check_out, explore
+from minivos.viewing.page import FRAMED, check_replaceable, data_url, fact_list, table, write_page
 
-FRAME_TIME, LAST_FRAME_TIME = 125, 750  # milliseconds in the animations
+FRAME_TIME, REST = 125, 625  # milliseconds in the animations; at their end they rest
 PAGE_TITLE = "minivos report"
 GAP = 4  # pixels between the panels of an animation
-QUALITY = 70  # of WebP, in 0..100
+# Of animations: frames at most, and quality of WebP in 0..100; of explorers: frames, cells, and
+# maps, without those by which memory looks (SITVOS). So all sample clips stay below 10 MB.
+MOVING, QUALITY = 10, 40
+SHOWN, GRID, ONLY = 5, (8, 12), "[!m]*"
+
+STYLE = """
+body { max-width: 80rem }
+body > p, body > dl, section > p { max-width: 46rem }
+section h2 { margin-bottom: .3rem }
+.film img { max-width: 76rem; border-radius: 0; background: none }
+.film .panels { color: var(--quiet); font-size: .875rem }
+iframe { display: block; width: 100%; height: 58rem; border: 1px solid var(--line);
+  border-radius: .6rem; background: var(--page) }
+@media (max-width: 40rem) {
+  body { padding: .5rem }
+  section { padding: .6rem }
+  .panels span { overflow: hidden; text-overflow: ellipsis; font-size: .6rem }
+  iframe { height: 85vh }
+}
+"""
 
 INTRODUCTION = """
 <p>Each network gets the masks of some objects in the first frame of a clip and finds the same
@@ -39,9 +61,11 @@ objects in every later frame, one frame after the other.</p>
 <p><b>J&amp;F</b> is the score of the DAVIS benchmark, from 0 to 1: the mean of region overlap J and
 contour accuracy F. Two baselines that learn nothing show how hard a clip is: one repeats the first
 mask, the other moves it along with the patches that look most alike from frame to frame.</p>
-<p>The pictures of attention are single looks, and not every look is for finding objects: some
-networks find them in one read and gather other things in another, so a small share of weight on the
-object is no error by itself.</p>
+<p>Below each clip you can ask the networks where they look: <b>click a cell of the frame</b>, and
+the memory glows where that cell looks. Another network, another layer, a guided tour: all of it is
+there, and arrow keys move the cell. Not every look is for finding objects: some networks find them
+in one read and gather other things in another, so a small share of weight on the object is no error
+by itself.</p>
 """
 
 
@@ -55,7 +79,7 @@ class Card:
     predictions: Mapping[str, np.ndarray]  # of each network, uint8 (T,H,W)
     scores: Mapping[str, float]  # J&F in [0,1] of the networks and of the baselines
     fps: Mapping[str, float]  # frames per second of each network
-    looks: Mapping[str, Figure]  # what there is to see -> where a network looked
+    explorer: Explorer | None = None  # where the networks looked
 
     def __post_init__(self) -> None:
         shapes = (
@@ -75,29 +99,35 @@ class Card:
 
 
 def build_cards(
-    models: Mapping[str, VOSNetwork], clips: Iterable[Clip], **settings: Any
+    models: Mapping[str, VOSNetwork],
+    clips: Iterable[Clip],
+    explored: Sequence[str] = (),
+    **settings: Any,
 ) -> list[Card]:
-    """Let the networks segment each clip; time them, score them, look once at their attention.
+    """Let the networks segment each clip; time them, score them, and see where they look.
 
-    `settings` go to `Tracker`. Raises InputError for a clip that lacks the mask of a frame.
+    `explored` names those whose attention is kept for the page; `settings` go to `Tracker`. Raises
+    InputError for a clip that lacks the mask of a frame.
     """
-    return [build_card(models, clip, **settings) for clip in tqdm(clips, unit="clip", disable=None)]
+    each = tqdm(clips, unit="clip", disable=None)
+    return [build_card(models, clip, explored, **settings) for clip in each]
 
 
-def build_card(models: Mapping[str, VOSNetwork], clip: Clip, **settings: Any) -> Card:
+def build_card(
+    models: Mapping[str, VOSNetwork], clip: Clip, explored: Sequence[str] = (), **settings: Any
+) -> Card:
     """See `build_cards`."""
     truth = every_mask(clip)
     predictions: dict[str, np.ndarray] = {}
     fps: dict[str, float] = {}
-    looks: dict[str, Figure] = {}
     for name, model in models.items():
         predictions[name], fps[name] = answer(model, clip, **settings)
-        looks |= look_at_attention(name, model, clip.frames, truth, **settings)
     answers = predictions | {name: baseline(clip) for name, baseline in BASELINES.items()}
     scores = {
         name: Evaluation.of({clip.name: (truth, labels)}).mean for name, labels in answers.items()
     }
-    return Card(clip.name, clip.frames, truth, predictions, scores, fps, looks)
+    explorer = explore_clip(models, clip, explored, **settings)
+    return Card(clip.name, clip.frames, truth, predictions, scores, fps, explorer)
 
 
 def answer(model: VOSNetwork, clip: Clip, **settings: Any) -> tuple[np.ndarray, float]:
@@ -107,68 +137,22 @@ def answer(model: VOSNetwork, clip: Clip, **settings: Any) -> tuple[np.ndarray, 
     return np.stack(list(found.values())), outcome.fps
 
 
-def look_at_attention(
-    name: str, model: VOSNetwork, frames: np.ndarray, truth: np.ndarray, **settings: Any
-) -> dict[str, Figure]:
-    """Where a network looks from amid the largest object of a later frame: {caption: figure}."""
-    present = [t for t in range(len(frames) * 3 // 4 + 1) if is_object(truth[t]).any()]
-    now = present[-1]
-    object_id, pixel = middle_of_largest_object(truth[now])
-    tracker = Tracker(model, **settings)
-    for t in range(now):
-        tracker.step(frames[t], truth[0] if t == 0 else None)
-    with record_attention() as maps:
-        labels = tracker.step(frames[now], truth[0] if now == 0 else None)
-
-    figures, aligned = {}, model.sizing.align_corners
-    number = tracker.ids.index(object_id) + 1 if object_id in tracker.ids else 0  # 0: untracked
-    for look in last_memory_reads(maps, now, number):
-        y, x = Cells(look.query_grid, truth.shape[1:], aligned).at(np.array(pixel)).tolist()
-        hit = weight_on_object(look, (y, x), truth == object_id, aligned)
-        sentence = (
-            f"Where {name} looks, {look.name}: the cross is one pixel of object {object_id} in "
-            f"frame {now}; the brighter a cell, the more it counts. "
-            f"{hit:.0%} of the weight lies on the same object."
-        )
-        figures[sentence] = plots.attention(
-            look, (y, x), frames, mask=labels, align_corners=aligned
-        )
-    return figures
-
-
-def last_memory_reads(maps: Iterable[AttentionMap], now: int, number: int) -> list[AttentionMap]:
-    """Of the maps by which frame `now` looks at others, the last of each kind.
-
-    block1/long and block2/long are of one kind. Where each object has maps of its own, those of
-    object `number` alone.
-    """
-    reads = (
-        look
-        for look in maps
-        if look.query_frame == now
-        and set(look.key_frames) != {now}
-        and look.object in (None, number)
-    )
-    return list({re.sub(r"\d+", "", look.name): look for look in reads}.values())
-
-
-def weight_on_object(
-    look: AttentionMap, cell: tuple[int, int], mask: np.ndarray, align_corners: bool = False
-) -> float:
-    """Share in [0,1] of the attention of a query cell (head mean) that is on an object.
-
-    `mask` bool (T,H,W) is the object's; `align_corners` as in the `sizing` of the network.
-    """
-    cells = Cells(look.key_grid[1:], mask.shape[1:], align_corners)
-    covered = cells.mean(mask[list(look.key_frames)])  # share of each cell, (T,h,w)
-    return float((look.look_from(*cell).mean(0).numpy() * covered).sum())
+def explore_clip(
+    models: Mapping[str, VOSNetwork], clip: Clip, explored: Sequence[str], **settings: Any
+) -> Explorer | None:
+    """The explorer of the networks that `explored` names, small enough to lie beside others."""
+    networks = {name: model for name, model in models.items() if name in explored}
+    side = settings.get("side")
+    if not networks:
+        return None
+    return explore(networks, clip, frames=SHOWN, heads="mean", grid=GRID, only=ONLY, side=side)
 
 
 # From cards to the page ---------------------------------------------------------------------------
 
 
 def write_report(path: str | Path, cards: list[Card], facts: Mapping[str, object]) -> None:
-    """Write the cards as one HTML file, whole or not at all.
+    """Write the cards as one HTML page, and beside it their explorers; each whole or not at all.
 
     `facts` {name: value} say how the networks were made. Raises InputError without cards, when the
     cards score different methods, and where no file can be written.
@@ -180,8 +164,27 @@ def write_report(path: str | Path, cards: list[Card], facts: Mapping[str, object
             "card, and scores of the same methods in the same order on each: "
             "make them with build_cards"
         )
-    body = [INTRODUCTION, fact_list(facts), _summary(cards), *map(_section, cards)]
-    write_page(path, PAGE_TITLE, "What the networks segment, and where they look", "".join(body))
+    files = check_pages(path, [card.name for card in cards])
+    for card, file in zip(cards, files, strict=True):
+        if card.explorer is not None:
+            card.explorer.save(file)
+    sections = map(_section, cards, [file.name for file in files])
+    body = [INTRODUCTION, fact_list(facts), _summary(cards), *sections]
+    heading = "What the networks segment, and where they look"
+    write_page(path, PAGE_TITLE, heading, "".join(body), FRAMED, STYLE)
+
+
+def check_pages(path: str | Path, names: Sequence[str]) -> list[Path]:
+    """The explorer's file of each clip, beside a page; InputError if others' files are there."""
+    path = as_path(path)
+    check_replaceable(path, PAGE_TITLE)
+    plain = [re.sub(r"[^\w.-]+", "_", name) for name in names]
+    numbers = [plain[:i].count(name) + 1 for i, name in enumerate(plain)]
+    unique = [
+        name if number == 1 else f"{name}-{number}"
+        for name, number in zip(plain, numbers, strict=True)
+    ]
+    return [check_out(path.with_name(f"explore-{name}.html")) for name in unique]
 
 
 def _summary(cards: list[Card]) -> str:
@@ -202,11 +205,10 @@ def _mark_best(scores: list[float]) -> list[str]:
     return [f"<b>{score:.2f}</b>" if score == max(scores) else f"{score:.2f}" for score in scores]
 
 
-def _section(card: Card) -> str:
+def _section(card: Card, file: str) -> str:
     name, networks = escape(card.name), list(card.predictions)
     scores = " · ".join(f"{method} {score:.2f}" for method, score in card.scores.items())
     captions = "".join(f"<span>{escape(caption)}</span>" for caption in ("truth", *networks))
-    looks = "".join(_look(card.name, sentence, figure) for sentence, figure in card.looks.items())
     alt = (
         f"Animation of the clip {name}, {len(card.frames)} frames. Above: the true masks and those "
         f"of {escape(', '.join(networks))}. Below: the frame, and the pixels where each network "
@@ -215,31 +217,34 @@ def _section(card: Card) -> str:
     return f"""
 <section>
 <h2>{name}</h2>
-<figure>
+<figure class="film">
+<div class="panels">{captions}</div>
 <img src="{data_url("webp", film(card))}" alt="{alt}">
-<figcaption><div class="panels">{captions}</div>
-Below: the frame, and what each network got wrong (white).</figcaption>
+<figcaption>Below: the frame, and what each network got wrong (white).</figcaption>
 </figure>
 <p>J&amp;F: {escape(scores)}.</p>
-{looks}
+{_framed_explorer(card, file)}
 </section>
 """
 
 
-def _look(clip: str, sentence: str, figure: Figure) -> str:
-    titles = "; ".join(axes.get_title() for axes in figure.axes if axes.get_title())
-    alt = escape(f"Attention of one pixel in the clip {clip}, panels: {titles}.")
-    image = f'<img src="{data_url("png", plots.png_bytes(figure))}" alt="{alt}">'
-    caption = f"<figcaption>{escape(sentence)}</figcaption>"
-    return f'<figure class="look">{image}{caption}</figure>'
+def _framed_explorer(card: Card, file: str) -> str:
+    """The explorer of a clip, which the browser reads when it comes into view."""
+    if card.explorer is None:
+        return ""
+    title = escape(f"Where the networks look in the clip {card.name}")
+    return f"""<h3>Where do they look?</h3>
+<iframe src="{quote(file)}" title="{title}" loading="lazy"></iframe>
+<p class="alone"><a href="{quote(file)}" target="_blank">Open it as a page of its own</a>: larger,
+and what you choose is kept in its link.</p>"""
 
 
 def film(card: Card) -> bytes:
     """An endless WebP: true and predicted masks, below them the frame, and mistakes in white."""
+    every = -(-len(card.frames) // MOVING)
     moments = zip(card.frames, card.truth, *card.predictions.values(), strict=True)
-    pictures = [_panels(*moment) for moment in moments]
-    durations = [FRAME_TIME] * (len(pictures) - 1) + [LAST_FRAME_TIME]
-    first, *rest = pictures
+    first, *rest = (_panels(*moment) for moment in islice(moments, None, None, every))
+    durations = [every * FRAME_TIME] * len(rest) + [every * FRAME_TIME + REST]
     settings: dict[str, Any] = {"save_all": True, "append_images": rest, "duration": durations}
     file = io.BytesIO()
     first.save(file, "WEBP", **settings, loop=0, quality=QUALITY)

@@ -39,6 +39,12 @@ ALONE = (
     "style-src 'unsafe-inline'; script-src 'unsafe-inline'\">"
 )
 
+# The same, for a page without scripts that has others beside it in frames
+FRAMED = (
+    '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
+    "style-src 'unsafe-inline'; frame-src 'self' file:\">"
+)
+
 
 def check_replaceable(path: Path, title: str) -> None:
     """InputError if there is anything at the path but a page of ours with this title."""

@@ -78,18 +78,18 @@ def shootout_command(
     where = pick_device(device)
     prepare_output(out, overwrite=True, kind="shootout")
     networks = {name: create_model(name, "shipped").to(where) for name in names}
-    most = 2 if quick else 3
+    most, scenarios = 2 if quick else 3, ("plain", "crossing_lookalikes")
     settings = (shootout.SIDES[:most], shootout.OBJECTS[:most], shootout.LENGTHS[:most])
     tables = [
         *shootout.accuracy_tables(names, str(where)),
         *shootout.cost_tables(names, *settings, device=str(where)),
-        shootout.attention_table(networks, "plain"),
-        shootout.attention_table(networks, "crossing_lookalikes"),
+        *(shootout.attention_table(networks, scenario) for scenario in scenarios),
     ]
     print("\n\n".join(table.text() for table in tables))
     write_csv(numbers := out / "shootout.csv", tables)
     facts = {name: describe(name, network, "shipped") for name, network in networks.items()}
-    shootout.write_shootout(page := out / "shootout.html", tables, facts, str(where))
+    explorers = shootout.write_explorers(out, networks, scenarios)
+    shootout.write_shootout(page := out / "shootout.html", tables, facts, str(where), explorers)
     print(f"\n{numbers}: every number\nOpen this page in a browser: {page.resolve()}")
 
 

@@ -45,13 +45,14 @@ body > p, body > dl, section > p { max-width: 46rem }
 section h2 { margin-bottom: .3rem }
 .film img { max-width: 76rem; border-radius: 0; background: none }
 .film .panels { color: var(--quiet); font-size: .875rem }
-iframe { display: block; width: 100%; height: 58rem; border: 1px solid var(--line);
-  border-radius: .6rem; background: var(--page) }
+.tables { display: flex; flex-wrap: wrap; gap: 0 3rem }
+iframe { display: block; width: calc(100% + 2rem); height: 54rem; margin: 0 -1rem; border: 0;
+  border-block: 1px solid var(--line); background: var(--page) }
 @media (max-width: 40rem) {
   body { padding: .5rem }
   section { padding: .6rem }
   .panels span { overflow: hidden; text-overflow: ellipsis; font-size: .6rem }
-  iframe { height: 85vh }
+  iframe { width: calc(100% + 1.2rem); height: 85vh; margin: 0 -.6rem }
 }
 """
 
@@ -66,6 +67,8 @@ the memory glows where that cell looks. Another network, another layer, a guided
 there, and arrow keys move the cell. Not every look is for finding objects: some networks find them
 in one read and gather other things in another, so a small share of weight on the object is no error
 by itself.</p>
+<p>These explorers are small: a few frames, the mean of the heads, coarse cells, and no maps by
+which memory looks. <code>minivos explore</code> makes larger ones, also of your own video.</p>
 """
 
 
@@ -198,7 +201,8 @@ def _summary(cards: list[Card]) -> str:
     speeds = {card.name: list(card.fps.values()) for card in cards}
     speeds["mean of the clips"] = [frames / spent for spent in seconds]
     rates = Table("frames per second", networks, speeds, decimals=1)
-    return table(["J&F", *cards[0].scores], best_marked) + rates.html()
+    both = table(["J&F", *cards[0].scores], best_marked) + rates.html()
+    return f'<div class="tables">{both}</div>'
 
 
 def _mark_best(scores: list[float]) -> list[str]:

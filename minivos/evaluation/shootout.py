@@ -4,6 +4,7 @@ accuracy_tables      J&F, J and F on the validation split and on each scenario
 cost_tables          frames per second and peak memory, by resolution, objects and length of clip
 attention_table      how much of the attention lands on the right object, and near the true point
 score_table          the same, on given clips
+write_explorers      pages on which every cell of such a clip says where they look
 write_shootout       the tables as one HTML page
 """
 
@@ -16,6 +17,7 @@ from html import escape
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import torch
 from tqdm import tqdm
@@ -31,8 +33,11 @@ from minivos.tracker import Tracker
 from minivos.video.baselines import BASELINES
 from minivos.viewing import page
 from minivos.viewing.attention_scores import score_attention
+from minivos.viewing.explorer import explore
 
 SIDES, OBJECTS, LENGTHS = (128, 192, 256), (1, 3, 10), (12, 48, 192)
+SEEDS = 1, 2  # of the clips whose attention is scored
+SMALL: dict[str, Any] = {"frames": 6, "size": (96, 144)}  # and what they are like
 TIMED = 8  # frames at the end of a clip, of which the fastest counts
 
 
@@ -134,11 +139,11 @@ def cost(
 def attention_table(
     networks: Mapping[str, VOSNetwork],
     scenario: str,
-    seeds: Iterable[int] = (1, 2),
+    seeds: Iterable[int] = SEEDS,
     **settings: Any,
 ) -> Table:
     """The scores of every attention on small clips of a scenario; see `score_table`."""
-    clips = [render(seed, frames=6, size=(96, 144), scenario=scenario) for seed in seeds]
+    clips = [render(seed, scenario=scenario, **SMALL) for seed in seeds]
     return score_table(f"attention, {scenario}", networks, clips, **settings)
 
 
@@ -161,12 +166,32 @@ def score_table(
     return Table(title, columns, rows)
 
 
+def write_explorers(
+    folder: Path, networks: Mapping[str, VOSNetwork], scenarios: Iterable[str]
+) -> list[Path]:
+    """A page for each scenario: where the networks look in the first clip of its attention table.
+
+    The true points are known there, and marked.
+    """
+    pages = []
+    for scenario in scenarios:
+        clip = render(SEEDS[0], scenario=scenario, **SMALL)
+        pages.append(folder / f"explore-{scenario}.html")
+        explore(networks, clip, pages[-1], heads="mean", grid=(8, 12))
+    return pages
+
+
 def write_shootout(
-    path: str | Path, tables: Iterable[Table], facts: Mapping[str, str], where: str = "cpu"
+    path: str | Path,
+    tables: Iterable[Table],
+    facts: Mapping[str, str],
+    where: str = "cpu",
+    explorers: Iterable[Path] = (),
 ) -> None:
     """The tables as one HTML page, whole or not at all.
 
-    `facts` say of each network where its weights come from, `where` on what they ran.
+    `facts` say of each network where its weights come from, `where` on what they ran; `explorers`
+    are pages in the same folder, to which it links.
     """
     sections = "".join(
         f"<section><h2>{escape(table.title)}</h2>{table.html()}</section>" for table in tables
@@ -176,5 +201,10 @@ def write_shootout(
         f"differences between trainings. Measured with {torch.get_num_threads()} threads on "
         f"{where}.</p>"
     )
-    body = said + page.fact_list(facts) + sections
+    links = ", ".join(
+        f'<a href="{quote(each.name)}">{escape(each.stem.removeprefix("explore-"))}</a>'
+        for each in explorers
+    )
+    look = f"<p>See where they look, and click yourself: {links}.</p>" if links else ""
+    body = said + look + page.fact_list(facts) + sections
     page.write_page(path, "minivos shoot-out", "The small networks side by side", body)

@@ -27,7 +27,8 @@ from minivos.viewing.explorer_maps import unpack
 from minivos.viewing.page import ALONE, data_url, write_page
 
 FRAMES = 8  # of each clip
-WINDOW, SHAPE, WIDTH = (1180, 900), 0.62, 760  # of the browser; height by width, and width, of a picture
+WINDOW, SHAPE, WIDTH = (1280, 900), 0.62, 800  # of the browser; height by width, and width, of a picture
+MARGIN = 12  # pixels around what a picture is taken of
 BROWSERS = "chromium", "chromium-browser", "google-chrome"
 TITLE = "minivos gallery"
 INTRODUCTION = """
@@ -90,18 +91,21 @@ PAPERS = (
                 "The white square is a cell on an object; the memory glows where long-term attention looks from there. "
                 "How much of the weight is on the same object, how much on the ones that look alike?",
                 "block2/long_term",
+                0.6,
             ),
             Question(
                 "What is outside of the window?",
                 "Short-term attention sees a window of the frame before, and nothing else. "
                 "Hatched cells are outside: is the object still within?",
                 "block2/short_term",
+                0.6,
             ),
             Question(
                 "Where do masks flow?",
-                "Each cell has the colours of the objects that its weight lands on (Fig. 6 of the paper). "
+                "Each cell has the colours of the objects that its weight lands on, as in Figure 6 of the paper. "
                 "Where two colours mix, the network does not know which look-alike it sees.",
                 "block2/long_term",
+                0.6,
                 view="flow",
             ),
             Question(
@@ -307,13 +311,14 @@ def camera() -> Iterator[Camera | None]:
         def take(link: str, view: str) -> bytes:
             window.goto("about:blank")  # a page that is open already would not read the link from its beginning
             window.goto(link)
-            window.wait_for_function("document.querySelector('.summary')?.textContent")
+            window.wait_for_selector(".summary:not(:empty)", state="attached")
             shown = {"flow": ".card.flow", "identities": ".card.identities"}.get(view, ".scene")
             window.locator(shown).scroll_into_view_if_needed()
             box = window.locator(shown).evaluate(
                 "e => { const b = e.getBoundingClientRect(); return [b.left + scrollX, b.top + scrollY, b.width] }"
             )
-            clip = {"x": box[0], "y": box[1], "width": box[2], "height": SHAPE * box[2]}
+            left, top, width = box[0] - MARGIN, box[1] - MARGIN, box[2] + 2 * MARGIN
+            clip = {"x": left, "y": top, "width": width, "height": SHAPE * width}
             picture = Image.open(io.BytesIO(window.screenshot(clip=clip, full_page=True)))
             file = io.BytesIO()
             picture.resize((WIDTH, round(SHAPE * WIDTH)), Image.Resampling.LANCZOS).save(file, "WEBP", quality=80)

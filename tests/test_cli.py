@@ -246,6 +246,7 @@ def test_demo_shows_every_network_that_comes_with_weights(tmp_path: Path, monkey
     one, *others = filter(has_weights, minivos.list_models())
     status, printed = run("demo", "--out", tmp_path / "report.html", "--model", one, "--model", one)
     assert status == 0 and not any(name in printed for name in others), printed
+    assert explored(tmp_path) == [one] and "MB in 2 files" in printed
     status, printed = run("demo", "--out", tmp_path / "new/report.html", "--device", "cpu")
     assert status == 0, printed
     page = (tmp_path / "new/report.html").read_text()
@@ -254,6 +255,15 @@ def test_demo_shows_every_network_that_comes_with_weights(tmp_path: Path, monkey
             rf"^frames per second.* {name}( |$)", printed, re.M
         )
         assert f"<dt>{name}</dt>" in page and f"<span>{name}</span>" in page
+    assert explored(tmp_path / "new") == [name for name in minivos.list_models() if name.endswith("_mini")]
+
+
+def explored(folder: Path) -> list[str]:
+    """The networks on the explorer's page in a folder."""
+    (page,) = folder.glob("explore-*.html")
+    given = re.search(r'class="given">(.*?)</script>', page.read_text(encoding="utf8"), re.DOTALL)
+    assert given
+    return [network["name"] for network in json.loads(given[1])["networks"]]
 
 
 def test_demo_replaces_no_page_of_others(tmp_path: Path) -> None:

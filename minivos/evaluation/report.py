@@ -1,7 +1,8 @@
 """A page that shows what networks do on a few clips, and beside it an explorer for each clip.
 
-Explorers are pages of their own, in frames of the first: the browser reads each when it comes into
-view, its link may say what it shows, and both work from disk, where a page may not fetch data.
+Explorers are pages of their own, in frames of the first: from disk, where a page may not fetch
+data, it may still open others. A script opens each when it comes into view, because browsers are
+lazy (`loading="lazy"`) over the network only.
 """
 
 import io
@@ -55,6 +56,18 @@ iframe { display: block; width: calc(100% + 2rem); height: 54rem; margin: 0 -1re
   iframe { width: calc(100% + 1.2rem); height: 85vh; margin: 0 -.6rem }
 }
 """
+
+SCRIPT = """<script>
+const near = { rootMargin: "50%" }
+for (const frame of document.querySelectorAll("iframe")) {
+  const watch = new IntersectionObserver(entries => {
+    if (!entries.some(each => each.isIntersecting)) return
+    watch.disconnect()
+    frame.src = frame.dataset.src
+  }, near)
+  watch.observe(frame)
+}
+</script>"""
 
 INTRODUCTION = """
 <p>Each network gets the masks of some objects in the first frame of a clip and finds the same
@@ -172,7 +185,7 @@ def write_report(path: str | Path, cards: list[Card], facts: Mapping[str, object
         if card.explorer is not None:
             card.explorer.save(file)
     sections = map(_section, cards, [file.name for file in files])
-    body = [INTRODUCTION, fact_list(facts), _summary(cards), *sections]
+    body = [INTRODUCTION, fact_list(facts), _summary(cards), *sections, SCRIPT]
     heading = "What the networks segment, and where they look"
     write_page(path, PAGE_TITLE, heading, "".join(body), FRAMED, STYLE)
 
@@ -238,7 +251,7 @@ def _framed_explorer(card: Card, file: str) -> str:
         return ""
     title = escape(f"Where the networks look in the clip {card.name}")
     return f"""<h3>Where do they look?</h3>
-<iframe src="{quote(file)}" title="{title}" loading="lazy"></iframe>
+<iframe data-src="{quote(file)}" title="{title}"></iframe>
 <p class="alone"><a href="{quote(file)}" target="_blank">Open it as a page of its own</a>: larger,
 and what you choose is kept in its link.</p>"""
 

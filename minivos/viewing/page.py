@@ -39,11 +39,7 @@ ALONE = (
     "style-src 'unsafe-inline'; script-src 'unsafe-inline'\">"
 )
 
-# The same, for a page without scripts that has others beside it in frames
-FRAMED = (
-    '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
-    "style-src 'unsafe-inline'; frame-src 'self' file:\">"
-)
+FRAMED = ALONE.replace('">', "; frame-src 'self' file:\">")  # but pages beside it, in frames
 
 
 def check_replaceable(path: Path, title: str) -> None:

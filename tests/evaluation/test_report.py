@@ -3,7 +3,6 @@
 import base64
 import io
 import re
-from contextlib import contextmanager
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
+from chromium import CHROMIUM, QUIET, needs_chromium, playwright, quiet_page
 from minivos.errors import InputError
 from minivos.evaluation import report
 from minivos.evaluation.evaluate import Evaluation
-from minivos.evaluation.report import Card, build_cards, film, middle_of_largest_object, weight_on_object, write_report
+from minivos.evaluation.report import Card, build_cards, film, write_report
 from minivos.models import create_model
-from minivos.nn.recording import AttentionMap, record_attention
 from minivos.propagation import propagate
 from minivos.video.baselines import block_matching, repeat_first_mask
 from minivos.video.clip import Clip
@@ -24,6 +23,7 @@ from minivos.video.masks import overlay
 
 HEIGHT, WIDTH, FRAMES = 32, 48, 6
 VOID_ELEMENTS = {"meta", "img"}
+EXPLORER = "explore-two_boxes_noise.html"
 
 
 def moving_boxes() -> np.ndarray:
@@ -49,7 +49,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def card(clip, model):
-    (card,) = build_cards({"aot": model}, [clip], side=HEIGHT)
+    (card,) = build_cards({"aot": model}, [clip], ["aot"], side=HEIGHT)
     return card
 
 
@@ -63,7 +63,7 @@ def plain_card(
     clip: Clip, name: str, scores: dict[str, float], fps: float, frames: int = FRAMES, network: str = "network"
 ) -> Card:
     labels = moving_boxes()[:frames]
-    return Card(name, clip.frames[:frames], labels, {network: labels}, scores, {network: fps}, {})
+    return Card(name, clip.frames[:frames], labels, {network: labels}, scores, {network: fps})
 
 
 class Page(HTMLParser):
@@ -71,7 +71,7 @@ class Page(HTMLParser):
 
     def __init__(self, source: str) -> None:
         super().__init__()
-        self.open, self.images, self.text = [], [], []
+        self.open, self.images, self.frames, self.text = [], [], [], []
         self.feed(source)
         self.close()
         assert not self.open
@@ -79,6 +79,8 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         if tag == "img":
             self.images.append(dict(attrs))
+        if tag == "iframe":
+            self.frames.append(dict(attrs))
         if tag not in VOID_ELEMENTS:
             self.open.append(tag)
 
@@ -116,25 +118,24 @@ def test_card_shows_several_networks_side_by_side(clip, model, sparse):
     (card,) = build_cards({"aot": model, "sst": sparse}, [clip], side=HEIGHT)
     assert list(card.predictions) == list(card.fps) == ["aot", "sst"] == list(card.scores)[:2]
     assert np.array_equal(card.predictions["sst"], propagate(sparse, clip, side=HEIGHT))
-    looks = [re.match(r"Where (\w+) looks, ([\w/]+):", sentence).groups() for sentence in card.looks]
-    assert looks == [("aot", "block2/long_term"), ("aot", "block2/short_term"), ("sst", "layer2")]
+    assert card.explorer is None
 
 
-def test_looks_are_those_of_one_pixel_of_the_largest_object(card):
-    (long, long_figure), (short, short_figure) = card.looks.items()
-    assert "block2/long_term" in long and "block2/short_term" in short
-    assert "one pixel of object 2 in frame 4" in long
-    assert long_figure.axes[0].get_title() == "frame 4 asks"
-    assert long_figure.axes[1].get_title().startswith("frame 0: ")
-    assert [axes.get_title() for axes in short_figure.axes[:2]] == ["frame 4 asks", "frame 3: 100% of the weight"]
-    assert "block2" in long_figure.get_suptitle()
+def test_a_card_explores_the_networks_that_were_named(card, clip, model, sparse):
+    assert [network["name"] for network in card.explorer.given["networks"]] == ["aot"]
+    assert card.explorer.given["title"] == clip.name
+    shown = [frame["number"] for frame in card.explorer.given["frames"] if frame["shown"]]
+    assert len(shown) == report.SHOWN and {0, FRAMES - 1} <= set(shown)
+    (both,) = build_cards({"aot": model, "sst": sparse}, [clip], ["sst"], side=HEIGHT)
+    assert [network["name"] for network in both.explorer.given["networks"]] == ["sst"]
 
 
-def test_an_object_that_left_is_asked_about_where_it_was_last_seen(model, clip):
-    truth = moving_boxes()
-    truth[3:] = 0
-    looks = report.look_at_attention("aot", model, clip.frames, truth, side=32)
-    assert len(looks) == 2 and all("in frame 2;" in sentence for sentence in looks)
+def test_what_a_small_explorer_leaves_out_is_told_on_it(clip):
+    (card,) = build_cards({"sitvos": create_model("sitvos_mini")}, [clip], ["sitvos"], side=2 * HEIGHT)
+    (network,) = card.explorer.given["networks"]
+    assert {look["name"] for look in network["maps"]} == {"query_self", "query_asks_memory", "last_read"}
+    assert "left out: memory_asks_query, memory_self." in " ".join(network["note"])
+    assert f"Of the {FRAMES} frames that were followed {report.SHOWN} are shown." in network["note"]
 
 
 def test_clip_without_all_masks_is_refused(model, clip):
@@ -144,72 +145,17 @@ def test_clip_without_all_masks_is_refused(model, clip):
 
 def test_card_of_unequal_shapes_is_refused(clip):
     with pytest.raises(InputError, match="half has frames, truth"):
-        Card("half", clip.frames, moving_boxes(), {"x": moving_boxes()[:, ::2]}, {}, {}, {})
-
-
-def test_middle_lies_on_the_largest_object():
-    labels = np.zeros((20, 30), np.uint8)
-    labels[2:5, 2:5] = 1
-    labels[6:19, 6:19] = 7
-    labels[8:17, 8:17] = 0  # object 7 is a frame around nothing
-    labels[:, 20:] = 255
-    object_id, (y, x) = middle_of_largest_object(labels)
-    assert object_id == 7 and labels[y, x] == 7
-    labels[8:17, 8:17] = 7
-    assert middle_of_largest_object(labels) == (7, (12, 12))
-
-
-def test_weight_on_object_counts_cells_by_what_the_object_covers():
-    weights = torch.zeros(1, 2, 6, 12)
-    weights[0, 0, 1, 7] = 1  # head 0 looks at cell (0, 1) of the second key frame
-    weights[0, 1, 1, 0] = 1  # head 1 at cell (0, 0) of the first
-    look = AttentionMap("toy", weights, (2, 3), (2, 2, 3), key_frames=(0, 2), query_frame=3)
-    mask = np.zeros((4, 8, 12), bool)
-    mask[2, :4, 4:6] = True  # half of that cell of 4x4 pixels
-    assert weight_on_object(look, (0, 1), mask) == pytest.approx(0.5 * 0.5)
-    aligned = weight_on_object(look, (0, 1), mask, align_corners=True)  # its cell has columns 3 to 8, of which 2
-    assert aligned == pytest.approx(0.5 * 2 / 6)
-
-
-def test_where_each_object_has_maps_of_its_own_those_of_the_crossed_one_are_shown(clip):
-    truth = np.choose(moving_boxes(), np.array([0, 7, 3], np.uint8))  # the larger box is object 3, the first of two
-    (sentence,) = report.look_at_attention("hst", create_model("hst_mini"), clip.frames, truth, side=HEIGHT)
-    assert "hst looks, stage1: the cross is one pixel of object 3 in" in sentence
-
-
-def test_of_the_reads_of_memory_the_last_of_each_kind_is_shown():
-    def look(name: str, past: int, now: int = 3, about: int | None = None) -> AttentionMap:
-        return AttentionMap(name, torch.ones(1, 1, 1, 1), (1, 1), (1, 1, 1), (past,), now, object=about)
-
-    first, last, itself = look("block1/long", 0), look("block2/long", 0), look("block2/self", 3)
-    other, one, two = look("block1/long", 0, now=2), look("stage1", 2, about=1), look("stage1", 2, about=2)
-    maps = [other, first, last, itself, two, one]
-    assert report.last_memory_reads(maps, 3, 1) == [last, one]
-    assert report.last_memory_reads(maps, 3, 2) == [last, two]
-    assert report.last_memory_reads(maps, 3, 0) == [last]
-
-
-def test_attention_is_recorded_in_one_step_only(clip, model, monkeypatch):
-    kept = []
-
-    @contextmanager
-    def remember():
-        with record_attention() as maps:
-            yield maps
-        kept.extend(look.query_frame for look in maps)
-
-    monkeypatch.setattr(report, "record_attention", remember)
-    report.look_at_attention("aot", model, clip.frames, moving_boxes(), side=HEIGHT)
-    assert set(kept) == {4}
+        Card("half", clip.frames, moving_boxes(), {"x": moving_boxes()[:, ::2]}, {}, {})
 
 
 # Animation
 
 
-def test_film_shows_truth_networks_and_mistakes(clip):
+def test_film_shows_truth_networks_and_mistakes(clip, monkeypatch):
+    monkeypatch.setattr(report, "QUALITY", 90)  # noise is nothing that WebP is made for
     truth = moving_boxes()
     one = np.where(truth == 1, truth, 0)  # object 2 is missed
-    card = Card("", clip.frames, truth, {"one": one, "other": truth}, {}, {}, {})
+    card = Card("", clip.frames, truth, {"one": one, "other": truth}, {}, {})
     animation = Image.open(io.BytesIO(film(card)))
     gap = report.GAP
     assert (animation.n_frames, animation.size) == (FRAMES, (3 * WIDTH + 2 * gap, 2 * HEIGHT + gap))
@@ -229,6 +175,22 @@ def test_film_shows_truth_networks_and_mistakes(clip):
     assert below[2].mean() < 130
 
 
+def test_film_of_a_long_clip_leaves_frames_out_and_lasts_as_long(clip, monkeypatch):
+    def durations(frames: int) -> list[int]:
+        card = plain_card(clip, "", {}, 1, frames=frames)
+        animation = Image.open(io.BytesIO(film(card)))
+        times = []
+        for t in range(animation.n_frames):
+            animation.seek(t)
+            animation.load()
+            times.append(animation.info["duration"])
+        return times
+
+    assert durations(6) == [125] * 5 + [750]
+    monkeypatch.setattr(report, "MOVING", 3)
+    assert durations(6) == [250, 250, 875] == durations(5)
+
+
 # Page
 
 
@@ -237,20 +199,20 @@ def source(card, clip, tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "report.html"
     second = plain_card(clip, "second", dict.fromkeys(card.scores, 0.1234), 12.5, network="aot")
     write_report(path, [card, second], {"model": "<aot>"})
-    assert [file.name for file in path.parent.iterdir()] == ["report.html"]
+    assert sorted(file.name for file in path.parent.iterdir()) == [EXPLORER, "report.html"]
     return path.read_text(encoding="utf-8")
 
 
 def test_page_is_one_file_that_asks_for_nothing(source):
     assert source.startswith("<!doctype html>")
-    assert not re.search(r"https?:|//\w+\.|<script|<link|@import|url\(", re.sub(r"base64,[^\"]+", "", source))
+    assert not re.search(r"https?:|//\w+\.|<script src|<link|@import|url\(", re.sub(r"base64,[^\"]+", "", source))
     for theme in ("prefers-color-scheme: dark", "width=device-width", 'lang="en"'):
         assert theme in source
 
 
 def test_page_holds_every_clip_number_and_fact(source, card):
     text = " ".join("".join(Page(source).text).split())
-    for expected in (card.name, "second", "model", "<aot>", "0.12", "12.5", *card.looks):
+    for expected in (card.name, "second", "model", "<aot>", "0.12", "12.5"):
         assert expected in text
     for method, score in card.scores.items():
         assert f"{method} {score:.2f}" in text
@@ -258,10 +220,51 @@ def test_page_holds_every_clip_number_and_fact(source, card):
 
 def test_pictures_decode_and_have_a_text(source):
     images = Page(source).images
-    assert [picture_in(image).format for image in images] == ["WEBP", "PNG", "PNG", "WEBP"]
+    assert [picture_in(image).format for image in images] == ["WEBP", "WEBP"]
     assert picture_in(images[0]).n_frames == FRAMES
     assert all(len(image["alt"]) > 40 for image in images)
-    assert "frame 4 asks; frame 0: " in images[1]["alt"]
+
+
+def test_an_explorer_lies_beside_the_page_and_is_read_when_seen(source):
+    (frame,) = Page(source).frames
+    assert frame["data-src"] == EXPLORER and "src" not in frame and len(frame["title"]) > 20
+    assert f'<a href="{EXPLORER}"' in source
+
+
+def test_explorers_of_clips_with_like_names_have_files_of_their_own(tmp_path):
+    names = ["a b", "a/b", "a_b", "c"]
+    files = report.check_pages(tmp_path / "report.html", names)
+    assert [file.name for file in files] == [f"explore-{name}.html" for name in ("a_b", "a_b-2", "a_b-3", "c")]
+    assert {file.parent for file in files} == {tmp_path}
+
+
+def test_no_page_of_others_is_replaced(card, tmp_path):
+    (tmp_path / EXPLORER).write_text("<title>my year</title>")
+    with pytest.raises(InputError, match=f"{EXPLORER} is no page of ours"):
+        write_report(tmp_path / "report.html", [card], {})
+    assert [file.name for file in tmp_path.iterdir()] == [EXPLORER]
+    assert "my year" in (tmp_path / EXPLORER).read_text()
+
+
+@needs_chromium
+def test_from_disk_an_explorer_opens_when_it_comes_into_view(card, tmp_path):
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        write_report(tmp_path / "report.html", [card], {str(i): "line" for i in range(200)})
+        with quiet_page(browser, viewport={"width": 900, "height": 500}, offline=True) as page:
+            asked = []
+            page.on("request", lambda request: asked.append(request.url))
+            page.goto((tmp_path / "report.html").as_uri())
+            page.wait_for_timeout(300)
+            assert [url for url in asked if EXPLORER in url] == []
+            assert page.frame_locator("iframe").locator("canvas").count() == 0
+            page.locator("iframe").scroll_into_view_if_needed()
+            explorer = page.frame_locator("iframe")
+            explorer.locator(".facts p").first.wait_for()
+            assert explorer.locator("[data-choice=net]").input_value() == "aot"
+            explorer.locator("canvas.asking").press("f")
+            explorer.locator(".card.flow").wait_for()
+        browser.close()
 
 
 def test_summary_ends_with_means_and_marks_the_best(clip, tmp_path):

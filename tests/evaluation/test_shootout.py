@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -96,11 +97,17 @@ def test_the_command_prints_and_writes_the_same_tables(monkeypatch, tmp_path):
     monkeypatch.setattr(shootout, "accuracy_tables", lambda names, device: [TABLE])
     monkeypatch.setattr(shootout, "cost_tables", lambda names, *settings, device: [])
     monkeypatch.setattr(shootout, "attention_table", lambda networks, scenario: Table(scenario, ["x"], {"r": [1.0]}))
+    monkeypatch.setattr(shootout, "SMALL", {"frames": 3, "size": (64, 96)})
     run = CliRunner().invoke(app, ["shootout", "--out", str(tmp_path / "new"), "--model", NAME, "--device", "cpu"])
     assert run.exit_code == 0 and TABLE.text() in run.stdout
     page, rows = (tmp_path / "new" / name for name in ("shootout.html", "shootout.csv"))
     assert "trained for" in page.read_text() and "on cpu" in page.read_text() and TABLE.html() in page.read_text()
     assert "crossing_lookalikes,r,x,1.0" in rows.read_text()
+    links = re.findall(r'<a href="([^"]+)">(\w+)</a>', page.read_text())
+    assert links == [(f"explore-{name}.html", name) for name in ("plain", "crossing_lookalikes")]
+    for file, _ in links:
+        explorer = (tmp_path / "new" / file).read_text(encoding="utf8")
+        assert f'"name": "{NAME}"' in explorer and '"points": [{' in explorer
 
 
 def test_the_command_refuses_a_network_without_weights(tmp_path):

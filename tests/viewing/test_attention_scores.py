@@ -15,7 +15,7 @@ from minivos.nn.recording import AttentionMap
 from minivos.synthetic.clips import SyntheticClip, render
 from minivos.synthetic.motion import Layer
 from minivos.viewing.attention_scores import score_attention, score_maps
-from minivos.viewing.cells import Cells, carried_masks, equal_weights, head_mean
+from minivos.viewing.cells import Cells, carried_masks, equal_weights, head_mean, middle_of_largest_object
 from tiny import tiny_aot
 
 CELL, GRID = 8, (8, 12)
@@ -81,6 +81,18 @@ def test_mean_of_a_cell():
     assert np.allclose(Cells(GRID, (HEIGHT, WIDTH)).mean(pixels), area)
     aligned = Cells((9, 13), (HEIGHT + 1, WIDTH + 1), align_corners=True).mean(np.eye(HEIGHT + 1, WIDTH + 1))
     assert aligned[0, 0] == pytest.approx(4 / 16) and aligned[1, 1] == pytest.approx(8 / 64)  # 4 x 4 and 8 x 8 pixels
+
+
+def test_middle_lies_on_the_largest_object():
+    labels = np.zeros((20, 30), np.uint8)
+    labels[2:5, 2:5] = 1
+    labels[6:19, 6:19] = 7
+    labels[8:17, 8:17] = 0  # object 7 is a frame around nothing
+    labels[:, 20:] = 255
+    object_id, (y, x) = middle_of_largest_object(labels)
+    assert object_id == 7 and labels[y, x] == 7
+    labels[8:17, 8:17] = 7
+    assert middle_of_largest_object(labels) == (7, (12, 12))
 
 
 def test_a_grid_finer_than_the_frame_is_refused():

@@ -1,0 +1,118 @@
+"""The gallery: each of its links opens the explorer in the state that its question is about."""
+
+import re
+import runpy
+from html import unescape
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chromium import CHROMIUM, QUIET, needs_chromium, playwright, quiet_page
+from data_trees import write_mask
+from minivos import Clip, explore
+from tiny import seeded, squares
+
+GALLERY = runpy.run_path(str(Path(__file__).parents[1] / "docs/gallery.py"))
+PAPERS = GALLERY["PAPERS"]
+NAMES = [paper.network for paper in PAPERS]
+SMALL = {"frames": 4, "heads": "mean", "grid": (4, 6), "side": 64}
+
+
+def small_clip() -> Clip:
+    frames, labels = squares(frames=5, size=(64, 96))
+    return Clip(frames, dict(enumerate(labels)), name="squares")
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory) -> dict:
+    """The explorer of each paper, from a network that has learned nothing, and its file."""
+    folder = tmp_path_factory.mktemp("gallery")
+    return {
+        name: (explore({name: seeded(name)}, small_clip(), folder / f"{name}.html", **SMALL), folder / f"{name}.html")
+        for name in NAMES
+    }
+
+
+def test_there_are_four_papers_with_four_questions_each():
+    assert [len(paper.questions) for paper in PAPERS] == [4] * 4
+    for question in (question for paper in PAPERS for question in paper.questions):
+        assert len(re.findall(r"[.?](?: |$)", question.text)) == 2, question.text
+
+
+@pytest.mark.parametrize("paper", PAPERS, ids=NAMES)
+def test_every_state_exists(pages, paper):
+    given = pages[paper.network][0].given
+    (network,) = given["networks"]
+    for question in paper.questions:
+        words = {name: value for name, (value,) in parse_qs(GALLERY["address"](given, question)).items()}
+        asks = int(words.get("asks", words["frame"]))
+        (look,) = [
+            look
+            for look in network["maps"]
+            if (look["name"], look["step"], look["frame"]) == (words["map"], int(words["frame"]), asks)
+            and str(look["object"]) == words.get("obj", "None")
+        ]
+        cell = tuple(map(int, words["cell"].split(",")))
+        assert words["net"] == paper.network and all(np.less(cell, look["grid"]))
+        assert ("with" in words, "memory" in words) == (bool(question.beside), question.turned)
+        if question.beside:
+            assert question.beside in {other["name"] for other in network["maps"]}
+        if question.turned:
+            frame, memory = words["memory"].split(":")
+            assert int(frame) in look["keyFrames"]
+            assert all(np.less(tuple(map(int, memory.split(","))), look["keyGrid"][1:]))
+
+
+def test_a_question_begins_on_what_it_is_about():
+    labels = np.zeros((20, 30), np.uint8)
+    labels[2:17, 3:20] = 2
+    assert GALLERY["place"](labels, "middle") == (2, (9, 11))
+    label, (y, x) = GALLERY["place"](labels, "edge")
+    assert label == 2 and y in (2, 16) and x in (3, 19)
+    for empty, on in ((labels, "background"), (0 * labels, "middle")):
+        label, (y, x) = GALLERY["place"](empty, on)
+        assert label == 0 and empty[y, x] == 0
+
+
+@needs_chromium
+def test_every_link_opens_its_state(pages):
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        with quiet_page(browser, offline=True) as page:
+            for paper in PAPERS:
+                explorer, file = pages[paper.network]
+                for question in paper.questions:
+                    asked = GALLERY["address"](explorer.given, question)
+                    page.goto("about:blank")
+                    page.goto(f"{file.as_uri()}#{asked}")
+                    page.wait_for_selector(".summary:not(:empty)", state="attached")
+                    assert page.locator(".message").all_inner_texts() == [], asked
+                    there, wanted = parse_qs(page.evaluate("location.hash.slice(1)")), parse_qs(asked)
+                    others = there.pop("with", [""])[0], wanted.pop("with", [""])[0]
+                    assert {name: there.get(name) for name in wanted} == wanted
+                    assert others[0].split(":")[:2] == others[1].split(":")[:2]
+        browser.close()
+
+
+def test_the_command_writes_cards_with_links(tmp_path, monkeypatch, capsys):
+    clip = small_clip()
+    for kind, pictures in (("JPEGImages", clip.frames), ("Annotations", clip.masks)):
+        folder = tmp_path / "samples" / kind / "480p" / PAPERS[0].clip
+        folder.mkdir(parents=True)
+        for t in range(len(clip.frames)):
+            if kind == "JPEGImages":
+                Image.fromarray(pictures[t]).save(folder / f"{t:05}.jpg")
+            else:
+                write_mask(folder / f"{t:05}.png", pictures[t])
+    main = GALLERY["main"]
+    monkeypatch.setitem(main.__globals__, "samples_root", lambda: tmp_path / "samples")
+    main(tmp_path / "out", PAPERS[:1], **SMALL)
+    page = (tmp_path / "out/index.html").read_text(encoding="utf8")
+    links = [unescape(link) for link in re.findall(r'<a href="([^"]+)"', page)]
+    assert [link.partition("#")[0] for link in links] == [PAPERS[0].file] * 4
+    assert (tmp_path / "out" / PAPERS[0].file).is_file() and "index.html" in capsys.readouterr().out
+    assert page.count('src="data:image/webp') == (4 if CHROMIUM else 0)
+    assert not re.search(r"https?:", re.sub(r"base64,[^\"]+", "", page))

@@ -9,7 +9,7 @@ export OMP_WAIT_POLICY ?= passive
 
 .PHONY: demo test lab notebooks pages clean
 
-demo: $(STAMP)  # segment the sample clips and write out/report.html
+demo: $(STAMP)  # segment the sample clips; write out/report.html and explorers beside it
 	$(BIN)/minivos demo
 
 test: $(STAMP)  # style, types, unit tests, then every notebook against its stored outputs

@@ -98,7 +98,7 @@ def is_scored(device: torch.device, name: str, folder: Path) -> None:
 def is_reported(device: torch.device, name: str, folder: Path) -> None:
     network = network_on(device, name)
     network.sizing = network.sizing.__class__(**vars(network.sizing) | {"short_side": 64})
-    write_report(folder / "report.html", build_cards({name: network}, [clip("one")]), {name: "a network"})
+    write_report(folder / "report.html", build_cards({name: network}, [clip("one")], [name]), {name: "a network"})
     assert (folder / "report.html").stat().st_size > 1000
 
 

@@ -22,6 +22,12 @@ FRONT = (
 END = "Exercises", "Limits", "Where to go on"
 
 MISSING_ALT_TEXT = re.compile(r'!\[\s*\]|<img\b(?![^>]*\balt=["\'][^"\']*[^"\'\s])', re.IGNORECASE)
+# What an explorer shows of itself: a picture in words, and a page that may load nothing, both inside the notebook
+EXPLORER = re.compile(
+    r'<img src="data:image/png;base64,[A-Za-z0-9+/=]+" alt="[^"]*\w[^"]*">\n'
+    r'<iframe srcdoc="[^"<>]*content=&quot;default-src &#x27;none&#x27;;[^"<>]*" '
+    r'title="minivos explore" style="[^"<>]*" loading="lazy"></iframe>'
+)
 LOST = re.compile(r"(Object \d+ is not seen after frame \d+\n)+")  # the one thing that `track` has to say
 SHAPE = re.compile(r"\(\d+, \d+|torch\.Size")
 EXERCISE = re.compile(r"\bExercise (\d+)")
@@ -101,14 +107,19 @@ def ran_without_error(notebook: NotebookNode) -> Iterator[str]:
             yield f"code cell {number} ended in an error"
 
 
-def stores_only_text_and_png(notebook: NotebookNode) -> Iterator[str]:
+def is_explorer(output: NotebookNode) -> bool:
+    return EXPLORER.fullmatch(output.get("data", {}).get("text/html", "")) is not None
+
+
+def stores_only_text_png_and_explorers(notebook: NotebookNode) -> Iterator[str]:
     if "widgets" in notebook.metadata:
         yield "the metadata hold the state of widgets"
     for number, cell in enumerate(code_cells(notebook), start=1):
         for output in cell.outputs:
             if output.get("name") == "stderr" and not LOST.fullmatch(output.text):
                 yield f"code cell {number} wrote to stderr: {output.text[:80]}"
-            for kind in output.get("data", {}).keys() - {"text/plain", "image/png"}:
+            allowed = {"text/plain", "image/png"} | ({"text/html"} if is_explorer(output) else set())
+            for kind in output.get("data", {}).keys() - allowed:
                 yield f"code cell {number} shows {kind}"
 
 
@@ -121,7 +132,7 @@ def shows_something_often(notebook: NotebookNode) -> Iterator[str]:
 
 
 def shows_picture_or_shape(cell: NotebookNode) -> bool:
-    picture = any("image/png" in output.get("data", {}) for output in cell.outputs)
+    picture = any("image/png" in output.get("data", {}) or is_explorer(output) for output in cell.outputs)
     return picture or any(SHAPE.search(text) for text in texts(cell))
 
 
@@ -143,6 +154,8 @@ def repeats_exactly(notebook: NotebookNode) -> Iterator[str]:
     for number, cell in enumerate(code_cells(notebook), start=1):
         if "NBVAL_IGNORE_OUTPUT" in nbval_marks(cell):
             continue
+        if any(map(is_explorer, cell.outputs)):
+            yield f"code cell {number} shows an explorer, whose weights differ a little between machines"
         for what, pattern in UNREPEATABLE.items():
             for text in texts(cell):
                 if match := pattern.search(text):
@@ -217,7 +230,7 @@ RULES: list[Callable[[NotebookNode], Iterator[str]]] = [
     describes_its_pictures,
     ran_from_top_to_bottom,
     ran_without_error,
-    stores_only_text_and_png,
+    stores_only_text_png_and_explorers,
     shows_something_often,
     ends_with_exercises,
     is_compared_by_nbval,

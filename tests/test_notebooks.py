@@ -9,12 +9,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import nbformat
 import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from minivos.viewing.explorer import Explorer
+from minivos.viewing.page import ALONE, page_around
 from notebook_rules import END, FRONT, RULES, prose
 
 Change = Callable[[NotebookNode], object]
@@ -79,6 +82,8 @@ def test_a_notebook_runs_off_the_cpu(path: Path) -> None:
     assert run.returncode == 0, run.stderr
 
 
+POSTER = Mock(alt="a look", png=lambda: b"PNG")
+EXPLORER = Explorer({}, page_around("minivos explore", "<p>a page</p>", ALONE, ""), POSTER)._repr_html_()
 USES = """# a cell that trains and tracks
 network = minivos.create_model("aot_mini").requires_grad_(False).to(DEVICE)
 train(network, Recipe(), device=DEVICE)
@@ -120,6 +125,19 @@ def last(source: str) -> Change:
     return lambda notebook: notebook.cells[-1].update(source=source)
 
 
+def ignored(output: NotebookNode) -> Change:
+    """Let the fifth code cell show something that nbval does not compare."""
+    return code_cell(5, source="# NBVAL_IGNORE_OUTPUT\nx = 1", outputs=[output])
+
+
+NOT_EXPLORERS = [
+    ('alt="a look"', 'alt=""'),
+    ("data:image/png", "https://example.org/a.png"),
+    ("default-src", "img-src"),  # the page may load what it likes
+    ("<iframe", "<script></script><iframe"),
+    ("</iframe>", "</iframe><b>bold</b>"),
+    ("srcdoc=", "src="),
+]
 WAYS_TO_BREAK: dict[str, list[Change]] = {
     "is_short": [
         code_cell(5, source="x = 1\n" * 26),
@@ -142,8 +160,9 @@ WAYS_TO_BREAK: dict[str, list[Change]] = {
     "ran_without_error": [
         code_cell(5, outputs=[new_output("error", ename="ValueError", evalue="", traceback=[])]),
     ],
-    "stores_only_text_and_png": [
+    "stores_only_text_png_and_explorers": [
         code_cell(5, outputs=[shown("text/html", "<b>bold</b>")]),
+        *(ignored(shown("text/html", EXPLORER.replace(*change))) for change in NOT_EXPLORERS),
         code_cell(5, outputs=[shown("image/svg+xml", "<svg/>")]),
         code_cell(5, outputs=[shown("application/vnd.jupyter.widget-view+json", "{}")]),
         code_cell(5, outputs=[new_output("stream", name="stderr", text="UserWarning: old")]),
@@ -173,6 +192,7 @@ WAYS_TO_BREAK: dict[str, list[Change]] = {
         code_cell(5, outputs=[printed("torch 2.6.0")]),
         code_cell(5, outputs=[printed("tensor(1.0000)")]),
         code_cell(5, outputs=[printed("3e-5")]),
+        code_cell(5, outputs=[shown("text/html", EXPLORER)]),
     ],
     "computes_on_the_device": [
         code_cell(6, source=USES.replace(".to(DEVICE)", "")),
@@ -220,6 +240,12 @@ def test_a_picture_counts_as_something_shown() -> None:
 def test_an_ignored_output_may_differ_between_runs() -> None:
     notebook = good_notebook()
     code_cell(5, source="# NBVAL_IGNORE_OUTPUT\nx = 1", outputs=[printed("after 3.5 s")])(notebook)
+    assert broken_rules(notebook) == []
+
+
+def test_an_explorer_may_be_shown_where_nbval_does_not_compare_and_counts_as_a_picture() -> None:
+    notebook = good_notebook()
+    code_cell(4, source="# NBVAL_IGNORE_OUTPUT\nx = 1", outputs=[shown("text/html", EXPLORER)])(notebook)
     assert broken_rules(notebook) == []
 
 

@@ -1,30 +1,24 @@
-"""What one paints and clicks on in a notebook.
+"""What one paints in a notebook.
 
 paint            a panel to paint the objects of a frame: brush, polygon, zoom, a button to follow
-PixelPicker      a picture whose pixels, or cells, can be chosen
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from numbers import Integral
 from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
-import traitlets
-from ipycanvas import Canvas, MultiCanvas, hold_canvas
+from ipycanvas import MultiCanvas, hold_canvas
 from IPython.display import clear_output, display
-from ipywidgets import HBox, IntSlider, ValueWidget, VBox, link
+from ipywidgets import HBox, IntSlider, VBox
 
-from minivos.errors import InputError
 from minivos.video.mask_files import describe_mask
 from minivos.video.masks import check_picture, is_object, object_colour
 from minivos.viewing.painting import MOST_ZOOM, MaskPainting, Point, View
 
-WIDTH = 384  # of the picture to click on, in pixels of the screen
-RADIUS = 4  # of the ring around what was chosen, in pixels of the picture
 NEAR = 8  # pixels of the canvas within which a click means a corner that is there already
 PAUSE = 0.1  # seconds between two pictures while the picture is dragged
 MOST_KEPT = 20  # panels
@@ -35,7 +29,7 @@ NO_FOCUS = """document.addEventListener("mousedown", event => {
 }, true)"""
 
 
-def without_focus(canvas: Canvas) -> widgets.Output:
+def without_focus(canvas: MultiCanvas) -> widgets.Output:
     """What to show beside a canvas so that a click on it leaves the keyboard to the notebook."""
     canvas.add_class("minivos")
     script = {"output_type": "display_data", "data": {"application/javascript": NO_FOCUS}}
@@ -242,84 +236,3 @@ class PaintingPanel(VBox):
             self._follow(self.painting.labels.copy())
         self.follow.disabled = False
         self.said.value += "; the result is below"
-
-
-class PixelPicker(VBox, ValueWidget):
-    """A widget whose `value` (y, x) is the pixel that was clicked, or that its sliders say.
-
-    `value` changes once per click, so whoever observes it draws once; it can be an argument of
-    `interactive`, too.
-
-    Args:
-        picture: uint8 (H, W, 3), what is clicked on.
-        grid: rows and columns of `value`: (H, W) to choose pixels, fewer to choose cells of a grid
-            over the picture.
-        at: `value` to begin with, counted from 0.
-
-    Raises InputError for a picture or a grid of another kind, and for any `value` outside the grid.
-    """
-
-    value = traitlets.Tuple(traitlets.Int(), traitlets.Int())
-
-    def __init__(self, picture: np.ndarray, grid: tuple[int, int], at: tuple[int, int]) -> None:
-        if not all(isinstance(cells, Integral) and cells > 0 for cells in grid):
-            raise InputError(f"got grid={grid}; expected rows and columns, whole numbers from 1 up")
-        self.grid = grid
-        self.sliders = [
-            IntSlider(0, 0, cells - 1, description=name, continuous_update=False)
-            for name, cells in zip("yx", grid, strict=True)
-        ]
-        height, width = check_picture(picture, "the picture").shape[:2]
-        self.canvas = Canvas(width=width, height=height)
-        self.canvas.layout.width = f"{WIDTH}px"
-        self.canvas.layout.height = f"{WIDTH * height // width}px"
-        quiet = without_focus(self.canvas)
-        super().__init__([self.canvas, HBox(self.sliders), quiet], value=at)
-        y, x = self.sliders
-        rows = (lambda at: at[0], lambda row: (row, self.value[1]))
-        columns = (lambda at: at[1], lambda column: (self.value[0], column))
-        link((self, "value"), (y, "value"), rows)
-        link((self, "value"), (x, "value"), columns)
-        self.canvas.on_mouse_down(self._choose)
-        self.canvas.on_touch_start(lambda touches: self._choose(*touches[0]))
-        self.canvas.on_client_ready(self._draw)
-        self.observe(lambda _: self._draw(), "value")
-        self.show(picture)
-
-    def show(self, picture: np.ndarray) -> None:
-        """Exchange the picture, uint8 (H, W, 3), for one of the same size; InputError otherwise."""
-        expected = (self.canvas.height, self.canvas.width, 3)
-        if check_picture(picture, "the picture").shape != expected:
-            raise InputError(
-                f"got a picture of shape {picture.shape}; expected {expected}, as the one before"
-            )
-        self.picture = picture
-        self._draw()
-
-    def _choose(self, x: float, y: float) -> None:
-        """Take over a place in pixels of the picture, which may lie on its very edge."""
-        place, size = (y, x), (self.canvas.height, self.canvas.width)
-        self.value = tuple(
-            min(max(int(at * cells / side), 0), cells - 1)
-            for at, cells, side in zip(place, self.grid, size, strict=True)
-        )
-
-    def _draw(self) -> None:
-        """The picture, and a ring around the middle of what was chosen."""
-        rows, columns = self.grid
-        y = (self.value[0] + 0.5) * self.canvas.height / rows
-        x = (self.value[1] + 0.5) * self.canvas.width / columns
-        with hold_canvas():
-            self.canvas.put_image_data(self.picture, 0, 0)
-            for colour, thickness in (("black", 3), ("white", 1)):
-                self.canvas.stroke_style, self.canvas.line_width = colour, thickness
-                self.canvas.stroke_circle(x, y, RADIUS)
-
-    @traitlets.validate("value")
-    def _inside(self, proposal: traitlets.Bunch) -> tuple[int, int]:
-        value = proposal["value"]
-        if not all(0 <= at < cells for at, cells in zip(value, self.grid, strict=True)):
-            raise InputError(
-                f"(y, x) = {value} is outside the grid {self.grid}; count from 0, y before x"
-            )
-        return value

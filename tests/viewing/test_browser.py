@@ -4,13 +4,8 @@ Skipped without Chromium. The notebooks are run from the first to the last cell,
 """
 
 import ast
-import os
 import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -26,37 +21,10 @@ pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a JupyterLab on copies of the notebooks, with settings of its own."""
-    folder = tmp_path_factory.mktemp("lab")
-    shutil.copytree(NOTEBOOKS, folder / "notebooks")
-    settings = folder / "config/lab/user-settings/@jupyterlab/notebook-extension/tracker.jupyterlab-settings"
-    settings.parent.mkdir(parents=True)
-    settings.write_text('{"windowingMode": "none"}')  # all cells are on the page, seen or not
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.port={port}",
-        f"--ServerApp.root_dir={folder / 'notebooks'}", "--IdentityProvider.token=", "--LabApp.news_url=None",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.expose_app_in_browser=True",
-    ]  # fmt: skip
-    places = {"JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces")}
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(command, env=os.environ | places, stdout=log, stderr=log)
-    try:
-        for _ in range(120):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/api").read()
-                break
-            except OSError:
-                time.sleep(0.5)
-        else:
-            pytest.fail(f"JupyterLab did not start: {(folder / 'log').read_text()[-2000:]}")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait()
+def lab_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lab") / "notebooks"
+    shutil.copytree(NOTEBOOKS, folder)
+    return folder
 
 
 @pytest.fixture
@@ -81,55 +49,6 @@ def wait_for_change(read, before: str) -> str:
             return now
         time.sleep(0.25)
     raise AssertionError("nothing changed")
-
-
-def click_cell(panel, picture, cell: tuple[int, int], grid: tuple[int, int]) -> None:
-    """Click on the middle of cell (y, x) of the canvas of a panel; wait for the picture, and see the sliders follow."""
-    canvas = panel.locator("canvas")
-
-    def drawn() -> str:
-        return canvas.evaluate("canvas => canvas.toDataURL()")
-
-    canvas.scroll_into_view_if_needed()  # the canvas takes the focus, and the page would move under the mouse
-    before, ring_before, box = picture.get_attribute("src"), drawn(), canvas.bounding_box()
-    y, x = (
-        (at + 0.5) / cells * side for at, cells, side in zip(cell, grid, (box["height"], box["width"]), strict=True)
-    )
-    canvas.click(position={"x": x, "y": y})
-    wait_for_change(lambda: picture.get_attribute("src"), before)
-    playwright.expect(panel.locator(".widget-readout")).to_have_text(list(map(str, cell)))
-    wait_for_change(drawn, ring_before)
-
-
-def test_sliders_and_clicks_redraw_the_picture_of_notebook_02(page, lab, capsys):
-    run_all(page, lab, "02_aot_identity_bank")
-    panel = page.locator(".widget-vbox", has=page.locator(".widget-image")).last
-    picture, sliders = panel.locator("img.widget-image"), panel.locator(".widget-hslider .noUi-handle")
-    before = picture.get_attribute("src")
-    sliders.nth(1).focus()
-    page.keyboard.press("ArrowLeft")
-    after = wait_for_change(lambda: picture.get_attribute("src"), before)
-    with capsys.disabled():
-        print(f" notebook 02: slider x moved, the picture changed from {before[-40:]} to {after[-40:]}")
-    click_cell(panel, picture, cell=(6, 7), grid=(16, 24))
-    with capsys.disabled():
-        print(" notebook 02: a click on cell (6, 7) set both sliders and changed the picture")
-
-
-def test_clicks_and_sliders_show_another_pixel_s_attention_in_notebook_03(page, lab, capsys):
-    run_all(page, lab, "03_aot_lstt")
-    panel = page.locator(".widget-interact").last
-    images = panel.locator(".jp-OutputArea img")
-    click_cell(panel, images.first, cell=(53, 58), grid=(128, 192))
-    with capsys.disabled():
-        print(f" notebook 03: a click on pixel (53, 58) set both sliders, {images.count()} pictures drawn anew")
-    before = images.first.get_attribute("src")
-    panel.locator(".widget-hslider .noUi-handle").first.focus()
-    for _ in range(8):  # a cell is several pixels high
-        page.keyboard.press("ArrowUp")
-    wait_for_change(lambda: images.first.get_attribute("src"), before)
-    with capsys.disabled():
-        print(f" notebook 03: slider y moved by 8 pixels, {images.count()} pictures drawn anew")
 
 
 def ask(page, expression: str) -> object:

@@ -1,6 +1,6 @@
-"""The interactive parts of the course in a real browser: JupyterLab runs a notebook, Chromium moves its widgets.
+"""The widgets of notebook 08 in a real browser: JupyterLab runs all its cells, Chromium moves the widgets.
 
-Skipped without Chromium. The notebooks are run from the first to the last cell, which takes minutes.
+Skipped without Chromium. Takes minutes.
 """
 
 import ast

@@ -23,12 +23,12 @@ def test_a_page_holds_every_formula_and_picture_and_asks_nobody(path):
     notebook = nbformat.read(path, as_version=4)
     prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     formulas = sum(not part["code"] for part in RENDER["FORMULA"].finditer(prose))
-    pictures = sum(
-        "image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])
-    )
+    shown = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
+    pictures, explorers = (sum(kind in data for data in shown) for kind in ("image/png", "text/html"))
     page = RENDER["page"](notebook, path.stem)
     assert page.count("<math") == formulas and "$$" not in re.sub(r"<pre>.*?</pre>", "", page, flags=re.S)
-    assert page.count('src="data:image/png;base64') == pictures
+    assert page.count('src="data:image/png;base64') == pictures + explorers  # each has a poster
+    assert len(re.findall(r"<iframe [^>]*srcdoc=", page)) == explorers
     assert not re.search(r"""src=["']http|<link[^>]+href=["']http|url\(["']?http|<script|@import""", page)
 
 

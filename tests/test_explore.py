@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from minivos import create_model
 from minivos.cli import app
+from minivos.models import save_weights
 from minivos.video.frames import OverlayWriter
 from minivos.video.mask_files import write_mask
 
@@ -136,3 +138,11 @@ def test_what_cannot_be_is_said_in_one_line(clip, words, said):
     assert code == 2 and said in printed
     assert len([line for line in printed.splitlines() if line.startswith("minivos: ")]) == 1
     assert sorted(Path(".").rglob("*")) == before
+
+
+def test_the_terms_of_weights_of_ones_own_are_told(clip):
+    save_weights(create_model("aot_mini"), "mine.safetensors")
+    Path("mine.json").write_text(json.dumps({"terms": "non-commercial"}))
+    words = ("--mask", "first.png", "--weights", "mine.safetensors", "--frames", "2", *QUICK)
+    code, said = run("holiday", *words)
+    assert code == 0 and "the weights of aot_mini are non-commercial" in said, said

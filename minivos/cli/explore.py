@@ -59,7 +59,7 @@ def explore(
     clip = read_clip(video, mask or [], max_side or None, stride)
     out = out or Path(f"{clip.name}-explore.html")
 
-    from minivos.models import SHIPPED, read_facts
+    from minivos.models import facts_of
     from minivos.official import open_network
     from minivos.viewing.explorer import check_out
     from minivos.viewing.explorer import explore as make_page
@@ -72,7 +72,8 @@ def explore(
         works = network.sizing((height, width), side or None)
         on = next(network.parameters()).device
         say(f"{name} on {on}, working at {works[1]}x{works[0]} pixels")
-        if weights in SHIPPED and not released and (terms := read_facts(name)["terms"]) != "free":
+        terms = "free" if released else facts_of(name, weights).get("terms", "free")
+        if terms != "free":
             say(f"the weights of {name} are {terms}: see `minivos models` and docs/weights.md")
     page = make_page(networks, clip, out, frames=frames, heads=heads, only=only, side=side or None)
     for note in dict.fromkeys(note for each in page.given["networks"] for note in each["note"]):

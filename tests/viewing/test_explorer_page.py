@@ -863,7 +863,7 @@ def test_a_page_made_by_python_shows_the_numbers_of_its_maps(tab, tmp_path):
             off = abs((share / 100 / largest) ** 0.5 - (weight / largest) ** 0.5)
             assert off <= 1 / (2 * made.given["levels"]) + 0.005  # shares have two digits
         told = [float(text.split()[0]) / 100 for text in hands.texts(".strip strong")]
-        np.testing.assert_allclose(told, weights.sum(dim=(1, 2)), atol=0.05)
+        np.testing.assert_allclose(told, weights.sum(dim=(1, 2)), atol=0.03)
 
 
 def large() -> dict:

@@ -106,6 +106,7 @@ class Tokens:
     cells: Tensor  # (B, K, T, N, C)
     grid: tuple[int, int]  # H, W
     frames: tuple[int, ...]  # their numbers
+    by_object: bool = False  # each object has cells of its own
 
 
 class Attention(nn.Module):
@@ -129,11 +130,11 @@ class Attention(nn.Module):
         k = rearrange(k, "b k t n c -> b k (t n) c").expand(-1, askers, -1, -1)
         v = rearrange(v, "b k t n c -> b 1 (t n) (k c)").expand(-1, askers, -1, -1)
         place = self.name, (len(answering.frames), *answering.grid), answering.frames
-        dropout = self.dropout if self.training else 0.0
+        how: Any = {"dropout": self.dropout * self.training, "by_object": asking.by_object}
         reads = []
         for t, frame in enumerate(asking.frames):
             with at_frame(frame):
-                reads.append(attend(q[:, :, t], k, v, *place, dropout=dropout))  # SITVOS Eq. 1
+                reads.append(attend(q[:, :, t], k, v, *place, **how))  # SITVOS Eq. 1
         return rearrange(torch.stack(reads), "t b h n (k c) -> b (h k) t n c", k=objects)
 
 
@@ -166,7 +167,7 @@ class FeatureInteraction(nn.Module):
         from_memory = self.to_query(query, memory, marked)  # here the objects part
         memory_out = self.norms[0](from_query + memory.cells)  # SITVOS Eq. 3
         query_out = self.norms[-1](from_memory + query.cells)  # SITVOS Eq. 4
-        return replace(memory, cells=memory_out), replace(query, cells=query_out)
+        return replace(memory, cells=memory_out), replace(query, cells=query_out, by_object=True)
 
 
 class InteractiveTransformer(nn.Module):

@@ -387,7 +387,8 @@ class SSTLayer(nn.Module):
         c, inner = config.width, config.feedforward
         self.query, self.key, self.value, self.project = (nn.Linear(c, c) for _ in range(4))
         self.norm1, self.norm2 = nn.LayerNorm(c), nn.LayerNorm(c)
-        start_alike(self)
+        nn.init.orthogonal_(self.query.weight, gain=0.25)  # ours: like looks at like, softly
+        self.key.load_state_dict(self.query.state_dict())
         self.feed_forward = nn.Sequential(nn.Linear(c, inner), nn.ReLU(), nn.Linear(inner, c))
         self.whole = config.pattern != "strided_heads" or isinstance(pattern, PATTERNS["strided"])
         if not self.whole:  # local heads: the strided ones of the layer come before the rest of it
@@ -509,15 +510,6 @@ class SST(VOSNetwork[SSTSeen, SSTEntry]):
         _, height, width, _ = seen.cells.shape
         labels = F.adaptive_avg_pool2d(masks, (height, width)).argmax(dim=1)
         return SSTEntry(seen.size, seen.cells, labels, masks.shape[1])
-
-
-# Our own initialisation ---------------------------------------------------------------------------
-
-
-def start_alike(layer: SSTLayer) -> None:
-    """Initialise queries and keys alike, so that like looks at like, softly: all SST networks."""
-    nn.init.orthogonal_(layer.query.weight, gain=0.25)
-    layer.key.load_state_dict(layer.query.state_dict())
 
 
 if __name__ == "__main__":

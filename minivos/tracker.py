@@ -139,8 +139,8 @@ class Tracker:
             scores = chances = [merge_groups(chances)]  # (1, 1+K, H, W)
         best = highest(scores[0])
         ids = [i for group in self.groups for i in group.ids]
-        expected = zip(ids, expected_j(chances[0], best), strict=True)
-        self.confidence = {i: value for i, value in expected if i}
+        expected = expected_j(chances[0], best)
+        self.confidence = {i: j for i, j in zip(ids, expected, strict=True) if i}
         return np.array([0, *ids], np.uint8)[best[0].cpu().numpy()], reads
 
     def _admit(self, ids: list[int]) -> None:

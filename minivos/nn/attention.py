@@ -24,7 +24,7 @@ def attend(
     q: Tensor, k: Tensor, v: Tensor,
     name: str = "attention", key_grid: tuple[int, int, int] | None = None,
     frames: tuple[int, ...] | None = None, *, query_grid: tuple[int, int] | None = None,
-    dropout: float = 0.0,
+    dropout: float = 0.0, by_object: bool = False,
 ) -> Tensor:  # fmt: skip
     """softmax(q k^T / sqrt(d)) v (AOT, Sec. 4.1).
 
@@ -39,7 +39,7 @@ def attend(
     def look(rows: Rows) -> Weights:
         return (q[:, :, rows] @ k.mT * scale).softmax(dim=-1), None
 
-    record(look, name, key_grid, frames, query_grid=query_grid)
+    record(look, name, key_grid, frames, query_grid=query_grid, by_object=by_object)
     if explicit.get():
         weights, _ = look(slice(None))  # (B, heads, Nq, Nk)
         return F.dropout(weights, dropout) @ v  # AOT Eq. 2

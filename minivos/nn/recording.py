@@ -23,6 +23,7 @@ from minivos.errors import InputError
 Cell = tuple[int, int]  # y, x
 Rows = slice | list[int]  # numbers of cells
 Weights = tuple[Tensor, Tensor | None]  # (B, heads, R, Nk) and the cells (R, Nk), see `record`
+Take = Callable[["AttentionMap"], None]  # gets a map as soon as it is there
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,9 +73,9 @@ class AttentionMap:
 class Recording(list[AttentionMap]):
     """The maps of one `record_attention` block, in the order in which they were computed."""
 
-    def __init__(self, only: str, queries: tuple[Cell, ...] | None) -> None:
+    def __init__(self, only: str, queries: tuple[Cell, ...] | None, take: Take | None) -> None:
         super().__init__()
-        self.only, self.queries = only, queries
+        self.only, self.queries, self.take = only, queries, take or self.append
         self.names_met: set[str] = set()
 
     def find(self, name: str, frame: int | None = None, object: int | None = None) -> AttentionMap:
@@ -93,17 +94,20 @@ _frame: ContextVar[int] = ContextVar("frame", default=-1)
 
 
 @contextmanager
-def record_attention(only: str = "*", queries: Sequence[Cell] | None = None) -> Iterator[Recording]:
+def record_attention(
+    only: str = "*", queries: Sequence[Cell] | None = None, take: Take | None = None
+) -> Iterator[Recording]:
     """Keep every map computed inside the block whose name matches `only` (wildcards allowed).
 
     `queries` are the cells (y, x) of the query grid whose weights are built; None: all, which may
-    take long and fill memory. Raises RuntimeError at the end of the block when nothing was
-    recorded, and InputError inside it for a query outside the grid.
+    take long and fill memory. `take` gets each map at once, and the recording stays empty. Raises
+    InputError inside the block for a query outside the grid, and RuntimeError at its end when
+    nothing was recorded and nobody takes.
     """
-    recording = Recording(only, None if queries is None else tuple(queries))
+    recording = Recording(only, None if queries is None else tuple(queries), take)
     with _set(_recording, recording):
         yield recording
-    if not recording:
+    if not recording and take is None:
         met = sorted(recording.names_met)
         why = f"names met: {met}" if met else "none ran in the block and its thread: run it there"
         raise RuntimeError(f"no attention called {only!r} was recorded; {why}")
@@ -131,13 +135,14 @@ def _set(variable: ContextVar, value: object) -> Iterator[None]:
 def record(
     look: Callable[[Rows], Weights], name: str, key_grid: tuple[int, int, int],
     frames: tuple[int, ...] | None = None, query_grid: tuple[int, int] | None = None,
-    object: int | None = None,
+    object: int | None = None, by_object: bool = False,
 ) -> None:  # fmt: skip
     """Keep the map of one attention, if somebody records maps of its name; see `AttentionMap`.
 
     `look` is only called then: it gives the weights of some queries, (B, heads, R, Nk), and the
     cells (R, Nk) that they belong to, None: all, in order. `frames` are the numbers of the key
     frames, None: the frame that looks. `query_grid` is the (H, W) of `key_grid` if not given.
+    `by_object`: what `look` calls heads are objects, and each becomes a map of its own.
     """
     recording = _recording.get()
     if recording is None:
@@ -150,7 +155,9 @@ def record(
         weights, index = look(slice(None) if queries is None else find_cells(queries, grid))
     kept, index = weights.float().cpu(), None if index is None else index.cpu()
     frames = (now,) if frames is None else frames
-    recording.append(AttentionMap(name, kept, grid, key_grid, frames, now, index, object, queries))
+    parts = enumerate(kept.split(1, dim=1), start=1) if by_object else [(object, kept)]
+    for of, part in parts:
+        recording.take(AttentionMap(name, part, grid, key_grid, frames, now, index, of, queries))
 
 
 def find_cells(

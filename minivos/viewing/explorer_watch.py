@@ -112,14 +112,8 @@ class Sieve:
 
     def step(self, tracker: Tracker, frame: np.ndarray, only: str) -> np.ndarray:
         """The labels of the next frame; takes the maps by which they are found."""
-        labels = None
-        try:
-            with record_attention(only) as maps:
-                maps.append = self.take  # type: ignore[method-assign]
-                labels = tracker.step(frame)
-        except RuntimeError:  # that no map stayed in the recording
-            if labels is None:
-                raise
+        with record_attention(only, take=self.take) as maps:
+            labels = tracker.step(frame)
         self.names_met = maps.names_met
         return labels
 

@@ -90,6 +90,29 @@ def test_only_the_names_asked_for_are_kept():
     assert [m.name for m in maps] == ["block1/self", "block2/self"]
 
 
+def test_who_takes_the_maps_gets_each_at_once_and_nothing_is_kept():
+    q, k, v = queries_keys_values()
+    taken = []
+    with record_attention(only="*/self", take=taken.append) as maps:
+        for name in ("block1/self", "block1/long_term", "block2/self"):
+            attend(q, k, v, name, (2, 2, 3), (0, 1))
+            assert taken[-1].name == name or name == "block1/long_term"
+    assert [m.name for m in taken] == ["block1/self", "block2/self"] and not maps
+    assert maps.names_met == {"block1/self", "block1/long_term", "block2/self"}
+    with record_attention(take=taken.append):  # whoever takes sees for himself that nothing came
+        pass
+
+
+def test_heads_that_are_objects_become_maps_of_their_own():
+    q, k, v = queries_keys_values()
+    with record_attention() as maps:
+        attend(q, k, v, *PLACE)
+        attend(q, k, v, *PLACE, by_object=True)
+    whole, *parts = maps
+    assert whole.object is None and [part.object for part in parts] == list(range(1, q.shape[1] + 1))
+    assert torch.equal(torch.cat([part.weights for part in parts], dim=1), whole.weights)
+
+
 class Largest(TorchDispatchMode):
     """Notes how many numbers the largest tensor that anything computes has."""
 

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from minivos.cli.blend import blend_command
 from minivos.cli.explore import explore
 from minivos.cli.paint import frame, paint
 from minivos.cli.plain import open_closed_streams, plain_errors
@@ -25,6 +26,7 @@ COMMANDS: dict[str, Callable] = {
     "segment": segment,
     "explore": explore,
     "train": train_command,
+    "blend": blend_command,
     "eval": eval_command,
     "benchmark": benchmark_command,
     "demo": demo,

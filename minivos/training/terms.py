@@ -27,14 +27,25 @@ def terms_of(
     """The facts "trained_on" and "terms" of a training.
 
     `stated` is what the user says of the footage: "free", "non-commercial", or nothing. `earlier`
-    are the facts of weights that it begins with. The narrowest terms hold for the whole; rendered
-    clips alone are free, and what nobody stated is "not stated". Raises InputError for other words.
+    are the facts of weights that it begins with. Rendered clips alone are free, and what nobody
+    stated is "not stated". Raises InputError for other words.
     """
     if stated and stated not in STATED:
         raise InputError(f"got terms {stated!r}; expected {' or '.join(STATED)}, or none")
     sources = footage_names(recipe, data, photos)
-    terms = [stated or ("free" if sources == [RENDERED] else NOT_STATED)]
-    for facts in earlier:
+    known = "free" if sources == [RENDERED] else NOT_STATED
+    return joined([{"trained_on": sources, "terms": known}, *earlier], stated)
+
+
+def joined(parts: Iterable[Mapping[str, Any]], stated: str = "") -> dict[str, Any]:
+    """The facts "trained_on" and "terms" of what is made of several parts, by the facts of each.
+
+    The narrowest terms hold for the whole. `stated` are those of parts that nobody stated; they
+    hold for the whole, too. Raises InputError for words that are no terms.
+    """
+    sources: list[str] = []
+    terms = [stated] if stated else []
+    for facts in parts:
         sources += facts.get("trained_on", ["weights of unknown origin"])
         known = facts.get("terms", NOT_STATED)
         terms.append(stated if stated and known == NOT_STATED else known)

@@ -140,9 +140,9 @@ def test_what_cannot_be_is_said_in_one_line(clip, words, said):
     assert sorted(Path(".").rglob("*")) == before
 
 
-def test_the_terms_of_weights_of_ones_own_are_told(clip):
-    save_weights(create_model("aot_mini"), "mine.safetensors")
-    Path("mine.json").write_text(json.dumps({"terms": "non-commercial"}))
-    words = ("--mask", "first.png", "--weights", "mine.safetensors", "--frames", "2", *QUICK)
+def test_network_and_terms_of_weights_of_ones_own_come_from_their_json(clip):
+    save_weights(create_model("sst_mini"), "mine.safetensors")
+    Path("mine.json").write_text(json.dumps({"model": "sst_mini", "terms": "non-commercial"}))
+    words = ("--mask", "first.png", "--weights", "mine.safetensors", "--frames", "2", "--side", "64")
     code, said = run("holiday", *words)
-    assert code == 0 and "the weights of aot_mini are non-commercial" in said, said
+    assert code == 0 and "the weights of sst_mini are non-commercial" in said, said

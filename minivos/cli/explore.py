@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minivos.cli.options import Device, Released, Weights
+from minivos.cli.options import Device, Released, Weights, model_for
 from minivos.cli.segment import Video, say
 from minivos.errors import InputError
+
+DEFAULT = "aot_mini"
 
 if TYPE_CHECKING:
     from minivos.video.clip import Clip
@@ -27,7 +29,10 @@ def explore(
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(help="model name, see `minivos models`; repeatable; aot_mini if not given"),
+        typer.Option(
+            help="model name, see `minivos models`; repeatable; if not given that of --weights, "
+            f"else {DEFAULT}"
+        ),
     ] = None,
     frames: Annotated[
         int, typer.Option(help="how many frames are shown, spread over the video")
@@ -53,7 +58,7 @@ def explore(
     device: Device = "auto",
 ) -> None:
     """Write a page to click on: where does each cell look, in every layer, through the video?"""
-    names = list(dict.fromkeys(model or ["aot_mini"]))
+    names = list(dict.fromkeys(model or [model_for(weights, DEFAULT)]))
     if len(names) > 1 and (weights not in ("shipped", "mini") or released):
         raise InputError(f"got a file of weights for {', '.join(names)}; expected one --model")
     clip = read_clip(video, mask or [], max_side or None, stride)

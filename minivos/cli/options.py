@@ -33,3 +33,10 @@ Compile = Annotated[
     bool,
     typer.Option("--compile", help="compile the network first, which takes minutes: for long runs"),
 ]
+
+
+def model_for(weights: str, default: str) -> str:
+    """The network that the JSON beside a file of weights names, else the default."""
+    from minivos.models import facts_of
+
+    return facts_of(default, weights).get("model", default)

@@ -22,6 +22,7 @@ from minivos.cli.options import (
     Refine,
     Released,
     Weights,
+    model_for,
 )
 from minivos.errors import InputError
 
@@ -106,7 +107,7 @@ def segment(
     from minivos.video.files import prepare_output
     from minivos.video.mask_files import describe_mask
 
-    model = model or facts_of(DEFAULT, weights).get("model", DEFAULT)
+    model = model or model_for(weights, DEFAULT)
     network = open_network(model, weights, released, device)
     settings: dict[str, Any] = {"precision": precision, "compiled": compiled}
     settings["side"] = side_for(network, source.size, side or None)

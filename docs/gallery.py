@@ -4,9 +4,9 @@ Four papers, four questions each: a picture, and a link that opens the explorer 
 explorer itself, where Playwright finds a Chromium; without one the page has the links alone.
 """
 
+import argparse
 import io
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -237,10 +237,10 @@ def address(given: Mapping[str, Any], question: Question) -> str:
     steps = sorted({look["step"] for look in looks})
     step = steps[round(question.when * (len(steps) - 1))]
     here = [look for look in looks if look["step"] == step]
-    label, pixel = place(labels_of(given, here[0]["frame"]), question.on)
-    look = next((each for each in here if each["object"] == label), here[0])
-    cells = Cells(look["fullGrid"], tuple(given["size"]), network["alignCorners"], look["pooled"][0])
-    cell = tuple(cells.at(np.array(pixel)).tolist())
+    (first, *_) = here
+    cells = Cells(first["fullGrid"], tuple(given["size"]), network["alignCorners"], first["pooled"][0])
+    label, cell = place(labels_of(given, first["frame"]), cells, question.on)
+    look = next((each for each in here if each["object"] == label), first)
     net, about = network["name"], "" if look["object"] is None else str(look["object"])
     words = {"net": net, "map": look["name"], "frame": step, "view": question.view, "head": "mean"}
     words |= {"cell": "{},{}".format(*cell)}
@@ -262,16 +262,16 @@ def labels_of(given: Mapping[str, Any], number: int) -> np.ndarray:
     return unpack(given["pack"], given["networks"][0]["labels"], np.uint8).reshape(-1, *given["size"])[at]
 
 
-def place(labels: np.ndarray, on: str) -> tuple[int, tuple[int, int]]:
-    """An object, 0 for the background, and a pixel (y, x) of it."""
+def place(labels: np.ndarray, cells: Cells, on: str) -> tuple[int, tuple[int, int]]:
+    """The largest object, 0 for the background, and a cell (y, x) that lies on it."""
     if on == "background" or not is_object(labels).any():
-        pixels = np.argwhere(~is_object(labels))
-        return 0, tuple(pixels[len(pixels) // 2].tolist())
+        free = np.argwhere(cells.mean(~is_object(labels)) == 1)
+        return 0, tuple(free[len(free) // 2].tolist())
     label, middle = middle_of_largest_object(labels)
-    if on == "middle":
-        return label, middle
-    pixels = np.argwhere(labels == label)
-    return label, tuple(pixels[((pixels - middle) ** 2).sum(axis=1).argmax()].tolist())
+    shares = cells.mean(labels == label)
+    own = np.argwhere(shares >= min(0.6, shares.max()))
+    away = ((own - cells.at(np.array(middle))) ** 2).sum(axis=1)
+    return label, tuple(own[away.argmax() if on == "edge" else away.argmin()].tolist())
 
 
 def best_match(given: Mapping[str, Any], look: Mapping[str, Any], cell: tuple[int, int]) -> tuple[int, int, int]:
@@ -362,4 +362,6 @@ def main(out: Path, papers: Sequence[Paper] = PAPERS, **settings: object) -> Non
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("out/gallery"))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("out/gallery"), help="out/gallery if not given")
+    main(parser.parse_args().folder)

@@ -3,8 +3,8 @@
 Formulas become MathML, which browsers draw by themselves; pictures are inside the pages; scripts are left out.
 """
 
+import argparse
 import re
-import sys
 from pathlib import Path
 
 import nbformat
@@ -51,4 +51,6 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("out/course"))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("out/course"), help="out/course if not given")
+    main(parser.parse_args().folder)

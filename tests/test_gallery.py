@@ -13,6 +13,7 @@ from PIL import Image
 from chromium import CHROMIUM, QUIET, needs_chromium, playwright, quiet_page
 from data_trees import write_mask
 from minivos import Clip, explore
+from minivos.viewing.cells import Cells
 from tiny import seeded, squares
 
 GALLERY = runpy.run_path(str(Path(__file__).parents[1] / "docs/gallery.py"))
@@ -69,12 +70,13 @@ def test_every_state_exists(pages, paper):
 def test_a_question_begins_on_what_it_is_about():
     labels = np.zeros((20, 30), np.uint8)
     labels[2:17, 3:20] = 2
-    assert GALLERY["place"](labels, "middle") == (2, (9, 11))
-    label, (y, x) = GALLERY["place"](labels, "edge")
-    assert label == 2 and y in (2, 16) and x in (3, 19)
+    cells = Cells((5, 6), (20, 30))  # of 4 x 5 pixels
+    assert GALLERY["place"](labels, cells, "middle") == (2, (2, 2))
+    label, (y, x) = GALLERY["place"](labels, cells, "edge")
+    assert label == 2 and y in (1, 3) and x in (1, 3)  # of what is further out, half or less is its own
     for empty, on in ((labels, "background"), (0 * labels, "middle")):
-        label, (y, x) = GALLERY["place"](empty, on)
-        assert label == 0 and empty[y, x] == 0
+        label, (y, x) = GALLERY["place"](empty, cells, on)
+        assert label == 0 and not empty[4 * y : 4 * y + 4, 5 * x : 5 * x + 5].any()
 
 
 @needs_chromium

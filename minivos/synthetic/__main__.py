@@ -1,13 +1,13 @@
 """`python -m minivos.synthetic FOLDER` renders the sample data set."""
 
-import sys
+import argparse
 
 from minivos.errors import InputError
 from minivos.synthetic.clips import write_samples
 
-if len(sys.argv) != 2:
-    raise SystemExit("usage: python -m minivos.synthetic FOLDER")
+parser = argparse.ArgumentParser("minivos.synthetic", description=__doc__)
+parser.add_argument("folder", help="where to; data_samples holds it already")
 try:
-    write_samples(sys.argv[1])
+    write_samples(parser.parse_args().folder)
 except InputError as error:
     raise SystemExit(f"minivos.synthetic: {error}") from None

@@ -144,7 +144,7 @@ def explore(
     *,
     frames: int | Sequence[int] = 12,
     heads: str = "auto",
-    grid: Size = (12, 20),
+    grid: Size = (12, 22),
     only: str = "*",
     side: int | None = None,
     tours: bool = True,
@@ -291,6 +291,11 @@ def _left_out(name: str, film: Film, run: Run, shelf: Shelf, only: str) -> list[
         notes.append(f"Pictures have {small} pixels here, and {width}x{height} in the clip.")
     if missing := sorted(run.names_met - run.names):
         notes.append(f"Maps that are not called {only} are left out: {', '.join(missing)}.")
+    memories = dict.fromkeys(each["objects"] for each in shelf.book.maps[name])
+    for number, objects in enumerate(memories, start=1):
+        if number > 1:
+            own = ", ".join(map(str, objects))
+            notes.append(f"Objects in another memory, whose maps are marked ({number}): {own}.")
     if not shelf.book.every_head and shelf.heads[name] > 1:
         notes.append(f"Of attention with up to {shelf.heads[name]} heads the mean is shown.")
     blocks = {

@@ -52,6 +52,7 @@ class Book:
                 "name": look.name,
                 "kind": re.sub(r"\d+$", "", layer.name.rpartition("/")[2]),
                 "object": layer.label,
+                "objects": layer.objects,
                 "frame": look.query_frame,
                 "step": layer.step,
                 "grid": look.query_grid,
@@ -137,6 +138,7 @@ def describe(
         "format": FORMAT,
         "title": film.name,
         "size": film.size,
+        "start": film.start,
         "frames": [
             {"number": t, "shown": t in film.shown, "picture": film.picture(t)} for t in numbers
         ],
@@ -171,8 +173,8 @@ def identities(
     """How alike the identities of background and objects are, if the network has such vectors.
 
     The cosines of those in the bank, and for each map the products of those that its values carry;
-    the network says which, by names of maps with wildcards.
-    InputError where there are fewer vectors than objects.
+    the network says which, by names of maps with wildcards. Objects of another memory are
+    background to a map. InputError where there are fewer vectors than objects.
     """
     told = getattr(model, "identity_vectors", None)
     if told is None:
@@ -185,11 +187,13 @@ def identities(
             f"got identity_vectors of {shapes}; expected bank and names of maps, each (1+M, C) "
             f"with M of {max(rows)} or more"
         )
-    used = {name: each[rows] for name, each in vectors.items()}
-    bank = torch.nn.functional.normalize(used.pop("bank"), dim=-1)
-    products = {pattern: _rounded(each @ each.mT) for pattern, each in used.items()}
-    names = dict.fromkeys(look["name"] for look in looks)
-    maps = {name: products[p] for name in names for p in products if fnmatch(name, p)}
+    bank = torch.nn.functional.normalize(vectors.pop("bank")[rows], dim=-1)
+    maps = {}
+    for name, known in {look["name"]: look["objects"] for look in looks}.items():
+        for pattern, each in vectors.items():
+            if fnmatch(name, pattern):
+                own = each[[0, *(places.get(i, 0) if i in known else 0 for i in objects)]]
+                maps[name] = _rounded(own @ own.mT)
     return {"bank": _rounded(bank @ bank.mT), "maps": maps}
 
 

@@ -36,6 +36,7 @@ class Layer(NamedTuple):
     factors: tuple[int, int]  # of queries and keys
     step: int = 0  # number of the frame that was followed when it was computed
     label: int | None = None  # of the object that it is about
+    objects: tuple[int, ...] = ()  # the labels of those in the memory that is read
 
 
 @dataclass
@@ -156,26 +157,29 @@ class Sieve:
     def layers(self, groups: list[list[int]]) -> Iterator[Layer]:
         """The maps, with the labels of their objects; of several alike, the later have a number.
 
-        Each of the groups of objects, which have memories of their own, makes maps of all names.
+        Each of the groups of objects, which have memories of their own, makes maps of all names: of
+        four alike and two groups, the first two are of the first group.
         """
         keys = [(each.name, each.look.query_frame, each.look.object) for each in self.taken]
-        total, met = Counter(keys), Counter[tuple]()
+        total, met, named = Counter(keys), Counter[tuple](), Counter[tuple]()
         for layer, key in zip(self.taken, keys, strict=True):
+            name, query_frame, about = key
             group = groups[met[key] * len(groups) // total[key]]
-            about, name = layer.look.object, layer.name
-            label = group[about - 1] if about and about <= len(group) else None
             met[key] += 1
-            labelled = name, layer.look.query_frame, "of", label
-            met[labelled] += 1
-            number = met[labelled]
-            named = replace(layer.look, name=f"{name} ({number})" if number > 1 else name)
-            yield layer._replace(look=named, step=self.now, label=label)
+            label = group[about - 1] if about and about <= len(group) else None
+            named[name, query_frame, label] += 1
+            number = named[name, query_frame, label]
+            look = replace(layer.look, name=f"{name} ({number})" if number > 1 else name)
+            yield layer._replace(look=look, step=self.now, label=label, objects=tuple(group))
 
     def glimpse(self, groups: list[list[int]]) -> AttentionMap | None:
-        """Of the looks from the middle, by this frame if there are any, the last at most others."""
+        """Of the looks from the middle, by this frame if there are any, the last at most others.
+
+        Where as many are looked at, that which sees the frame whose masks were given.
+        """
         ranks = []
         for number, layer in enumerate(self.layers(groups)):
             others = len(set(layer.look.key_frames) - {self.now})
             own = layer.look.query_frame == self.now and layer.label in (None, self.label)
-            ranks.append((own, others, number))
+            ranks.append((own, others, self.start in layer.look.key_frames, number))
         return self.from_middle[max(ranks)[-1]] if ranks else None

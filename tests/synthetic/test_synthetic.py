@@ -353,7 +353,7 @@ def test_the_command_explains_what_it_cannot_do(tmp_path):
     (tmp_path / "notes").write_text("a file, not a folder")
     for arguments in ((), (tmp_path, tmp_path)):
         refused = command(*arguments)
-        assert refused.returncode == 1 and refused.stderr == "usage: python -m minivos.synthetic FOLDER\n"
+        assert refused.returncode == 2 and refused.stderr.startswith("usage: minivos.synthetic [-h] folder\n")
     refused = command(tmp_path / "notes")
     assert refused.returncode == 1 and refused.stderr.count("\n") == 1
     assert refused.stderr.startswith(f"minivos.synthetic: {tmp_path / 'notes'} is a file; expected a folder")

@@ -291,8 +291,12 @@ def test_identities_are_told_as_cosines_and_as_products_of_what_maps_carry(page)
 
 def test_objects_of_a_second_group_have_the_identities_of_the_first():
     page = explore(WithIdentities(max_objects=2), clip_of(ids=(3, 7, 9)), frames=2)
-    bank = page.given["networks"][0]["identities"]["bank"]
+    (network,) = page.given["networks"]
+    bank, maps = network["identities"]["bank"], network["identities"]["maps"]
     assert bank[1] == bank[3] and bank[1] != bank[2]
+    first, second = maps["read"], maps["read (2)"]  # what is of the other memory is background to a map
+    assert first[3] == first[0] != first[1] and second[1] == second[2] == second[0] != second[3]
+    assert "Objects in another memory, whose maps are marked (2): 9." in network["note"]
 
 
 def test_fewer_identity_vectors_than_objects_are_refused(monkeypatch):

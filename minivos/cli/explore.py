@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -41,8 +41,12 @@ def explore(
         Path | None, typer.Option(help="the page to write; VIDEO-explore.html here if not given")
     ] = None,
     heads: Annotated[
-        str, typer.Option(help="all, their mean, or auto: all where the page stays below 3 MB")
+        str,
+        typer.Option(help="all, their mean, or auto: the mean if the page had over 3 MB otherwise"),
     ] = "auto",
+    grid: Annotated[
+        tuple[int, int], typer.Option(help="rows and columns: maps of more cells are pooled")
+    ] = (12, 22),
     only: Annotated[
         str, typer.Option(help="maps of this name alone, wildcards allowed, such as 'block2/*'")
     ] = "*",
@@ -66,13 +70,19 @@ def explore(
 
     from minivos.models import facts_of
     from minivos.official import open_network
-    from minivos.viewing.explorer import check_out
+    from minivos.viewing.explorer import check_asked, check_out
     from minivos.viewing.explorer import explore as make_page
+    from minivos.viewing.explorer_film import Film
 
     check_out(out)
+    check_asked(heads, grid, only)
+    Film.of(clip, frames)  # refuses what cannot be shown before a network is loaded
     networks = {name: open_network(name, weights, released, device) for name in names}
     height, width = clip.frames.shape[1:3]
     say(f"{video}: {len(clip)} frames of {width}x{height} pixels")
+    say(f"objects are those in the mask of frame {min(clip.masks)}")
+    if later := len(clip.masks) - 1:
+        say(f"masks of {later} later frames are shown as the truth, beside what is found")
     for name, network in networks.items():
         works = network.sizing((height, width), side or None)
         on = next(network.parameters()).device
@@ -80,7 +90,8 @@ def explore(
         terms = "free" if released else facts_of(name, weights).get("terms", "free")
         if terms != "free":
             say(f"the weights of {name} are {terms}: see `minivos models` and docs/weights.md")
-    page = make_page(networks, clip, out, frames=frames, heads=heads, only=only, side=side or None)
+    asked: dict[str, Any] = {"frames": frames, "heads": heads, "grid": grid, "only": only}
+    page = make_page(networks, clip, out, **asked, side=side or None)
     for note in dict.fromkeys(note for each in page.given["networks"] for note in each["note"]):
         say(note)
     say(f"{len(page.html) / 1e6:.1f} MB, one file that needs no network")

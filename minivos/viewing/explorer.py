@@ -159,7 +159,7 @@ def explore(
         out: file to write the page to.
         frames: how many are shown, evenly spread over the clip, or their numbers. All others are
             followed, too, and those that memory holds are shown beside.
-        heads: "all", their "mean", or "auto": all if the page has then at most 3 MB.
+        heads: "all", their "mean", or "auto": the mean if the page had more than 3 MB otherwise.
         grid: maps of more cells than (H, W) has are pooled by whole factors, see `pool`.
         only: maps of this name alone, wildcards allowed.
         side: short side in pixels at which the networks work; None: their own.
@@ -169,7 +169,7 @@ def explore(
     called `only`), clips of one frame or without a mask, and pages above 25 MB; it then says what
     each remedy would bring.
     """
-    _check(heads, grid, only)
+    check_asked(heads, grid, only)
     if out is not None:
         check_out(out)
     film = Film.of(clip, frames)
@@ -233,7 +233,8 @@ def script() -> str:
 # Checks -------------------------------------------------------------------------------------------
 
 
-def _check(heads: object, grid: object, only: object) -> None:
+def check_asked(heads: object, grid: object, only: object) -> None:
+    """InputError for what `explore` does not take."""
     if heads not in GIVEN_HEADS:
         raise InputError(f"got heads={heads!r}; expected one of {', '.join(GIVEN_HEADS)}")
     sides = grid if isinstance(grid, Sequence) else ()
@@ -347,7 +348,7 @@ def _remedies(size: int, book: Book, given: Mapping[str, Any]) -> list[str]:
     if len(of_map) > 1:
         name, cost = of_map.most_common(1)[0]
         remedies.append(f"only='{name}' or others, of which {name} takes most, {cost / 1e6:.1f} MB")
-    return [*remedies, f"a coarser grid, such as (6, 10), {about(everything * 15 / 16)}"]
+    return [*remedies, f"a coarser grid, such as 6 x 10 cells, {about(everything * 15 / 16)}"]
 
 
 def _poster(name: str, model: VOSNetwork, run: Run, film: Film) -> Poster:

@@ -40,7 +40,8 @@ FLOORS = {
     "viewing": 7,
     "training": 8,
     "evaluation": 9,
-    "cli": 10,
+    "course": 10,
+    "cli": 11,
 }
 PAPERS_IMPORT = "errors", "nn"
 OUR_OWN = "Our own initialisation"  # heading of the end of a paper file

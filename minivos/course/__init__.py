@@ -1,0 +1,1 @@
+"""The exercises of the course: checks that teach, hints, and worked solutions."""

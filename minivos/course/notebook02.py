@@ -1,0 +1,154 @@
+"""Check of notebook 02: the identity bank."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from minivos.aot import IdentityBank
+from minivos.course.exercise import require, require_close, require_shape
+from minivos.course.transplant import CoreExercise, replace_parts
+from minivos.nn.network import VOSNetwork
+
+
+def into_aot(network: VOSNetwork, bank: type) -> VOSNetwork:
+    """A copy of an AOT in which the student's class is the identity bank."""
+
+    def build(old: IdentityBank) -> torch.nn.Module:
+        return bank(old.identities, old.embed.out_channels, old.embed.stride[0])
+
+    return replace_parts(network, IdentityBank, build)
+
+
+check_identity_bank = CoreExercise(
+    name="identity_bank",
+    notebook="02",
+    title="Identity bank",
+    network="aot_mini",
+    put_in=into_aot,
+    hints=(
+        "forward: Y has a mask for each object, `embed` wants one for each identity. P says who "
+        "has which: sum over the objects.",
+        "forward: `embed` answers (B, C, rows, columns); tokens are (B, N, C), row by row. assign: "
+        "first a list of identities for each clip, background's 0 in front, then `F.one_hot`.",
+        "assign with shuffle: a random *order* of all identities for each clip, of which the first "
+        "K are taken, repeats none. Random numbers, sorted, give one.",
+    ),
+)
+M, WIDTH, PATCH = 3, 2, 2
+
+
+def bank_of(my_bank: type, vectors: list | None = None) -> Any:
+    """A small bank: identity m adds `vectors[m]` for a whole patch, a quarter of it for a pixel."""
+    bank = my_bank(M, WIDTH, PATCH)
+    if vectors is not None:
+        with torch.no_grad():
+            bank.embed.weight[:] = torch.tensor(vectors).T[:, :, None, None] / PATCH**2
+            bank.embed.bias.zero_()
+    return bank
+
+
+def masks_of(*rows: str) -> Tensor:
+    """Masks (1, 1+K, H, W) from labels, a row of digits each."""
+    labels = torch.tensor([[int(digit) for digit in row] for row in rows])
+    return torch.nn.functional.one_hot(labels).permute(2, 0, 1)[None].float()
+
+
+def chosen(*identities: int) -> Tensor:
+    """P (1, 1+K, 1+M) for the identities of background and objects."""
+    return torch.eye(1 + M)[list(identities)][None]
+
+
+VECTORS = [[1.0, 0], [0, 4], [8, 0], [0, -2]]  # of background and identities 1 to 3
+IN_WORDS = "vectors (1, 0) of background, (0, 4), (8, 0), (0, -2) of identities 1 to 3"
+
+
+@check_identity_bank.property("a token for each patch: (B, N, C)")
+def _(my_bank):
+    got = bank_of(my_bank)(torch.rand(5, 3, 4, 6), torch.eye(1 + M)[:3].repeat(5, 1, 1))
+    require_shape(got, (5, 6, WIDTH), given="5 clips, 4 x 6 pixels, patches of 2 x 2, C = 2")
+
+
+@check_identity_bank.property("background has a vector of its own")
+def _(my_bank):
+    got = bank_of(my_bank, VECTORS)(masks_of("00", "00"), chosen(0))
+    require_close(got, [[[1.0, 0]]], given=f"one patch of background; {IN_WORDS}")
+
+
+@check_identity_bank.property("an object that covers half of a patch gives half of its vector")
+def _(my_bank):
+    got = bank_of(my_bank, VECTORS)(masks_of("10", "10"), chosen(0, 1))
+    given = f"one patch, object 1 (identity 1) covers its left column; {IN_WORDS}"
+    require_close(got, [[[0.5, 2]]], given)
+
+
+@check_identity_bank.property("P says which identity an object has")
+def _(my_bank):
+    got = bank_of(my_bank, VECTORS)(masks_of("1122", "1122"), chosen(0, 3, 2))
+    given = f"two patches, objects 1 and 2, with the identities 3 and 2; {IN_WORDS}"
+    require_close(got, [[[0.0, -2], [8, 0]]], given)
+
+
+@check_identity_bank.property("tokens run row by row")
+def _(my_bank):
+    masks = masks_of("001100", "001100", "000000", "000000")
+    got = bank_of(my_bank, VECTORS)(masks, chosen(0, 1))[0, :, 1]
+    given = f"2 x 3 patches, object 1 in the middle of the first row (channel 2); {IN_WORDS}"
+    require_close(got, [0.0, 4, 0, 0, 0, 0], given)
+
+
+@check_identity_bank.property("a soft mask counts by its share")
+def _(my_bank):
+    soft = torch.tensor([0.75, 0.25]).view(1, 2, 1, 1).expand(1, 2, 2, 2)
+    got = bank_of(my_bank, VECTORS)(soft, chosen(0, 1))
+    given = f"one patch, each pixel 0.75 background and 0.25 object 1; {IN_WORDS}"
+    require_close(got, [[[0.75, 1]]], given)
+
+
+@check_identity_bank.property("each pixel of a patch has vectors of its own")
+def _(my_bank):
+    bank = bank_of(my_bank, VECTORS)
+    with torch.no_grad():
+        bank.embed.weight[:, 1] = torch.tensor([[[1.0, 2], [3, 4]], [[0, 0], [0, 1]]])
+    got = bank(masks_of("01", "00"), chosen(0, 1))
+    given = "one patch; at its upper right pixel identity 1 has (2, 0), background (0.25, 0)"
+    require_close(got, [[[2.75, 0]]], given)
+
+
+@check_identity_bank.property("each clip of a batch has its own P")
+def _(my_bank):
+    masks = masks_of("11", "11").expand(2, -1, -1, -1)
+    got = bank_of(my_bank, VECTORS)(masks, torch.cat([chosen(0, 1), chosen(0, 2)]))
+    given = f"two clips, one patch, object 1: it has identity 1 in one, 2 in the other; {IN_WORDS}"
+    require_close(got, [[[0.0, 4]], [[8, 0]]], given)
+
+
+@check_identity_bank.property("assign: object k has identity k, background 0")
+def _(my_bank):
+    got = bank_of(my_bank).assign(1, 2, shuffle=False, device="cpu")
+    right = torch.eye(4)[None, :3]
+    require_close(got, right, given="M = 3, one clip, two objects, shuffle=False")
+
+
+@check_identity_bank.property("assign: one identity for each object, none twice")
+def _(my_bank):
+    P = bank_of(my_bank).assign(50, 3, shuffle=True, device="cpu")
+    given = "50 clips, three objects, three identities, shuffle=True"
+    require_shape(P, (50, 4, 4), given)
+    require_close(P.sum(dim=2), torch.ones(50, 4), f"{given}: sums of the rows of P")
+    require_close(P.sum(dim=1), torch.ones(50, 4), f"{given}: how often each identity is taken")
+
+
+@check_identity_bank.property("assign: background is never shuffled")
+def _(my_bank):
+    P = bank_of(my_bank).assign(50, 3, shuffle=True, device="cpu")
+    given = "50 clips, shuffle=True: the entries of P that say background has identity 0"
+    require_close(P[:, 0, 0], torch.ones(50), given)
+
+
+@check_identity_bank.property("assign: each clip draws its own, and every identity gets its turn")
+def _(my_bank):
+    P = bank_of(my_bank).assign(50, 1, shuffle=True, device="cpu")
+    used = P[:, 1].argmax(dim=1).unique().tolist()
+    given = "50 clips with one object, shuffle=True: the identities that occur"
+    require(used == [1, 2, 3], given, "[1, 2, 3]", used)

@@ -2,7 +2,7 @@
 
 A check is made and filled like this, and called with the answer of a student:
 
-    check_decay = Exercise("decay", "00", "Decay", hints=("...", "...", "..."))
+    check_decay = Exercise("decay", "00", "Decay", "How much ...", hints=("...", "...", "..."))
 
     @check_decay.property("constant scores give 0")
     def _(decay):
@@ -153,6 +153,7 @@ class Exercise:
     name: str  # of the solution's file, and of the check: check_<name>
     notebook: str  # "00" to "08"
     title: str
+    task: str  # what to do, in Markdown
     hints: tuple[str, ...]
     core: bool = False  # the answer is the idea of the notebook's paper
     properties: list[tuple[str, Test]] = field(default_factory=list)

@@ -15,6 +15,10 @@ check_decay = Exercise(
     name="decay",
     notebook="00",
     title="Decay",
+    task=(
+        "How much higher are the scores in the first quarter of the frames than in the last? "
+        "(The number of frames is a multiple of four here.)"
+    ),
     hints=(
         "How many frames has a quarter of N frames? The first quarter begins at 0; where does the "
         "last one begin?",
@@ -74,6 +78,12 @@ check_from_first = Exercise(
     name="from_first",
     notebook="00",
     title="Carried from the first frame",
+    task=(
+        "Block matching copies from the frame *before*, so its errors pile up. Carry the "
+        "labels of frame 0 **directly** to every frame. Which of the failures above does it "
+        "cure, and which new one does it have? The answer is the argument for a memory of "
+        "*several* frames."
+    ),
     hints=(
         "`carry` needs the labels of some frame, that frame, and the frame to label. Which frame "
         "is right for certain?",

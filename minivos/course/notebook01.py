@@ -40,6 +40,10 @@ check_read_memory = CoreExercise(
     name="read_memory",
     notebook="01",
     title="Memory read",
+    task=(
+        "Write the read of a memory, for any number of axes in front. Then it reads the "
+        "memory in every attention of a trained network."
+    ),
     network="sitvos_mini",
     put_in=into_attention,
     hints=(
@@ -106,6 +110,9 @@ check_soft_aggregate = CoreExercise(
     name="soft_aggregate",
     notebook="01",
     title="Soft aggregation",
+    task=(
+        "Merge the answers for single objects into one. Then it merges those of a trained network."
+    ),
     network="sitvos_mini",
     put_in=into_merging,
     hints=(
@@ -177,6 +184,10 @@ check_merged_logits = Exercise(
     name="merged_logits",
     notebook="01",
     title="Soft aggregation in logits",
+    task=(
+        "The same in logits: their softmax is the soft aggregation of $\\sigma(x)$. It has to "
+        "survive $x = 80$, where $1 - p$ is zero in floating point."
+    ),
     hints=(
         "What are the log odds of a probability that is sigmoid(x)? Try x = 0, and x = ln 4.",
         "The log of a product is a sum; `F.logsigmoid` gives each of its terms, also where the "

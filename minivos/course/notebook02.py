@@ -24,6 +24,10 @@ check_identity_bank = CoreExercise(
     name="identity_bank",
     notebook="02",
     title="Identity bank",
+    task=(
+        "Write the identity bank, Eq. 3 a patch at a time, and the draw of identities. Then "
+        "it paints the objects inside the trained network."
+    ),
     network="aot_mini",
     put_in=into_aot,
     hints=(

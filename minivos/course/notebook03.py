@@ -29,6 +29,10 @@ check_short_term = CoreExercise(
     name="short_term",
     notebook="03",
     title="Short-term attention",
+    task=(
+        "Write short-term attention, Eq. 7 with both learned terms of each offset. Then it "
+        "reads the previous frame in both blocks of the trained network."
+    ),
     network="aot_mini",
     put_in=into_aot,
     hints=(
@@ -176,6 +180,10 @@ check_two_windows = Exercise(
     name="two_windows",
     notebook="03",
     title="Two windows",
+    task=(
+        "Table 3c with $n = 2$: one softmax over the windows of *two* previous frames, which "
+        "have the same learned terms."
+    ),
     hints=(
         "Scores of the newer window and of the older one stand side by side, 2 * window^2 for each "
         "query. How many softmaxes are there?",

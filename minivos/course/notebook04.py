@@ -34,6 +34,10 @@ check_object_affinity = CoreExercise(
     name="object_affinity",
     notebook="04",
     title="Object affinity",
+    task=(
+        "Write object affinity, Eq. 4, in a window. Then it is all that the decoder of the "
+        "trained network is told about the objects."
+    ),
     network="sst_mini",
     put_in=into_sst,
     hints=(

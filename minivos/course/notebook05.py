@@ -35,6 +35,10 @@ check_feature_interaction = CoreExercise(
     name="feature_interaction",
     notebook="05",
     title="Feature interaction",
+    task=(
+        "Write feature interaction, Eq. 3 and 4, for all objects at once. Then memory and "
+        "query of the trained network meet in it."
+    ),
     network="sitvos_mini",
     put_in=into_sitvos,
     hints=(
@@ -165,6 +169,11 @@ check_interact_in_turn = Exercise(
     name="interact_in_turn",
     notebook="05",
     title="Interaction in turn",
+    task=(
+        "Eq. 3 and 4 with both sides *in turn*: first the memory takes from the query, then "
+        "the query asks the memory *as it has become*. For which shape of `M` does the "
+        "difference to the simultaneous form vanish?"
+    ),
     hints=(
         "M_out is the same as before: Eq. 3 comes first, and nothing has changed yet.",
         "In the second line, who answers the query? Not M any more. What the query takes has not "
@@ -246,6 +255,13 @@ check_backbone_runs = Exercise(
     name="backbone_runs",
     notebook="05",
     title="Runs of a backbone",
+    task=(
+        "A video has $T$ frames and $K$ objects; every frame but the last is kept, and read "
+        "in each frame after it. How often does a backbone run (a) in SITVOS; (b) when each "
+        "frame goes through it once without a mask, and each kept frame once more with every "
+        "object's mask; (c) when each frame goes through it once without a mask, and in every "
+        "frame *all* kept frames anew with every object's mask, as in HST?"
+    ),
     hints=(
         "Count for three frames and one object on paper first: which frames go through, when, and "
         "with what?",

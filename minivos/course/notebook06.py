@@ -35,6 +35,10 @@ check_memory_read = CoreExercise(
     name="memory_read",
     notebook="06",
     title="Hierarchical read",
+    task=(
+        "Write the read of all four stages, Eq. 1 to 5. Then it reads the memory of the "
+        "trained network."
+    ),
     network="hst_mini",
     put_in=into_hst,
     hints=(
@@ -206,6 +210,10 @@ check_products = Exercise(
     name="products",
     notebook="06",
     title="Products of keys",
+    task=(
+        "How many products $k^Q \\cdot k^M$ does a dense read of *all four* stages take, and "
+        "how many the hierarchical one with the $k$ best?"
+    ),
     hints=(
         "For one stage: how many query cells are there, and how many cells does each of them meet?",
         "A side has f = 1, 2, 4, 8 times as many cells as at stage 4. Under a coarse cell lie "

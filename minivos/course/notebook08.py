@@ -8,6 +8,9 @@ check_backwards = Exercise(
     name="backwards",
     notebook="08",
     title="Backwards",
+    task=(
+        "Follow the objects from the *last* frame to the first. `follow` takes frames in any order."
+    ),
     hints=(
         "`follow` goes forward in whatever frames it is given. Which order makes the last frame "
         "the first?",
@@ -70,6 +73,10 @@ check_disagreement = Exercise(
     name="disagreement",
     notebook="08",
     title="Disagreement",
+    task=(
+        "Where should a correction go? Without the truth there is a hint that no network has "
+        "to give: where following forwards and backwards disagree."
+    ),
     hints=(
         "First an array of bool (T, H, W). Labels are names: what is the only question to ask of "
         "two names?",
@@ -124,6 +131,10 @@ check_without = Exercise(
     name="without",
     notebook="08",
     title="Without an object",
+    task=(
+        "An object has left for good, and the network finds it again and again in something "
+        "else. From frame `t` on, make it background."
+    ),
     hints=(
         "What was given must stay: begin with a copy.",
         "Frames before t stay, too. A slice of an array is a view of it.",

@@ -151,7 +151,7 @@ def test_a_solution_inside_a_check_is_found(name: str, leak: str) -> None:
 
 
 def small_exercise() -> Exercise:
-    check = Exercise("decay", "00", "Doubling", hints=("add", "add again", "x + x"))
+    check = Exercise("decay", "00", "Doubling", "task", hints=("add", "add again", "x + x"))
 
     @check.property("zero stays zero")
     def _(double):
@@ -264,7 +264,7 @@ def test_the_solution_comes_after_a_try_or_when_asked_twice(capsys) -> None:
 
 
 def test_large_tensors_show_one_place() -> None:
-    check = Exercise("decay", "00", "Ones", hints=("a", "b", "c"))
+    check = Exercise("decay", "00", "Ones", "task", hints=("a", "b", "c"))
 
     @check.property("all ones")
     def _(ones):
@@ -278,7 +278,7 @@ def test_large_tensors_show_one_place() -> None:
 
 def test_an_exercise_has_three_hints() -> None:
     with pytest.raises(InputError, match="3"):
-        Exercise("decay", "00", "Decay", hints=("one",))
+        Exercise("decay", "00", "Decay", "task", hints=("one",))
 
 
 def test_an_unknown_solution_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""Checks of notebook 00: how fast a method loses its objects, and a baseline without drift."""
+"""Checks of notebook 00: what scores say, and a baseline without drift."""
 
 from collections.abc import Callable
 from itertools import product
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minivos.course.exercise import Exercise, require, require_close, require_shape
+from minivos.video.metrics import contour_accuracy, region_similarity
 
 Answer = Callable[..., Any]
 REACH = 4  # pixels that `search` looks to each side
@@ -173,3 +174,83 @@ def _(from_first):
     turned, _ = carried(from_first, first, other, one)
     given = "frames 0, 1, 2 and frames 0, 2, 1: the labels of the same frame"
     require_close(turned[[0, 2, 1]], straight, given)
+
+
+check_area_without_outline = Exercise(
+    name="area_without_outline",
+    notebook="00",
+    title="The area without the outline",
+    task="Find two masks, truth and prediction, with J of at least 0.9 but F of at most 0.5.",
+    hints=(
+        "Few pixels may be wrong, but they have to make much outline. Where do they?",
+        "A single wrong pixel inside of an object has an outline of its own, all around it.",
+        "The outline must be wrong by more than the tolerance, about a pixel here: keep away from "
+        "the true one.",
+    ),
+)
+check_outline_without_area = Exercise(
+    name="outline_without_area",
+    notebook="00",
+    title="The outline without the area",
+    task=(
+        "Now the other way round: F of at least 0.9 but J of at most 0.5, neither mask empty or "
+        "full, and not each other's complement like the two halves above."
+    ),
+    hints=(
+        "Which shape has the outline of a square, and hardly any area?",
+        "An inner outline may count as right as well, if it lies within the tolerance of the true "
+        "one.",
+        "Draw the true square's rim, one pixel wide.",
+    ),
+)
+BOTH = (check_area_without_outline, check_outline_without_area)
+
+
+def are_two_masks(masks: Answer) -> None:
+    """Two bool arrays (64, 64)."""
+    pair = masks()
+    require(isinstance(pair, tuple) and len(pair) == 2, "your answer", "two masks", pair)
+    for mask in pair:
+        require_shape(mask, (64, 64), given="your masks")
+        require(mask.dtype == bool, "your masks", "bool", str(mask.dtype))
+
+
+for check in BOTH:
+    check.property("two masks, bool (64, 64)")(are_two_masks)
+
+
+@check_area_without_outline.property("the areas agree: J of at least 0.9")
+def _(masks):
+    score = region_similarity(*masks())
+    require(score >= 0.9, "J of your masks", "0.9 or more", score)
+
+
+@check_area_without_outline.property("the outlines do not: F of at most 0.5")
+def _(masks):
+    score = contour_accuracy(*masks())
+    require(score <= 0.5, "F of your masks", "0.5 or less", score)
+
+
+@check_outline_without_area.property("neither is empty or full")
+def _(masks):
+    shares = [mask.mean() for mask in masks()]
+    require(min(shares) > 0 and max(shares) < 1, "shares of object in your masks", "0 to 1", shares)
+
+
+@check_outline_without_area.property("one is not what the other leaves over")
+def _(masks):
+    truth, prediction = masks()
+    same = int((truth == prediction).sum())
+    require(same > 0, "pixels at which your masks agree", "some", same)
+
+
+@check_outline_without_area.property("the outlines agree: F of at least 0.9")
+def _(masks):
+    score = contour_accuracy(*masks())
+    require(score >= 0.9, "F of your masks", "0.9 or more", score)
+
+
+@check_outline_without_area.property("the areas do not: J of at most 0.5")
+def _(masks):
+    score = region_similarity(*masks())
+    require(score <= 0.5, "J of your masks", "0.5 or less", score)

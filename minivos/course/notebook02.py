@@ -1,4 +1,4 @@
-"""Check of notebook 02: the identity bank."""
+"""Checks of notebook 02: the identity bank, and two objects exchanged."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from minivos.aot import IdentityBank
-from minivos.course.exercise import require, require_close, require_shape
+from minivos.course.exercise import Exercise, require, require_close, require_shape
 from minivos.course.transplant import CoreExercise, replace_parts
 from minivos.nn.network import VOSNetwork
 
@@ -156,3 +156,49 @@ def _(my_bank):
     used = P[:, 1].argmax(dim=1).unique().tolist()
     given = "50 clips with one object, shuffle=True: the identities that occur"
     require(used == [1, 2, 3], given, "[1, 2, 3]", used)
+
+
+check_exchanged = Exercise(
+    name="exchanged",
+    notebook="02",
+    title="Exchanged",
+    task=(
+        "Exchange objects 1 and 2 in the answer. You may not touch $Y$, $D$, the features or the "
+        "weights: only the $P$ with which the answer is *decoded*. What does that say about "
+        "storing $P$ with the memory?"
+    ),
+    hints=(
+        "A row of P belongs to an object, a column to an identity. Which of them says who gets the "
+        "answer?",
+        "Object 1 has to get the answer of the identity with which object 2 was painted.",
+        "Nothing is computed: two rows change places.",
+    ),
+)
+
+
+def decoded(exchange: Any, *identities: int) -> list[float]:
+    """Which object gets the answer, if the paint of background, object 1, 2, ... has arrived."""
+    P = chosen(*identities)[0]
+    logits = 5 * P  # (cells, 1+M): a cell for each identity that was painted
+    got = exchange(P)
+    require_shape(got, tuple(P.shape), given=f"P of K = {len(P) - 1} objects")
+    return (logits @ got.T).argmax(dim=1).tolist()
+
+
+@check_exchanged.property("the paint of object 1 is answered with 2, that of 2 with 1")
+def _(exchange):
+    given = "background, object 1 and object 2 have the identities 0, 3, 1"
+    require_close(decoded(exchange, 0, 3, 1), [0, 2, 1], given)
+
+
+@check_exchanged.property("all others stay who they are")
+def _(exchange):
+    given = "background and three objects have the identities 0, 2, 3, 1"
+    require_close(decoded(exchange, 0, 2, 3, 1), [0, 2, 1, 3], given)
+
+
+@check_exchanged.property("the P that handed out stays as it is")
+def _(exchange):
+    P = chosen(0, 3, 1)[0]
+    exchange(P)
+    require_close(P, chosen(0, 3, 1)[0], given="P, after the call")

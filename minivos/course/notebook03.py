@@ -1,4 +1,4 @@
-"""Checks of notebook 03: short-term attention, to one previous frame and to two."""
+"""Checks of notebook 03: short-term attention to one previous frame and to two, and its window."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from minivos.aot import KeysValues, ShortTermAttention
-from minivos.course.exercise import Exercise, require_close, require_shape
+from minivos.course.exercise import Exercise, require, require_close, require_shape
 from minivos.course.transplant import CoreExercise, replace_parts
 from minivos.nn.network import VOSNetwork
 
@@ -265,3 +265,62 @@ def _(two):
         "value 4 in the first of five cells of the newer frame, all else 0: what that cell reads"
     )
     require_close(got, 1, given)
+
+
+check_may_see = Exercise(
+    name="may_see",
+    notebook="03",
+    title="A window is a mask",
+    task="A window is full attention with a mask. Write the mask.",
+    hints=(
+        "Which row and which column has cell number n of a grid of so many columns?",
+        "Both have to be near: rows by at most window // 2, columns, too.",
+        "`y[:, None] - y` has an entry for each pair of cells.",
+    ),
+)
+
+
+def seen(see: Callable[..., Any], height: int, width: int, window: int) -> Tensor:
+    """The mask, checked for its shape and type."""
+    got, cells = see(height, width, window), height * width
+    given = f"{height} x {width} cells, window {window}"
+    require_shape(got, (cells, cells), given)
+    require(got.dtype == torch.bool, given, "bool", str(got.dtype))
+    return got
+
+
+@check_may_see.property("window 1: a cell sees itself")
+def _(see):
+    got = seen(see, 1, 3, 1)
+    require_close(got.int(), torch.eye(3), given="1 x 3 cells, window 1")
+
+
+@check_may_see.property("window 3 in a row: neighbours, cut off at the ends")
+def _(see):
+    got = seen(see, 1, 4, 3).int()
+    right = [[1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 1], [0, 0, 1, 1]]
+    for cell in range(4):
+        require_close(got[cell], right[cell], given=f"1 x 4 cells, window 3: what cell {cell} sees")
+
+
+@check_may_see.property("the end of a row does not see the beginning of the next")
+def _(see):
+    got = seen(see, 2, 4, 3)[3].int()
+    given = "2 x 4 cells, window 3: what cell 3, the last of the first row, sees"
+    require_close(got, [0, 0, 1, 1, 0, 0, 1, 1], given)
+
+
+@check_may_see.property("windows have corners")
+def _(see):
+    got = seen(see, 6, 9, 5).sum(dim=1)[[0, 22, 31]]
+    given = "6 x 9 cells, window 5: how many cells the cells 0, 22 and 31 see"
+    require_close(got, [9, 25, 25], given)
+
+
+@check_may_see.property("full attention with this mask is what the package computes")
+def _(see):
+    q, k, v = torch.randn(3, 1, 54, 2)
+    mask = seen(see, 6, 9, 5)
+    got = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    right = plain(ShortTermAttention, window=5)(q, KeysValues(k, v, (1, 6, 9)))
+    require_close(got, right, given="6 x 9 cells, window 5, random tokens, no learned terms")

@@ -1,13 +1,14 @@
-"""Check of notebook 04: object affinity within a window."""
+"""Checks of notebook 04: object affinity within a window, and how far patterns reach."""
 
 import math
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from minivos.course.exercise import require_close, require_shape
+from minivos.course.exercise import Exercise, require, require_close, require_shape
 from minivos.course.transplant import CoreExercise, replace_function
 from minivos.errors import InputError
 from minivos.nn.network import VOSNetwork
@@ -155,3 +156,92 @@ def _(affinity):
     right = object_affinity(q, k, labels, 3, "local", 3, "distance", temporal="dense")[:, :, -1]
     got = affinity(q[:, :, -1], k, labels, 3, 3)
     require_close(got, right, given="2 clips of 3 frames of 6 x 7 cells, h = 3, random numbers")
+
+
+check_layers_needed = Exercise(
+    name="layers_needed",
+    notebook="04",
+    title="Layers for a row",
+    task=(
+        "How many *local* layers of window $h$ does news need from one end of a row of $n$ cells "
+        "to the other?"
+    ),
+    hints=(
+        "How far does one layer bring it? Fewer than h cells away.",
+        "How many steps lie between the first cell of n and the last?",
+        "A layer that is needed only in part is needed.",
+    ),
+)
+
+
+def knows(n: int, h: int, layers: int) -> bool:
+    """Whether news from the first of n cells is at the last after so many layers, tried out."""
+    informed = {0}
+    for _ in range(layers):
+        informed = {cell for cell in range(n) if any(abs(cell - other) < h for other in informed)}
+    return n - 1 in informed
+
+
+@check_layers_needed.property("so many layers are enough")
+def _(needed):
+    for n, h in ((2, 2), (9, 2), (9, 3), (10, 4), (12, 5), (7, 7), (8, 7)):
+        layers = needed(n, h)
+        given = f"n = {n}, h = {h}: news after {layers} layers"
+        require(knows(n, h, int(layers)), given, "at the last cell", "not yet there")
+
+
+@check_layers_needed.property("one less is not")
+def _(needed):
+    for n, h in ((2, 2), (9, 2), (9, 3), (10, 4), (12, 5), (7, 7), (8, 7)):
+        fewer = int(needed(n, h)) - 1
+        given = f"n = {n}, h = {h}: news after {fewer} layers"
+        require(not knows(n, h, fewer), given, "not yet at the last cell", "there")
+
+
+@check_layers_needed.property("a whole number")
+def _(needed):
+    got = needed(10, 4)
+    require(isinstance(got, int), "n = 10, h = 4", "a whole number (int)", got)
+
+
+check_my_cells = Exercise(
+    name="my_cells",
+    notebook="04",
+    title="A pattern of your own",
+    task=(
+        "Each cell looks at itself and at most 39 others of a $4 \\times 8 \\times 8$ video (grid: "
+        "17), and *two* layers reach everything."
+    ),
+    hints=(
+        "A plane of one frame has 64 cells, a line through it 8: planes are too dear, lines are "
+        "cheap. How many lines can you pay?",
+        "Two steps have to change t, y and x. Which of them may one step change at once?",
+        "A row in each frame is 32 cells: it changes t and x at once. What is left to change?",
+    ),
+)
+VIDEO = 4, 8, 8
+EVERYWHERE = set(product(*map(range, VIDEO)))
+
+
+@check_my_cells.property("cells of the video")
+def _(cells):
+    outside = set(cells(3, 7, 7)) - EVERYWHERE
+    given = "cell (3, 7, 7), the last one: cells outside of the video"
+    require(not outside, given, "none", sorted(outside)[:3])
+
+
+@check_my_cells.property("itself, and 39 others at most")
+def _(cells):
+    for cell in sorted(EVERYWHERE):
+        looks = set(cells(*cell))
+        require(cell in looks, f"cell {cell}", "itself among its cells", "it is not")
+        require(len(looks) <= 40, f"cell {cell}", "40 cells at most", f"{len(looks)} cells")
+
+
+@check_my_cells.property("two layers reach everything")
+def _(cells):
+    looks = {cell: set(cells(*cell)) for cell in EVERYWHERE}
+    for cell in sorted(EVERYWHERE):
+        reached = set().union(*(looks[near] for near in looks[cell]))
+        missing = sorted(EVERYWHERE - reached)
+        require(not missing, f"cell {cell}, after two layers", "every cell", f"not {missing[:2]}")

@@ -1,4 +1,4 @@
-"""Checks of notebook 06: the hierarchical read, and what it saves."""
+"""Checks of notebook 06: the hierarchical read, what it saves, what it may leave out."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -248,3 +248,54 @@ def _(products):
 def _(products):
     given = "H = 15, W = 27, T = 8, k = 128"
     require_close(products(15, 27, 8, 128), [5733001800, 227749320], given)
+
+
+check_needed = Exercise(
+    name="needed",
+    notebook="06",
+    title="Cells that hold a share",
+    task=(
+        "How many coarse cells hold a share of the weight? For each row of weights, the smallest "
+        "$k$ such that its $k$ largest sum to at least `share`."
+    ),
+    hints=(
+        "The largest weights first: `sort` with `descending=True`.",
+        "`cumsum` gives the sum of the first, the first two, the first three, ...",
+        "How many of these sums are too small? One cell more is enough.",
+    ),
+)
+
+
+@check_needed.property("four equal weights: three hold 0.7")
+def _(needed):
+    require_close(needed(torch.full((1, 4), 0.25), 0.7), [3], given="weights 1/4 four times, 0.7")
+
+
+@check_needed.property("exactly the share is enough")
+def _(needed):
+    require_close(needed(torch.full((1, 4), 0.25), 0.5), [2], given="weights 1/4 four times, 0.5")
+
+
+@check_needed.property("weights come in any order")
+def _(needed):
+    weights = torch.tensor([[0.125, 0.75, 0.125], [0.125, 0.125, 0.75]])
+    given = "weights 1/8, 3/4, 1/8 and 1/8, 1/8, 3/4, share 0.8"
+    require_close(needed(weights, 0.8), [2, 2], given)
+
+
+@check_needed.property("a row for itself")
+def _(needed):
+    weights = torch.tensor([[1.0, 0, 0, 0], [0.25, 0.25, 0.25, 0.25]])
+    require_close(needed(weights, 0.9), [1, 4], given="weights 1, 0, 0, 0 and 1/4 four times, 0.9")
+
+
+@check_needed.property("k of them hold the share, k - 1 do not")
+def _(needed):
+    weights = (2 * torch.randn(50, 30)).softmax(dim=1)
+    got = needed(weights, 0.9)
+    require_shape(got, (50,), given="50 random rows of 30 weights")
+    for row, k in zip(weights, got.tolist(), strict=True):
+        held, less = (float(row.topk(int(count)).values.sum()) for count in (k, k - 1))
+        require(
+            held >= 0.9 > less, f"k = {k}, sums of the k and k - 1 largest", "0.9", (held, less)
+        )

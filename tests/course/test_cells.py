@@ -35,7 +35,13 @@ def run(sources: list[str], names: dict) -> list[str]:
 
 def names_of_a_notebook() -> dict:
     clip = render(307, frames=5, size=(64, 96), scenario="plain", objects=2)
-    return {"minivos": minivos, "DEVICE": "cpu", "clip": clip, "display": print, "show_masks": lambda *_, **__: "a picture"}
+    return {
+        "minivos": minivos,
+        "DEVICE": "cpu",
+        "clip": clip,
+        "display": print,
+        "show_masks": lambda *_, **__: "a picture",
+    }
 
 
 @each_exercise

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from minivos.course.worked import show_solution
+from minivos.course.worked import show_solution, to_write
 from minivos.errors import check_rules
 
 HINTS = 3  # that every exercise has
@@ -191,7 +191,7 @@ class Exercise:
         if is_open(answer):
             report.answered = False
             return report
-        asked = open_where_none(answer)
+        asked = open_where_none(answer, to_write(self.name))
         for _, test in self.properties:
             try:
                 with torch.random.fork_rng(devices=[]):
@@ -236,11 +236,11 @@ def is_open(answer: Any) -> bool:
     return answer is None
 
 
-def open_where_none(answer: Any) -> Any:
-    """The answer, but a function or method that returns None counts as not written yet."""
+def open_where_none(answer: Any, names: set[str]) -> Any:
+    """The answer; a function, or one of these methods, that returns None is not written yet."""
     if isinstance(answer, type):
-        own = {name: part for name, part in vars(answer).items() if isfunction(part)}
-        methods = {name: not_none(part) for name, part in own.items() if name != "__init__"}
+        own = {name: part for name, part in vars(answer).items() if name in names}
+        methods = {name: not_none(part) for name, part in own.items()}
         return type(answer.__name__, (answer,), methods)
     return not_none(answer) if callable(answer) else answer
 

@@ -16,6 +16,7 @@ import numpy as np
 from torch import nn
 
 from minivos.course.exercise import Exercise, is_open, open_where_none
+from minivos.course.worked import to_write
 from minivos.errors import InputError
 from minivos.nn.network import VOSNetwork
 from minivos.propagation import propagate
@@ -48,7 +49,8 @@ class CoreExercise(Exercise):
         try:
             if is_open(answer):
                 raise NotImplementedError
-            mine = propagate(self.transplant(network, open_where_none(answer)), clip)
+            asked = open_where_none(answer, to_write(self.name))
+            mine = propagate(self.transplant(network, asked), clip)
         except NotImplementedError:
             print(f"{self.notebook} {self.title}, inside {self.network}: your turn")
             return None

@@ -49,6 +49,14 @@ def stub(name: str) -> str:
     return BETWEEN.sub(lambda found: f"{found[1]}{YOUR_TURN}\n", with_marks(name))
 
 
+def to_write(name: str) -> set[str]:
+    """The names of the functions and methods that the student has to write."""
+    functions = [
+        node for node in ast.walk(ast.parse(stub(name))) if isinstance(node, ast.FunctionDef)
+    ]
+    return {node.name for node in functions if isinstance(node.body[-1], ast.Raise)}
+
+
 def show_solution(name: str) -> str:
     """Reasons and code of a solution, to print."""
     return f"{reasons(name)}\n\n{solution(name)}"

@@ -13,7 +13,7 @@ from torch import nn
 
 from minivos.course.exercise import HINTS, Exercise, require, require_close
 from minivos.course.exercises import all_exercises
-from minivos.course.worked import BEGIN, BETWEEN, END, FOLDER, YOUR_TURN, reasons, solution, stub, with_marks
+from minivos.course.worked import BEGIN, BETWEEN, END, FOLDER, YOUR_TURN, reasons, solution, stub, to_write, with_marks
 from minivos.errors import InputError
 from mistakes import MISTAKES, Mistake, answer_in, with_mistake
 
@@ -188,9 +188,21 @@ class Bare(nn.Module):
     pass
 
 
-class Written(nn.Module):
+class NothingYet(nn.Module):
     def forward(self, x):
         pass
+
+
+class WithHelper(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.start_at_zero()
+
+    def start_at_zero(self):
+        self.zero = 0
+
+    def forward(self, x):
+        return self.zero
 
 
 @pytest.mark.parametrize("answer", [None, lambda x: None, Bare, lambda x: exec("raise NotImplementedError")])
@@ -199,15 +211,15 @@ def test_an_open_exercise_says_your_turn(answer, capsys) -> None:
     assert capsys.readouterr().out == "00 Doubling: your turn\n"
 
 
-def test_a_method_without_an_answer_is_open() -> None:
-    check = small_exercise()
-    check.properties.clear()
+def test_a_method_to_write_that_returns_nothing_is_open_and_others_may() -> None:
+    check = Exercise("identity_bank", "02", "Zero", "task", hints=("a", "b", "c"))
 
     @check.property("forward answers")
     def _(kind):
         require_close(kind()(0), 0, given="0")
 
-    assert not check.report(Written).answered
+    assert to_write("identity_bank") == {"forward", "assign"}
+    assert not check.report(NothingYet).answered and check.passes(WithHelper)
 
 
 def test_half_an_answer_is_no_pass() -> None:

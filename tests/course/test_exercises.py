@@ -250,6 +250,7 @@ def test_what_is_no_such_number_fails(got) -> None:
 
 
 def test_a_report_is_the_same_every_time_and_leaves_random_numbers_alone() -> None:
+    torch.manual_seed(1)  # another seed than that of a check
     before = torch.random.get_rng_state()
     reports = {str(EXERCISES["read_memory"].report(answer_in(solution("read_memory")))) for _ in range(2)}
     assert len(reports) == 1 and torch.equal(torch.random.get_rng_state(), before)

@@ -19,7 +19,7 @@ Answer = Callable[..., Any]
 def into_attention(network: VOSNetwork, read_memory: Answer) -> VOSNetwork:
     """A copy of the network in which all dense attention is the student's."""
 
-    def attend(q: Tensor, k: Tensor, v: Tensor, *names: object, dropout: float = 0.0) -> Tensor:
+    def attend(q: Tensor, k: Tensor, v: Tensor, *names: object, **_: object) -> Tensor:
         return read_memory(q, k, v)
 
     return replace_function(network, "attend", attend)

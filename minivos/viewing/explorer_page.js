@@ -111,10 +111,14 @@ function addressOf(explorer) {
     if (cells) words.memory = `${turned.frame}:${cells.at(turned.point)}${turned.view ? ":2" : ""}`
   }
   const [, other] = views
-  if (other) words.with = [other.net, other.map, other.head, other.object ?? "", other.asks ?? ""].join(":")
+  if (other) words.with = joined([other.net, other.map, other.head, other.object ?? "", other.asks ?? ""])
   if (stop !== null) words.tour = stop + 1
   return words
 }
+
+// Parts in one word, whatever their names hold, and back
+const joined = parts => parts.map(part => String(part).replace(/[%:]/g, encodeURIComponent)).join(":")
+const parted = word => word.split(":").map(part => part.replace(/%(25|3A)/g, decodeURIComponent))
 
 function writeAddress(explorer) {
   if (!explorer.hash || !explorer.networks.length) return
@@ -182,7 +186,7 @@ function cellOf(text, cells) {
 }
 
 function otherView(explorer, text) {
-  const [net, map, head, object, asks] = text?.split(":") ?? []
+  const [net, map, head, object, asks] = parted(text ?? "")
   const number = word => (word ? Number(word) : null)
   const there = explorer.networks.find(each => each.name === net)?.looks.some(look => look.name === map)
   return there ? { net, map, head: Number(head) || 0, object: number(object), asks: number(asks) } : null
@@ -218,16 +222,23 @@ const DO = {
 
 const toggle = (names, name) => names.delete(name) || names.add(name)
 
-// What to compare with: the same of the next network, or the attention before
+// What to compare with: the main read of the next network; of one network, a read of the same kind, or else another
 function otherThan(explorer) {
   const [view] = explorer.views
-  const others = explorer.networks.filter(network => network.name !== view.net)
-  const names = distinct(explorer.network(view).looks.map(look => look.name))
-  if (!others.length) return { ...view, head: 0, map: names.at(names.indexOf(view.map) - 1) }
-  const [network] = others
-  const { name } = network.looks.findLast(each => isRead(each, network)) ?? network.looks.at(-1)
-  const { object } = network.looks.find(look => look.name === name)
-  return { net: network.name, map: name, head: 0, object, asks: null }
+  const next = explorer.networks.find(network => network.name !== view.net)
+  if (next) {
+    const { name } = explorer.mainLook(next)
+    const named = next.looks.filter(look => look.name === name)
+    const own = explorer.shown(view, explorer.point)?.own
+    const { object } = named.find(look => look.object === own) ?? named[0]
+    return { net: next.name, map: name, head: 0, object, asks: null }
+  }
+  const network = explorer.network(view)
+  const others = network.looks.filter(look => look.name !== view.map)
+  const reads = others.filter(look => isRead(look, network))
+  const kind = network.looks.find(look => look.name === view.map).kind
+  const other = reads.findLast(look => look.kind === kind) ?? reads.at(-1) ?? others.at(-1)
+  return { ...view, head: 0, map: other?.name ?? view.map }
 }
 
 function step(explorer, by) {
@@ -339,7 +350,7 @@ function press(explorer, event) {
   const { key, target } = event
   const { root } = explorer
   const outside = target === document.body && document.querySelector(".explorer") === root
-  if (!(root.contains(target) || outside) || event.ctrlKey || event.metaKey || event.altKey) return
+  if (!(root.contains(target) || outside) || isShortcut(event)) return
   const slides = target.matches("[type=range]") && !MOVES[key]
   if ((target.closest("select, input, dialog, textarea") && !slides) || !explorer.networks.length) return
   if ([" ", "Enter"].includes(key) && target.closest("button, summary, a")) return
@@ -347,6 +358,12 @@ function press(explorer, event) {
   if (!doing) return
   event.preventDefault()
   did(explorer, doing)
+}
+
+// Of the browser. On many keyboards [ and ] are typed with AltGr, which counts as Ctrl and Alt, or with Option
+function isShortcut(event) {
+  const types = event.getModifierState("AltGraph") || (event.altKey && !event.ctrlKey && "[]".includes(event.key))
+  return event.metaKey || ((event.ctrlKey || event.altKey) && !types)
 }
 
 function doingOf(explorer, key, target) {

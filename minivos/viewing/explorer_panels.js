@@ -252,12 +252,24 @@ function cosineTable(title, table, { exploration, colours }) {
 
 // 5. Tour and words ------------------------------------------------------------------------------
 
-// The tour of the first view's network, else of the first that has one
+// The tour of the first view's network, else of the first that has one: the stops whose maps are on this page
 function tourOf(explorer) {
   const tours = explorer.given.words?.tours ?? {}
   const own = explorer.networks.length ? [explorer.network(explorer.views[0]), ...explorer.networks] : []
-  const network = own.find(each => tours[each.paper]?.length)
-  return network ? { network, stops: tours[network.paper] } : null
+  const found = own.map(network => {
+    const names = [...new Set(network.looks.map(look => look.name))]
+    return { network, stops: (tours[network.paper] ?? []).map(stop => onPage(stop, names)).filter(Boolean) }
+  })
+  return found.find(tour => tour.stops.length) ?? null
+}
+
+// A stop with the names of maps that it is about; null where the page does not hold them
+function onPage(stop, names) {
+  const exact = stop.map.replace(/[.+^${}()|[\]\\?]/g, "\\$&")
+  const pattern = new RegExp(`^${exact.replaceAll("*", ".*")}$`)
+  const map = names.findLast(each => pattern.test(each))
+  const there = map && (!stop.compare || (names.includes(stop.compare) && stop.compare !== map))
+  return there ? { ...stop, map } : null
 }
 
 function startTour(explorer) {
@@ -269,8 +281,7 @@ function goToStop(explorer, at) {
   const { network, stops } = tourOf(explorer)
   pause(explorer)
   explorer.stop = clip(at, 0, stops.length - 1)
-  const { state } = resolveStop(stops[explorer.stop], network, explorer.exploration)
-  if (state) explorer.apply(state)
+  explorer.apply(stateOf(stops[explorer.stop], network, explorer.exploration))
 }
 
 function showStop(explorer) {
@@ -279,12 +290,11 @@ function showStop(explorer) {
   panel.hidden = !tour
   explorer.find(".actions [data-do=tour]").setAttribute("aria-expanded", Boolean(tour))
   if (!tour) return
-  const { network, stops } = tour
+  const { stops } = tour
+  explorer.stop = clip(explorer.stop, 0, stops.length - 1) // the tour of another network may be shorter
   const stop = stops[explorer.stop]
-  const { missing } = resolveStop(stop, network, explorer.exploration)
   panel.querySelector("h3").textContent = `${explorer.stop + 1} of ${stops.length}: ${stop.title}`
-  const skipped = `This page does not hold ${missing}, which this stop is about: go on to the next.`
-  panel.querySelector("p").textContent = missing ? skipped : stop.text
+  panel.querySelector("p").textContent = stop.text
   const buttons = stops.map(({ title }, i) => make("button", { type: "button", title, "data-stop": i }, String(i + 1)))
   buttons[explorer.stop].setAttribute("aria-current", "step")
   panel.querySelector(".steps").replaceChildren(...buttons)
@@ -292,24 +302,18 @@ function showStop(explorer) {
   panel.querySelector("[data-do=next]").disabled = explorer.stop === stops.length - 1
 }
 
-// The state that a stop asks for: {state} or {missing: "block2/long_term"}
-function resolveStop(stop, network, exploration) {
-  const exact = stop.map.replace(/[.+^${}()|[\]\\?]/g, "\\$&")
-  const pattern = new RegExp(`^${exact.replaceAll("*", ".*")}$`)
-  const names = [...new Set(network.looks.map(look => look.name))]
-  const name = names.findLast(each => pattern.test(each))
-  if (!name) return { missing: stop.map }
-  const steps = network.steps.filter(step => network.looks.some(each => each.name === name && each.step === step))
+// The state that a stop asks for
+function stateOf(stop, network, exploration) {
+  const named = network.looks.filter(each => each.name === stop.map)
+  const steps = [...new Set(named.map(each => each.step))].sort((a, b) => a - b)
   const frame = steps[Math.round((stop.frame ?? 1) * (steps.length - 1))]
-  const looks = network.looks.filter(each => each.name === name && each.step === frame)
+  const looks = named.filter(each => each.step === frame)
   const cells = exploration.asking(network, looks[0])
   const { cell, label } = stopCell(stop.cell, network, exploration, looks[0].frame, cells)
   const look = looks.find(each => each.object === label) ?? looks[0]
-  const view = { net: network.name, map: name, head: 0, object: look.object, asks: look.frame }
-  const other = stop.compare && names.find(each => each === stop.compare && each !== name)
-  if (stop.compare && !other) return { missing: stop.compare }
-  const views = other ? [view, { ...view, map: other }] : [view]
-  return { state: { views, frame, point: cells.centre(cell), turn: Boolean(stop.turn), panels: stop.view ?? {} } }
+  const view = { net: network.name, map: stop.map, head: 0, object: look.object, asks: look.frame }
+  const views = stop.compare ? [view, { ...view, map: stop.compare }] : [view]
+  return { views, frame, point: cells.centre(cell), turn: Boolean(stop.turn), panels: stop.view ?? {} }
 }
 
 // {object: 1, where: "middle" or "edge"}, or a place [y, x] as shares of the frame: the cell, and the object it is on

@@ -11,6 +11,7 @@ class Explorer {
   constructor(root, given, exploration, { hash = true, chosen = null } = {}) {
     Object.assign(this, { root, given, exploration, hash, chosen })
     this.colours = given.colours
+    this.start = given.start ?? given.frames[0]?.number // the frame whose masks were given
     this.images = new Map()
     this.panels = new Set(["geometry"])
     this.brightest = "own"
@@ -43,14 +44,13 @@ class Explorer {
     this.find(".messages").append(make("p", { className: kind }, text))
   }
 
-  // Begin amid the first object that is there, in the last frame, with the last map that looks at most frames
+  // Begin amid the first object that is there, in the middle of time
   begin() {
     const [network] = this.networks
     if (!network) return
-    this.frame = network.steps.at(-1)
+    this.frame = network.steps[network.steps.length >> 1]
+    const first = this.mainLook(network)
     const here = network.looks.filter(look => look.step === this.frame)
-    const most = Math.max(...here.filter(look => isRead(look, network)).map(look => look.times))
-    const first = here.findLast(look => isRead(look, network) && look.times === most) ?? here.at(-1)
     const cells = this.exploration.asking(network, first)
     const clear = this.exploration.clearOf(this.given.objects[0], network, first.frame, cells)
     const named = here.filter(each => each.name === first.name)
@@ -59,6 +59,17 @@ class Explorer {
     this.compare(null)
     const middle = this.exploration.amid(network, look.frame, clear, cells)
     this.point = middle ? cells.centre(middle) : this.given.size.map(side => (side - 1) / 2)
+  }
+
+  // Of the reads of the current frame, the last of those that look at most frames. Where as many are looked at, that
+  // which sees the first frame, whose masks were given, and all cells of it
+  mainLook(network) {
+    const here = network.looks.filter(look => look.step === this.frame)
+    const reads = (here.length ? here : network.looks).filter(look => isRead(look, network))
+    const rank = look => 2 * look.times + look.keyFrames.includes(this.start)
+    const best = reads.filter(look => rank(look) === Math.max(...reads.map(rank)))
+    const last = best.at(-1) ?? here.at(-1) ?? network.looks.at(-1)
+    return best.findLast(look => !look.cells && `${look.fullKeyGrid}` === `${last.fullKeyGrid}`) ?? last
   }
 
   tellLimits() {
@@ -206,7 +217,7 @@ class Explorer {
     const name = frame => {
       if (frame === look.frame) return `Frame ${frame}, itself`
       if (frame === look.step) return `Frame ${frame}, the current one`
-      if (frame === this.given.frames[0].number) return `Frame ${frame}, the first`
+      if (frame === this.start) return `Frame ${frame}, the first`
       return frame === look.step - 1 ? `Frame ${frame}, just before` : `Frame ${frame}`
     }
     const figures = look.keyFrames.map(frame => {
@@ -287,6 +298,7 @@ class Explorer {
   // What was chosen holds from now on: controls show it, screen readers hear it, the link keeps it
   settle() {
     if (this.networks.length) {
+      if (this.turned && !this.shown(this.views[this.turned.view], this.point)?.turned) this.turned = null
       this.views.forEach((view, i) => fillChoices(this, view, this.sections[i]))
       showSwitches(this)
     }

@@ -250,6 +250,8 @@ def test_a_browser_finds_the_same_weights(page, browser):
         body = f"<main class='explorer'>{beside('explorer.html')}</main>"
         tab.set_content(f"<style>{beside('explorer.css')}</style>{body}<script type='module'>{code}</script>")
         tab.wait_for_function("window.state")
+        tab.locator(".slider").press("End")  # the page begins in the middle
+        tab.wait_for_function("state.frame === 5")
         for name, head in (("read", "mean"), ("read", "head 2"), ("near1", "mean")):
             tab.select_option("[data-choice=map]", name)
             if name == "read":

@@ -145,7 +145,7 @@ def page_of(*givens) -> str:
     tell = (
         "Object.assign(globalThis, { Cells, Look, Exploration, Explorer, inflate, carried, likeness, entropy, spread, "
     )
-    tell += "frameShares, topMatches, nearPoint, cosines, percent, STOPS, HEAT, resolveStop, openExplorer })"
+    tell += "frameShares, topMatches, nearPoint, cosines, percent, STOPS, HEAT, openExplorer })"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{ALONE}">'
@@ -244,7 +244,7 @@ def opened(tab, tmp_path):
     count = iter(range(100))
 
     @contextmanager
-    def opened(*givens, hash="", scheme="light", size=(1200, 900)):
+    def opened(*givens, hash="#frame=3", scheme="light", size=(1200, 900)):
         path = tmp_path / f"page{next(count)}.html"
         path.write_text(page_of(*givens), encoding="utf8")
         page.set_viewport_size({"width": size[0], "height": size[1]})
@@ -412,6 +412,22 @@ def test_what_one_sees_first_and_where_a_click_leads(opened):
         assert page.text(".facts p").startswith("Cell 1, 2")
 
 
+def test_the_page_begins_in_the_middle_with_the_read_that_sees_most_or_else_the_given_frame(opened):
+    made = example()["given"]
+    (first, second), at_one = made["networks"], [each for each in made["networks"][0]["maps"] if each["frame"] == 1]
+    with opened(made, hash="") as page:
+        page.ready()
+        assert page.text(".now h3") == "Frame 2 asks" and "map=block2/long_term&frame=2" in page.settled()
+    elsewhere = [each | ({"keyFrames": [2]} if "short" in each["name"] else {}) for each in at_one]
+    for maps in (at_one, elsewhere):  # as many frames are seen by short-term attention, which comes last
+        with opened(made | {"networks": [first | {"maps": maps}, second]}, hash="") as page:
+            page.ready()
+            assert "map=block2/long_term&frame=1" in page.settled()
+    with opened(made | {"start": 2}) as page:
+        page.ready()
+        assert page.texts(".strip figcaption > span") == ["Frame 0", "Frame 1", "Frame 2, the first"]
+
+
 def test_lines_lead_to_the_best_matches_and_the_true_point_is_scored(opened):
     made = example()
     with opened(made["given"]) as page:
@@ -527,6 +543,15 @@ def test_the_question_turned_round(opened):
         assert page.text(".facts p").endswith(f"cell {k % 6 // 3}, {k % 3} of frame {k // 6}?")
         page.click_cell(".asking", (0, 1))
         assert page.text(".facts p").startswith("Cell 0, 1")
+        page.click_cell(".strip canvas", (1, 1), at=1)
+        page.press(",")
+        assert "memory=1:1,1" in page.settled()  # frame 2 sees frame 1, too
+        page.press(",")
+        assert "memory" not in page.settled()  # but frame 1 does not
+        page.choose("map", "block2/short_term")
+        page.press("r", ".", "ArrowLeft")
+        assert page.root.locator("[data-do=turn]").get_attribute("aria-pressed") == "false"
+        assert page.text(".facts p").startswith("Cell 0, 0")
 
 
 def test_what_cannot_be_seen_is_hatched(opened):
@@ -621,6 +646,12 @@ def test_two_views_under_one_cell(opened):
         assert page.settled().endswith("memory=1:0,2:2&with=first:block1/long_term:0:1:")
         page.press("c")
         assert page.root.locator("section.view").count() == 1 and "memory" not in page.settled()
+    first, second = made["given"]["networks"]
+    for networks, other in (([first], "first:block1/long_term"), ([second, first], "first:block2/long_term")):
+        with opened(made["given"] | {"networks": networks}) as page:
+            page.ready()
+            page.press("c")
+            assert f"with={other}:0:" in page.settled()
 
 
 def test_a_tour_sets_the_state_and_skips_what_is_not_there(opened):
@@ -645,10 +676,16 @@ def test_a_tour_sets_the_state_and_skips_what_is_not_there(opened):
         assert "map=block2/short_term" in page.settled()
         page.press("t")
         assert not page.root.locator(".tour").is_visible()
-        page.choose("net", "second")
         page.press("t")
-        page.root.locator("[data-stop='1']").click()
-        assert page.text(".stop p") == "This page does not hold stage3, which this stop is about: go on to the next."
+        page.root.locator("[data-stop='7']").click()
+        page.choose("net", "second")  # its tour is shorter, and of its maps this page holds stage4 alone
+        assert page.text(".tour h3") == "2 of 2: Object by object" and len(page.texts(".steps button")) == 2
+    made = example()["given"]
+    of_memory = [each for each in made["networks"][1]["maps"] if each["name"] == "memory_self"]
+    with opened(made | {"networks": [made["networks"][1] | {"maps": of_memory}]}) as page:
+        page.ready()
+        page.do("tour")
+        assert page.text(".message") == "There is no tour for this network."
 
 
 def test_every_tour_is_5_to_8_stops_and_glossary_and_page_agree():
@@ -683,6 +720,22 @@ def test_the_link_brings_everything_back(opened):
         assert page.text(".facts p").startswith("Cell 1, 1") and page.root.locator("section.view").count() == 1
 
 
+def test_the_link_keeps_networks_of_any_name(opened):
+    made = example()["given"]
+    names = "a:b", "50%3A / #&="
+    given = made | {"networks": [each | {"name": name} for each, name in zip(made["networks"], names, strict=True)]}
+    with opened(given) as page:
+        page.ready()
+        page.press("c")
+        hash = page.settled()
+    for at in (hash, hash.replace("with=", "with=a:b:")):
+        with opened(given, hash=at) as page:
+            page.ready()
+            assert (page.settled() == hash) == (at == hash)
+            assert len(page.texts(".message")) == (0 if at == hash else 1)
+            assert page.root.locator("section.view").count() == (2 if at == hash else 1)
+
+
 def test_a_link_to_what_is_not_there_says_so(opened):
     hash = "#net=third&map=block9/self&frame=77&cell=9,9&head=head%207&view=x-ray&with=a:b&memory=0:7,7&obj=5&asks=1"
     hash += "&scale=pink&zoom=3&tour=99"
@@ -692,7 +745,7 @@ def test_a_link_to_what_is_not_there_says_so(opened):
         for part in ("net=third", "map=block9/self", "frame=77", "cell=9,9", "head=head 7", "view=x-ray", "with=a:b",
                      "memory=0:7,7", "obj=5", "asks=1", "scale=pink", "zoom", "tour=99"):  # fmt: skip
             assert part in said
-        assert page.text(".facts p").startswith("Cell 0, 0 of frame 3")
+        assert page.text(".facts p").startswith("Cell 0, 0 of frame 2")
 
 
 def test_a_picture_of_what_is_seen_is_saved(opened):
@@ -749,6 +802,13 @@ def test_by_keyboard_alone(opened):
         assert "map=block2/short_term" in page.settled()
         page.press("[", "h")
         assert "map=block2/long_term" in page.settled() and "head=head%201" in page.settled()
+        typed = '{key: "]", ctrlKey: true, altKey: true, bubbles: true, modifierAltGraph: '
+        for alt_graph, map in ((False, "block2/long_term"), (True, "block2/short_term")):
+            page.page.evaluate(
+                f"document.body.dispatchEvent(new KeyboardEvent('keydown', {typed}{str(alt_graph).lower()}}}))"
+            )
+            assert f"map={map}" in page.settled()
+        page.press("[", "h")
         page.canvas(".strip canvas", 2).focus()
         page.press("Enter")
         column = row_of(made, cell=5, head=1)[2]

@@ -38,7 +38,7 @@ GAP = 4  # pixels between the panels of an animation
 # Of animations: frames at most, and quality of WebP in 0..100; of explorers: frames, cells, and
 # maps, without those by which memory looks (SITVOS). So all sample clips stay below 10 MB.
 MOVING, QUALITY = 10, 40
-SHOWN, GRID, ONLY = 5, (8, 12), "[!m]*"
+SHOWN, GRID, ONLY = 4, (8, 12), "[!m]*"
 
 STYLE = """
 body { max-width: 80rem }

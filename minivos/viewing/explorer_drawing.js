@@ -222,14 +222,14 @@ class Picture {
     this.stroke(path, [["#000", 5], [colour, 2.4]])
   }
 
-  // The rank of a match, in its cell
-  rank(cells, cell, rank) {
+  // The letter of a match, in its cell
+  letter(cells, cell, letter) {
     const [left, top, wide, tall] = this.box(cells, cell)
     const path = new Path2D()
     path.rect(left, top, wide, tall)
     this.stroke(path, [["#000c", 3], ["#fff", 1.4]])
     const looks = { size: FONT * this.unit, colour: "#fff", weight: 700, halo: "#000" }
-    write(this.pen, rank, left + wide / 2, top + tall / 2, looks)
+    write(this.pen, letter, left + wide / 2, top + tall / 2, looks)
   }
 
   // What cannot be seen is hatched, what can has a dashed line around it
@@ -357,6 +357,8 @@ function labelEnds(pen, lines, y, right, colours) {
   const ends = lines.map(({ label, values }) => ({ label, at: y(values.findLast(value => value !== null) ?? 0) }))
   ends.sort((a, b) => a.at - b.at)
   ends.forEach((end, i) => i && (end.at = Math.max(end.at, ends[i - 1].at + 17)))
+  const below = Math.max(0, ends.at(-1).at - 160)
+  ends.forEach(end => (end.at -= below))
   for (const { label, at } of ends) {
     const colour = colourOf(label, colours)
     pen.fillStyle = css(colour)
@@ -369,11 +371,12 @@ function labelEnds(pen, lines, y, right, colours) {
 
 // 5. Across --------------------------------------------------------------------------------------
 
-// Lines from a place to others, each [x, y, share]: the larger its share of the largest, the thicker
-function drawLines(svg, from, ends) {
+// Lines from a place to others, each [x, y, share]: the larger its share of the largest, the thicker. They leave their
+// picture at its side, and go behind the boxes [left, top, width, height]
+function drawLines(svg, from, side, ends, boxes) {
   const lines = ends.flatMap(([x, y, share]) => {
-    const sideways = (x - from[0]) / 2
-    const way = `M${from} C${from[0] + sideways},${from[1]} ${x - sideways / 2},${y} ${x},${y}`
+    const half = (x - side) / 2
+    const way = `M${from} H${side} C${side + half},${from[1]} ${x - half / 2},${y} ${x},${y}`
     return [["#ffffff99", 1.6], ["#2b7de9", 0]].map(([colour, more]) => {
       const path = document.createElementNS(svg.namespaceURI, "path")
       const looks = { d: way, stroke: colour, "stroke-width": 0.8 + 1.4 * share + more, fill: "none" }
@@ -381,47 +384,56 @@ function drawLines(svg, from, ends) {
       return path
     })
   })
+  const holes = boxes.map(([left, top, width, height]) => `M${left},${top}h${width}v${height}h${-width}Z`)
+  svg.dataset.seen = `M0,0H${svg.clientWidth}V${svg.clientHeight}H0Z${holes.join("")}`
+  svg.style.clipPath = `path(evenodd, "${svg.dataset.seen}")`
   svg.replaceChildren(...lines)
 }
 
-// A part of the page as a picture: its canvases, and the words of what is marked with data-print
-async function asPNG(part, page, ink) {
-  const [area, scale, margin] = [part.getBoundingClientRect(), 2, 20]
-  const sides = [area.width, area.height].map(side => Math.ceil(side + 2 * margin) * scale)
+// A part of the page as a picture, under a title: its canvases, bars and lines, and each word where it stands
+function asPNG(part, title, page, ink) {
+  const [area, scale, margin, line] = [part.getBoundingClientRect(), 2, 20, 24]
+  const above = margin + title.length * line
+  const sides = [area.width + 2 * margin, area.height + above + margin].map(side => Math.ceil(side) * scale)
   const canvas = new OffscreenCanvas(...sides)
   const pen = canvas.getContext("2d")
   pen.fillStyle = page
-  pen.fillRect(0, 0, canvas.width, canvas.height)
-  pen.setTransform(scale, 0, 0, scale, (margin - area.left) * scale, (margin - area.top) * scale)
-  for (const each of part.querySelectorAll("canvas, [data-print]")) {
-    const box = each.getBoundingClientRect()
-    if (!box.width || !box.height) continue
-    if (each.tagName === "CANVAS") pen.drawImage(each, box.left, box.top, box.width, box.height)
-    else printWords(pen, each, box, ink)
-  }
+  pen.fillRect(0, 0, ...sides)
+  pen.scale(scale, scale)
+  const looks = { size: 15, colour: ink, weight: 650, align: "left" }
+  title.forEach((words, i) => write(pen, words, margin, margin + i * line, looks))
+  pen.translate(margin - area.left, above - area.top)
+  for (const each of part.querySelectorAll("*")) print(pen, each)
   pen.translate(area.left, area.top)
-  for (const line of part.querySelectorAll(".lines path")) {
-    pen.strokeStyle = line.getAttribute("stroke")
-    pen.lineWidth = line.getAttribute("stroke-width")
-    pen.stroke(new Path2D(line.getAttribute("d")))
+  const svg = part.querySelector(".lines")
+  if (svg.dataset.seen) pen.clip(new Path2D(svg.dataset.seen), "evenodd")
+  for (const path of svg.children) {
+    pen.strokeStyle = path.getAttribute("stroke")
+    pen.lineWidth = path.getAttribute("stroke-width")
+    pen.stroke(new Path2D(path.getAttribute("d")))
   }
   return canvas.convertToBlob({ type: "image/png" })
 }
 
-function printWords(pen, element, box, ink) {
+function print(pen, element) {
+  const { left, top, width, height } = element.getBoundingClientRect()
+  if (!width || !height) return
   const style = getComputedStyle(element)
-  const line = parseFloat(style.lineHeight) || 1.4 * parseFloat(style.fontSize)
-  pen.font = `${style.fontWeight} ${style.fontSize} ${LETTERS}`
-  pen.textAlign = "left"
-  pen.textBaseline = "middle"
-  pen.fillStyle = ink
-  let [text, y] = ["", box.top + line / 2]
-  for (const word of element.innerText.split(/\s+/)) {
-    if (text && pen.measureText(`${text} ${word}`).width > box.width + 2) {
-      pen.fillText(text, box.left, y)
-      ;[text, y] = ["", y + line]
-    }
-    text = text ? `${text} ${word}` : word
+  pen.fillStyle = style.backgroundColor
+  pen.beginPath()
+  pen.roundRect(left, top, width, height, parseFloat(style.borderRadius) || 0)
+  pen.fill()
+  if (element.tagName === "CANVAS") pen.drawImage(element, left, top, width, height)
+  for (const child of element.childNodes) if (child.nodeType === Node.TEXT_NODE) printWords(pen, child, style)
+}
+
+function printWords(pen, text, style) {
+  const range = document.createRange()
+  const looks = { size: parseFloat(style.fontSize), colour: style.color, weight: style.fontWeight, align: "left" }
+  for (const { 0: word, index } of text.data.matchAll(/[^ \n\t]+/g)) {
+    range.setStart(text, index)
+    range.setEnd(text, index + word.length)
+    const { left, top, height } = range.getBoundingClientRect()
+    write(pen, word, left, top + height / 2, looks)
   }
-  pen.fillText(text, box.left, y)
 }

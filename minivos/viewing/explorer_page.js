@@ -7,6 +7,7 @@
 // 5. opening        openExplorer(root, given)
 
 const PLAY = 700 // milliseconds for each frame
+const SAID = 5000 // milliseconds that what was done is told
 
 // 1. Controls ------------------------------------------------------------------------------------
 
@@ -72,7 +73,7 @@ function showSwitches(explorer) {
   for (const [name, pressed] of Object.entries(on)) {
     root.querySelector(`.toggles [data-do=${name}]`).setAttribute("aria-pressed", Boolean(pressed))
   }
-  for (const name of ["flow", "identities"]) root.querySelector(`.card.${name}`).hidden = !panels.has(name)
+  for (const name of CARDS) root.querySelector(`.card.${name}`).hidden = !panels.has(name)
   const { steps } = explorer.network(views[0])
   const slider = root.querySelector(".slider")
   slider.max = steps.length - 1
@@ -172,7 +173,7 @@ function obey(explorer, asked) {
   const there = panels?.every(name => PANELS.includes(name))
   take("view", there ? panels : null, names => (explorer.panels = new Set(names)))
   take("scale", ["own", "shared", "log"].find(each => each === asked.scale), scale => (explorer.brightest = scale))
-  take("with", otherView(explorer, asked.with), other => explorer.compare(other))
+  take("with", viewOf(explorer, asked.with), other => explorer.compare(other))
   take("memory", memoryOf(explorer, asked.memory), turned => (explorer.turned = turned))
   take("tour", stopOf(explorer, asked.tour), stop => (explorer.stop = stop))
   const known = ["net", "map", "frame", "head", "obj", "asks", "cell", "view", "scale", "with", "memory", "tour"]
@@ -185,7 +186,7 @@ function cellOf(text, cells) {
   return cells && cell?.length === 2 && cells.has(cell) ? cell : null
 }
 
-function otherView(explorer, text) {
+function viewOf(explorer, text) {
   const [net, map, head, object, asks] = parted(text ?? "")
   const number = word => (word ? Number(word) : null)
   const there = explorer.networks.find(each => each.name === net)?.looks.some(look => look.name === map)
@@ -208,9 +209,9 @@ const stopOf = (explorer, text) => (tourOf(explorer)?.stops[Number(text) - 1] ? 
 const DO = {
   turn: explorer => (explorer.turned ? (explorer.turned = null) : explorer.turn()),
   geometry: explorer => toggle(explorer.panels, "geometry"),
-  flow: explorer => toggle(explorer.panels, "flow"),
-  identities: explorer => toggle(explorer.panels, "identities"),
-  compare: explorer => explorer.compare(explorer.views[1] ? null : otherThan(explorer)),
+  flow: explorer => showCard(explorer, "flow"),
+  identities: explorer => showCard(explorer, "identities"),
+  compare: explorer => explorer.compare(explorer.views[1] ? null : explorer.otherView()),
   play: explorer => (explorer.playing ? pause(explorer) : play(explorer)),
   tour: explorer => (explorer.stop === null ? startTour(explorer) : (explorer.stop = null)),
   next: explorer => goToStop(explorer, explorer.stop + 1),
@@ -220,25 +221,11 @@ const DO = {
   link: copyLink,
 }
 
-const toggle = (names, name) => names.delete(name) || names.add(name)
+// True if the name is there from now on
+const toggle = (names, name) => !names.delete(name) && Boolean(names.add(name))
 
-// What to compare with: the main read of the next network; of one network, a read of the same kind, or else another
-function otherThan(explorer) {
-  const [view] = explorer.views
-  const next = explorer.networks.find(network => network.name !== view.net)
-  if (next) {
-    const { name } = explorer.mainLook(next)
-    const named = next.looks.filter(look => look.name === name)
-    const own = explorer.shown(view, explorer.point)?.own
-    const { object } = named.find(look => look.object === own) ?? named[0]
-    return { net: next.name, map: name, head: 0, object, asks: null }
-  }
-  const network = explorer.network(view)
-  const others = network.looks.filter(look => look.name !== view.map)
-  const reads = others.filter(look => isRead(look, network))
-  const kind = network.looks.find(look => look.name === view.map).kind
-  const other = reads.findLast(look => look.kind === kind) ?? reads.at(-1) ?? others.at(-1)
-  return { ...view, head: 0, map: other?.name ?? view.map }
+function showCard(explorer, name) {
+  if (toggle(explorer.panels, name)) reveal(explorer, name)
 }
 
 function step(explorer, by) {
@@ -261,11 +248,15 @@ function pause(explorer) {
 }
 
 async function savePicture(explorer) {
-  const style = getComputedStyle(explorer.root)
-  const picture = await asPNG(explorer.find(".scene"), style.backgroundColor, style.color)
-  const [{ map }] = explorer.views
-  const name = `${explorer.given.title} ${map} frame ${explorer.frame}.png`.replace(/[^\w.-]+/g, "_")
-  const link = make("a", { href: URL.createObjectURL(picture), download: name })
+  const { root, given, views, frame } = explorer
+  const [scene, style] = [explorer.find(".scene"), getComputedStyle(root)]
+  scene.classList.add("printing") // nothing scrolls
+  explorer.drawAll()
+  const drawn = asPNG(scene, titlesOf(explorer), style.backgroundColor, style.color)
+  scene.classList.remove("printing")
+  explorer.draw()
+  const name = `${given.title} ${views[0].net} ${views[0].map} frame ${frame}.png`.replace(/[^\w.-]+/g, "_")
+  const link = make("a", { href: URL.createObjectURL(await drawn), download: name })
   link.click()
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000)
 }
@@ -275,7 +266,8 @@ async function copyLink(explorer) {
   const link = explorer.hash ? location.href : explorer.address
   const copied = await navigator.clipboard?.writeText(link).then(() => true, () => false)
   explorer.find(".message.link")?.remove()
-  explorer.say(copied ? `Copied: ${link}` : `The link: ${link}`, "message link")
+  const said = explorer.say(copied ? `Copied: ${link}` : `The link: ${link}`, "message link done")
+  if (copied) setTimeout(() => said.remove(), SAID)
 }
 
 // 4. Hands ---------------------------------------------------------------------------------------
@@ -302,16 +294,29 @@ function listen(explorer) {
     did(explorer, () => step(explorer, Number(target.value) - steps.indexOf(explorer.frame)))
   })
   listenToAsking(explorer)
-  document.addEventListener("keydown", event => press(explorer, event))
-  addEventListener("scroll", () => explorer.draw(), { passive: true, capture: true })
-  addEventListener("hashchange", () => {
-    if (location.hash === explorer.address || !explorer.networks.length) return
-    explorer.find(".messages").replaceChildren()
-    Object.assign(explorer, { turned: null, stop: null })
-    explorer.compare(null)
-    readAddress(explorer)
-    explorer.settle()
-  })
+  listenToPage(explorer)
+}
+
+// What lies outside of the explorer is heard until it is closed
+function listenToPage(explorer) {
+  const { signal } = explorer.life
+  const draw = () => explorer.draw()
+  document.addEventListener("keydown", event => press(explorer, event), { signal })
+  addEventListener("scroll", draw, { passive: true, capture: true, signal })
+  addEventListener("hashchange", () => followLink(explorer), { signal })
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw, { signal })
+  const observer = new ResizeObserver(draw)
+  observer.observe(explorer.root)
+  signal.addEventListener("abort", () => observer.disconnect())
+}
+
+function followLink(explorer) {
+  if (location.hash === explorer.address || !explorer.networks.length) return
+  explorer.find(".messages").replaceChildren()
+  Object.assign(explorer, { turned: null, stop: null })
+  explorer.compare(null)
+  readAddress(explorer)
+  explorer.settle()
 }
 
 function did(explorer, something) {
@@ -350,6 +355,7 @@ function press(explorer, event) {
   const { key, target } = event
   const { root } = explorer
   const outside = target === document.body && document.querySelector(".explorer") === root
+  if (outside && (MOVES[key] || key === " ") && !isInSight(explorer.asking.canvas)) return // they scroll the page
   if (!(root.contains(target) || outside) || isShortcut(event)) return
   const slides = target.matches("[type=range]") && !MOVES[key]
   if ((target.closest("select, input, dialog, textarea") && !slides) || !explorer.networks.length) return
@@ -358,6 +364,11 @@ function press(explorer, event) {
   if (!doing) return
   event.preventDefault()
   did(explorer, doing)
+}
+
+function isInSight(element) {
+  const { top, bottom } = element.getBoundingClientRect()
+  return bottom > 0 && top < innerHeight
 }
 
 // Of the browser. On many keyboards [ and ] are typed with AltGr, which counts as Ctrl and Alt, or with Option

@@ -20,12 +20,13 @@ function make(kind, properties = {}, ...inside) {
 
 function percent(share) {
   const hundred = 100 * share
-  if (hundred === 0) return "0 %"
-  if (hundred > 0 && hundred < 0.01) return "< 0.01 %"
-  return `${hundred.toFixed(hundred >= 9.95 ? 0 : hundred >= 0.995 ? 1 : 2)} %`
+  if (hundred === 0) return "0\u00a0%"
+  if (hundred > 0 && hundred < 0.01) return "<\u00a00.01\u00a0%"
+  return `${hundred.toFixed(hundred >= 9.95 ? 0 : hundred >= 0.995 ? 1 : 2)}\u00a0%`
 }
 
 const about = number => (number < 9.95 ? number.toFixed(1) : String(Math.round(number)))
+const letterOf = rank => "abcdefgh"[rank] // of the best matches, in pictures and lists
 const nameOf = label => (label === 0 ? "background" : label === VOID ? "nothing known" : `object ${label}`)
 const isRead = (look, network) => !look.looksAtItself && look.frame === look.step && network.looks.includes(look)
 
@@ -38,6 +39,11 @@ function chip(label, colours, words = "") {
   return make("span", { className: "chip" }, number, words)
 }
 
+// After the next drawing: scroll to a card, or else to the frame that asks, if it is not in sight
+function reveal(explorer, card) {
+  explorer.toReveal = explorer.find(card ? `.card.${card}` : ".asking")
+}
+
 // A bar from 0 to a share
 function bar(share, colour = null) {
   const inside = make("i")
@@ -48,17 +54,32 @@ function bar(share, colour = null) {
 
 // 2. Facts ---------------------------------------------------------------------------------------
 
+const LEAST_TOLD = 5e-5 // shares of the weight below are told of no object
+
 // What the page says of a cell, as [element, sentence] pairs; the sentences alone are for screen readers
-function factsOf(shown, given, turned) {
-  return turned ? factsTurned(shown) : factsOfCell(shown, given)
+function factsOf(shown, explorer) {
+  if (shown.turned) return factsTurned(shown)
+  const { given, panels } = explorer
+  const told = [cellWords(shown), panels.has("geometry") ? sightWords(shown) : ""].filter(Boolean).join(" ")
+  return [[make("p", {}, told), told], ...landing(shown, given), ...nearWords(shown), ...mostOfAll(shown)]
 }
 
-function factsOfCell({ look, cell, own, truly, spread, bits, shares, near, matches }, { objects, colours }) {
-  const labels = [0, ...objects]
+function cellWords({ look, cell, own, truly, spread, bits }) {
   const where = `Cell ${cell.join(", ")} of frame ${look.frame} is on ${nameOf(own)}`
   const truth = truly === VOID || truly === own ? "" : ` (in truth: ${nameOf(truly)})`
-  const wide = `It looks at about ${about(spread)} cells (entropy ${bits.toFixed(1)} bits).`
-  const order = labels.map((_, i) => i).sort((a, b) => shares[b] - shares[a])
+  return `${where}${truth}. It looks at about ${about(spread)} cells (entropy ${bits.toFixed(1)} bits).`
+}
+
+function sightWords({ look, query }) {
+  const sees = look.visible(query)
+  return sees ? `It can see ${sum(sees)} of ${look.keys} cells.` : `It can see all ${look.keys} cells.`
+}
+
+// On which objects the weight lands: a bar, and a chip for each
+function landing({ shares }, { objects, colours }) {
+  const labels = [0, ...objects]
+  const order = labels.map((_, i) => i).filter(i => shares[i] >= LEAST_TOLD)
+  order.sort((a, b) => shares[b] - shares[a])
   const parts = make("div", { className: "parts", ariaHidden: "true" })
   for (const i of [...order.filter(i => i > 0), 0]) {
     const part = make("i")
@@ -67,24 +88,40 @@ function factsOfCell({ look, cell, own, truly, spread, bits, shares, near, match
     parts.append(part)
   }
   const chips = order.map(i => chip(labels[i], colours, `${nameOf(labels[i])} ${percent(shares[i])}`))
-  const lands = order.map(i => `${percent(shares[i])} on ${nameOf(labels[i])}`).join(", ")
-  const facts = [
-    [make("p", {}, make("span", { "data-print": "" }, `${where}${truth}. ${wide}`)), `${where}${truth}. ${wide}`],
-    [make("p", { "data-print": "" }, "Its weight lands on"), ""],
+  const said = order.map(i => `${percent(shares[i])} on ${nameOf(labels[i])}`).join(", ")
+  return [
+    [make("h4", {}, "Its weight lands on"), ""],
     [parts, ""],
-    [make("div", { className: "chips" }, ...chips), `Its weight lands: ${lands}.`],
+    [make("div", { className: "chips" }, ...chips), `Its weight lands: ${said}.`],
   ]
-  if (near) {
-    const words = `Near the true point: ${percent(near.within1)} within 1 cell, ${percent(near.within2)} within 2.`
-    facts.push([make("p", { className: "near", "data-print": "" }, words), words])
-  }
+}
+
+function nearWords({ near }) {
+  if (!near) return []
+  const words = `Near the true point: ${percent(near.within1)} within 1 cell, ${percent(near.within2)} within 2.`
+  return [[make("p", { className: "near" }, words), words]]
+}
+
+function mostOfAll({ matches }) {
+  if (!matches.length) return []
   const places = matches.map(match => `frame ${match.frame}, cell ${match.cell.join(", ")}`)
-  const items = matches.map(({ weight }, i) =>
-    make("li", {}, make("b", {}, String(i + 1)), places[i], make("span", {}, percent(weight))),
-  )
-  const most = matches.length ? `Most of all at ${places[0]}: ${percent(matches[0].weight)}.` : ""
-  facts.push([make("ol", { ariaLabel: "Top matches" }, ...items), most])
-  return facts
+  const items = matches.map(({ weight }, i) => {
+    const place = make("span", { className: "place" }, places[i])
+    return make("li", {}, make("b", {}, letterOf(i)), place, make("span", {}, percent(weight)))
+  })
+  const said = `Most of all at ${places[0]}: ${percent(matches[0].weight)}.`
+  return [[make("h4", { className: "most" }, "Most of all at"), ""], [make("ol", { ariaLabel: "Top matches" }, ...items), said]]
+}
+
+// A line on each view: clip, network, attention, head, object, frame, cell
+function titlesOf(explorer) {
+  const shown = explorer.views.map(view => explorer.shown(view)).filter(Boolean)
+  return shown.map(({ network, look, head, cell }) => {
+    const heads = look.heads > 1 ? [look.headNames[head].replace("mean", "mean of all heads")] : []
+    const object = look.object === null ? [] : [nameOf(look.object)]
+    const about = [explorer.given.title, network.name, look.name, ...heads, ...object]
+    return [...about, `frame ${look.frame}`, `cell ${cell.join(", ")}`].join(", ")
+  })
 }
 
 function factsTurned({ look, turned, taken }) {
@@ -102,7 +139,7 @@ function factsTurned({ look, turned, taken }) {
     `Together the cells look at it ${alike} times as much as if they looked at all alike.`,
     "Press Esc, or click the frame, to go back.",
   ].filter(Boolean)
-  return words.map(each => [make("p", { "data-print": "" }, each), each])
+  return words.map(each => [make("p", {}, each), each])
 }
 
 // 3. Objects flow --------------------------------------------------------------------------------
@@ -282,6 +319,7 @@ function goToStop(explorer, at) {
   pause(explorer)
   explorer.stop = clip(at, 0, stops.length - 1)
   explorer.apply(stateOf(stops[explorer.stop], network, explorer.exploration))
+  reveal(explorer, CARDS.find(name => explorer.panels.has(name)))
 }
 
 function showStop(explorer) {

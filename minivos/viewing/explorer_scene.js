@@ -3,7 +3,8 @@
 // A view is one attention: {net, map, head, object, asks}; the second one is there while two are compared.
 // A point is [y, x] in pixels of the frames: it stays when grids change, and names the cell it falls into.
 
-const PANELS = ["geometry", "flow", "identities"] // what can be shown besides
+const CARDS = ["flow", "identities"] // figures below the scene
+const PANELS = ["geometry", ...CARDS] // what can be shown besides
 const MATCHES = 5
 const ALIVE = 150 // milliseconds without change after which the link is written
 
@@ -15,10 +16,11 @@ class Explorer {
     this.images = new Map()
     this.panels = new Set(["geometry"])
     this.brightest = "own"
-    this.turned = this.hover = this.stop = this.playing = null
+    this.turned = this.hover = this.stop = this.playing = this.toReveal = null
     this.facts = [] // an element for each view
     this.asking = new Picture(this.find(".asking"), given.size)
     this.find(".title").textContent = given.title
+    root.style.setProperty("--aspect", given.size[1] / given.size[0])
     for (const { number, picture } of given.frames) {
       const image = new Image()
       image.onload = () => this.draw()
@@ -30,10 +32,15 @@ class Explorer {
     this.addView()
     this.begin()
     readAddress(this)
+    this.life = new AbortController()
     listen(this)
-    new ResizeObserver(() => this.draw()).observe(root)
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw())
     this.settle()
+  }
+
+  // For who takes the page away, such as a notebook
+  close() {
+    this.life.abort()
+    pause(this)
   }
 
   find(selector) {
@@ -41,7 +48,9 @@ class Explorer {
   }
 
   say(text, kind = "message") {
-    this.find(".messages").append(make("p", { className: kind }, text))
+    const said = make("p", { className: kind }, text)
+    this.find(".messages").append(said)
+    return said
   }
 
   // Begin amid the first object that is there, in the middle of time
@@ -70,6 +79,25 @@ class Explorer {
     const best = reads.filter(look => rank(look) === Math.max(...reads.map(rank)))
     const last = best.at(-1) ?? here.at(-1) ?? network.looks.at(-1)
     return best.findLast(look => !look.cells && `${look.fullKeyGrid}` === `${last.fullKeyGrid}`) ?? last
+  }
+
+  // What to compare with: the main read of the next network; of one network, a read of the same kind, or else another
+  otherView() {
+    const [view] = this.views
+    const next = this.networks.find(network => network.name !== view.net)
+    if (next) {
+      const { name } = this.mainLook(next)
+      const named = next.looks.filter(look => look.name === name)
+      const own = this.shown(view, this.point)?.own
+      const { object } = named.find(look => look.object === own) ?? named[0]
+      return { net: next.name, map: name, head: 0, object, asks: null }
+    }
+    const network = this.network(view)
+    const others = network.looks.filter(look => look.name !== view.map)
+    const reads = others.filter(look => isRead(look, network))
+    const { kind } = network.looks.find(look => look.name === view.map)
+    const other = reads.findLast(look => look.kind === kind) ?? reads.at(-1) ?? others.at(-1)
+    return { ...view, head: 0, map: other?.name ?? view.map }
   }
 
   tellLimits() {
@@ -156,11 +184,12 @@ class Explorer {
     const shown = this.views.map(view => this.shown(view))
     this.drawAsking(shown[this.turned?.view ?? 0] ?? shown[0])
     shown.forEach((each, i) => this.drawStrip(each, i, shown))
-    this.drawTicks(shown)
+    this.root.style.setProperty("--tour", `${this.find(".tour").offsetHeight}px`)
     this.drawLines(shown)
-    if (!shown[0]) return
-    if (this.panels.has("flow")) drawFlow(this.find(".flow"), this, shown[0])
-    if (this.panels.has("identities")) drawIdentities(this.find(".identities"), this, shown[0])
+    if (shown[0] && this.panels.has("flow")) drawFlow(this.find(".flow"), this, shown[0])
+    if (shown[0] && this.panels.has("identities")) drawIdentities(this.find(".identities"), this, shown[0])
+    this.toReveal?.scrollIntoView({ block: "nearest" })
+    this.toReveal = null
   }
 
   // The weight that shines brightest
@@ -173,6 +202,7 @@ class Explorer {
     const frame = shown?.look.frame ?? this.frame
     const title = shown && frame !== this.frame ? `Frame ${frame}, in memory, asks` : `Frame ${frame} asks`
     this.find(".now h3").textContent = title
+    this.find(".whose").textContent = shown ? `outlines: masks of ${shown.network.name}` : ""
     if (!this.asking.fit()) return
     this.asking.frame(this.images.get(frame), shown?.taken ? 0.55 : 0)
     if (!shown) return
@@ -209,6 +239,7 @@ class Explorer {
     title.textContent = turned ? `The memory cell that is asked about` : `Where the cell looks`
     if (strip.dataset.frames !== `${look.step} ${look.frame} ${look.keyFrames}`) this.buildStrip(strip, look)
     look.keyFrames.forEach((_, time) => this.drawMemory(shown, strip.children[time], time, all))
+    this.drawScale(section, shown, all)
     this.showFacts(shown, at)
   }
 
@@ -223,8 +254,8 @@ class Explorer {
     const figures = look.keyFrames.map(frame => {
       const canvas = make("canvas", { tabIndex: 0, role: "img" })
       canvas.dataset.frame = frame
-      const words = [make("span", { "data-print": "" }, name(frame)), make("strong", { "data-print": "" })]
-      return make("figure", {}, canvas, make("figcaption", {}, ...words, bar(0)))
+      const caption = make("figcaption", {}, make("span", {}, name(frame)), make("strong"), bar(0))
+      return make("figure", {}, canvas, caption)
     })
     strip.replaceChildren(...figures)
   }
@@ -251,48 +282,51 @@ class Explorer {
     picture.objects(this.outlines(network, frame), this.colours)
     if (turned?.time === time) picture.cell(answering, turned.cell)
     if (turned) return
-    matches.forEach((match, i) => match.time === time && picture.rank(answering, match.cell, i + 1))
+    matches.forEach((match, i) => match.time === time && picture.letter(answering, match.cell, letterOf(i)))
     if (points[time]) picture.target(points[time])
   }
 
   showFacts(shown, at) {
-    const facts = factsOf(shown, this.given, shown.turned)
-    const name = this.views.length > 1 ? [make("b", {}, `${shown.view.net}, ${shown.look.name}`)] : []
-    this.facts[at].replaceChildren(...name, ...facts.map(([element]) => element))
+    const facts = factsOf(shown, this)
+    this.facts[at].replaceChildren(...facts.map(([element]) => element))
     const frames = shown.perFrame.map((share, t) => `frame ${shown.look.keyFrames[t]} ${percent(share)}`)
     const said = [`${shown.view.net}, ${shown.look.name}.`, ...facts.map(([, words]) => words)]
     if (!shown.turned) said.push(`Weight per frame: ${frames.join(", ")}.`)
     if (!this.hover && at === 0) this.summary = said.filter(Boolean).join(" ")
   }
 
-  drawTicks(shown) {
-    drawScale(this.find(".scale .bar"))
-    const there = shown.filter(Boolean)
-    const peaks = [...new Set(there.map(each => percent(this.peak(each, shown))))]
-    const halves = [...new Set(there.map(each => percent(this.peak(each, shown) * this.scale.back(0.5))))]
-    const least = this.brightest === "log" ? "1/1000 of it" : "0 %"
-    const ticks = this.root.querySelectorAll(".ticks span")
-    const texts = [least, halves.join(" / "), `${peaks.join(" / ")} of the weight`]
-    texts.forEach((text, i) => (ticks[i].textContent = text))
+  drawScale(section, shown, all) {
+    drawScale(section.querySelector(".bar"))
+    const peak = this.peak(shown, all)
+    const least = this.brightest === "log" ? "1/1000 of it" : percent(0)
+    const texts = [least, percent(peak * this.scale.back(0.5)), `${percent(peak)} of the weight`]
+    section.querySelectorAll(".ticks span").forEach((tick, i) => (tick.textContent = texts[i]))
   }
 
-  // From the asking cell to its top matches, where the memory stands beside it
-  drawLines(shown) {
-    const lines = this.find(".lines")
-    const scene = lines.getBoundingClientRect()
-    const place = (picture, cells, cell) => {
-      const [box, [x, y]] = [picture.getBoundingClientRect(), cells.centre(cell).toReversed()]
-      const scale = box.width / this.given.size[1]
-      return [box.left - scene.left + (x + 0.5) * scale, box.top - scene.top + (y + 0.5) * scale]
+  // From the asking cell to its best matches, where the memory stands beside it; behind words and marked cells
+  drawLines([each, other]) {
+    const svg = this.find(".lines")
+    const scene = svg.getBoundingClientRect()
+    const inScene = ({ left, top, width, height }) => [left - scene.left, top - scene.top, width, height]
+    const boxOf = (canvas, cells, cell) => {
+      const [left, top, width] = inScene(canvas.getBoundingClientRect())
+      const scale = width / this.given.size[1]
+      const [[up, down], [west, east]] = cell.map((place, axis) => cells.edges(place, axis))
+      return [left + (west + 0.5) * scale, top + (up + 0.5) * scale, (east - west) * scale, (down - up) * scale]
     }
-    const [each] = shown
-    const beside = this.sections[0].getBoundingClientRect().left > this.asking.canvas.getBoundingClientRect().right
-    if (!each?.matches.length || each.turned || shown.length > 1 || !beside) return lines.replaceChildren()
-    const pictures = this.sections[0].querySelectorAll(".strip canvas")
-    const ends = each.matches.map(({ time, cell, weight }) => {
-      return [...place(pictures[time], each.answering, cell), weight / each.matches[0].weight]
+    const middle = ([left, top, width, height]) => [left + width / 2, top + height / 2]
+    const side = this.asking.canvas.getBoundingClientRect().right
+    const beside = this.sections[0].getBoundingClientRect().left > side
+    if (!each?.matches.length || each.turned || other || !beside) return svg.replaceChildren()
+    const figures = this.sections[0].querySelectorAll(".strip figure")
+    const from = boxOf(this.asking.canvas, each.asking, each.cell)
+    const marked = each.matches.map(({ time, cell }) => {
+      return boxOf(figures[time].querySelector("canvas"), each.answering, cell)
     })
-    drawLines(lines, place(this.asking.canvas, each.asking, each.cell), ends)
+    const words = this.sections[0].querySelectorAll(".choose, .kind, .head, figcaption")
+    const behind = Array.from(words, element => inScene(element.getBoundingClientRect()))
+    const ends = marked.map((box, i) => [...middle(box), each.matches[i].weight / each.matches[0].weight])
+    drawLines(svg, middle(from), side - scene.left, ends, [from, ...marked, ...behind])
   }
 
   // What was chosen holds from now on: controls show it, screen readers hear it, the link keeps it
@@ -337,15 +371,16 @@ class Explorer {
   addView() {
     this.find(".scene").append(this.find("template.view").content.cloneNode(true))
     this.facts.push(make("div", { className: "facts" }))
-    this.find(".now").append(this.facts.at(-1))
   }
 
-  // Compare with a second view, or be back at one
+  // Compare with a second view, or be back at one, whose facts stand beside the frame that asks
   compare(view) {
     this.views = view ? [this.views[0], view] : [this.views[0]]
     if (view && this.sections.length < 2) this.addView()
     if (!view) for (const part of [this.sections[1], this.facts.splice(1)[0]]) part?.remove()
-    this.find(".scene").classList.toggle("two", this.views.length > 1)
+    this.find(".scene").classList.toggle("two", Boolean(view))
+    if (view) this.facts.forEach((facts, i) => this.sections[i].querySelector(".strip").before(facts))
+    else this.find(".now").append(...this.facts)
     if (this.turned?.view) this.turned = null
   }
 

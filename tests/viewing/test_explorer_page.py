@@ -207,6 +207,14 @@ class Hands:
     def canvas(self, selector: str, at: int = 0):
         return self.root.locator(selector).nth(at)
 
+    def in_sight(self, selector: str) -> bool:
+        """Whether all of it is in the window, below what sticks to its upper edge."""
+        inside = """element => {
+            const { top, bottom } = element.getBoundingClientRect()
+            return top >= element.closest(".explorer").querySelector(".tour").offsetHeight && bottom <= innerHeight
+        }"""
+        return self.canvas(selector).evaluate(inside)
+
     def click_cell(self, selector: str, cell, at: int = 0, grid=GRID) -> None:
         canvas = self.canvas(selector, at)
         box = canvas.bounding_box()
@@ -350,7 +358,9 @@ def test_pure_numbers(opened):
         near = ask(f"nearPoint({row}, [[0, 0], null], [2, 3])")
         assert near == {"within1": pytest.approx(0.5), "within2": pytest.approx(1)}
         assert ask(f"nearPoint({row}, [null, null], [2, 3])") is None
-        assert ask("[0, 0.00001, 0.005, 0.0123, 0.62].map(percent)") == ["0 %", "< 0.01 %", "0.50 %", "1.2 %", "62 %"]
+        assert ask("[0, 0.00001, 0.005, 0.0123, 0.62].map(percent)") == [
+            f"{share}\xa0%" for share in ("0", "<\xa00.01", "0.50", "1.2", "62")
+        ]
 
 
 def test_more_weight_is_lighter_and_no_step_is_missed(opened):
@@ -376,18 +386,18 @@ def test_what_one_sees_first_and_where_a_click_leads(opened):
     with opened(made["given"]) as page:
         page.ready()
         assert page.text(".title") == "by hand </script>"
-        assert page.text(".now h3") == "Frame 3 asks"
-        assert page.text(".facts p").startswith(
-            "Cell 0, 0 of frame 3 is on object 1 (in truth: background). It looks at about"
-        )
+        assert page.text(".now h3") == "Frame 3 asks" and page.text(".whose") == "outlines: masks of first"
+        said = page.text(".facts p")
+        assert said.startswith("Cell 0, 0 of frame 3 is on object 1 (in truth: background). It looks at about")
+        assert said.endswith("It can see all 18 cells.")
         row = row_of(made)
         assert page.texts(".strip strong") == [f"{percent(share)} of the weight" for share in row.sum(axis=1)]
         widths = page.root.locator(".strip .share i").evaluate_all("all => all.map(each => each.style.width)")
         np.testing.assert_allclose([float(width[:-1]) for width in widths], 100 * row.sum(axis=1), atol=1e-3)
         flat = row.ravel()
         order = np.argsort(-flat, kind="stable")[:5]
-        listed = [f"{i + 1}frame {k // 6}, cell {k % 6 // 3}, {k % 3}{percent(flat[k])}" for i, k in enumerate(order)]
-        assert [text.replace("\n", "") for text in page.root.locator(".facts li").all_inner_texts()] == listed
+        places = [f"frame {k // 6}, cell {k % 6 // 3}, {k % 3} {percent(flat[k])}" for k in order]
+        assert page.texts(".facts li") == [f"{letter} {place}" for letter, place in zip("abcde", places, strict=True)]
         lights = [[page.light(".strip canvas", (y, x), t) for y in range(2) for x in range(3)] for t in range(3)]
         assert np.argmax(np.ravel(lights)) == flat.argmax()
         entropy = -(flat[flat > 0] * np.log2(flat[flat > 0])).sum()
@@ -398,7 +408,7 @@ def test_what_one_sees_first_and_where_a_click_leads(opened):
         assert page.text(".facts p").startswith("Cell 1, 2 of frame 3 is on object 2.")
         shares = row_of(made, cell=5).sum(axis=1)
         assert page.texts(".strip strong") == [f"{percent(share)} of the weight" for share in shares]
-        summary = page.root.locator(".summary").inner_text()
+        summary = page.text(".summary")
         assert f"Weight per frame: frame 0 {percent(shares[0])}, frame 1 {percent(shares[1])}" in summary
         on_two = row_of(made, cell=5)[:, 5].sum()
         assert f"object 2 {percent(on_two)}" in page.text(".chips") and f"{percent(on_two)} on object 2" in summary
@@ -442,6 +452,16 @@ def test_lines_lead_to_the_best_matches_and_the_true_point_is_scored(opened):
             ends.append((x - scene["x"], y - scene["y"]))
         told = [[float(number) for number in way.split()[-1].split(",")] for way in ways]
         np.testing.assert_allclose(told, ends, atol=0.5)
+        hides = """(svg, [x, y]) => {
+            const pen = new OffscreenCanvas(1, 1).getContext("2d")
+            return svg.style.clipPath && !pen.isPointInPath(new Path2D(svg.dataset.seen), x, y, "evenodd")
+        }"""
+        words = page.canvas("figcaption").bounding_box()
+        behind = [*ends, (words["x"] + 9 - scene["x"], words["y"] + 9 - scene["y"])]  # letters and words stay free
+        between = (float(re.search("H([0-9.]+)", ways[0])[1]) + 5, float(ways[0].split(" ")[0].split(",")[1]))
+        assert [page.root.locator(".lines").evaluate(hides, list(at)) for at in (*behind, between)] == [True] * 6 + [
+            False
+        ]
         frame = row_of(made)[0]  # the true point is known in frame 0 only: cell 0, 1; all columns are within 1 of it
         assert page.text(".near") == f"Near the true point: {percent(1)} within 1 cell, {percent(1)} within 2."
         page.press("ArrowRight")
@@ -569,9 +589,11 @@ def test_what_cannot_be_seen_is_hatched(opened):
         hatched = page.canvas(".strip canvas").evaluate(count)  # cell 1, 2 is outside of the window of 0, 1
         page.do("geometry")
         assert page.root.locator("[data-do=geometry]").get_attribute("aria-pressed") == "false"
+        assert "see" not in page.text(".facts") and "object 2" not in page.text(".chips")  # no weight lands on it
         assert hatched > page.canvas(".strip canvas").evaluate(count)
         page.press("g")
         assert page.canvas(".strip canvas").evaluate(count) == hatched
+        assert page.text(".facts p").endswith("It can see 3 of 6 cells.")
 
 
 def test_objects_flow_beside_prediction_and_truth(opened):
@@ -581,6 +603,7 @@ def test_objects_flow_beside_prediction_and_truth(opened):
         assert not page.root.locator(".card.flow").is_visible()
         page.press("f")
         assert page.texts(".three figcaption") == ["Objects flow", "Prediction", "Truth"]
+        assert page.in_sight(".three canvas")
         shares = made["kept"]["block2/long_term", 3][0].reshape(6, 3, 6).sum(axis=1)[:, [0, 5]]  # on objects 1 and 2
         orange, blue = np.array([230, 159, 0]), np.array([86, 180, 233])
         for cell in (1, 2, 3, 4):  # on the background, where no outline is
@@ -629,20 +652,19 @@ def test_two_views_under_one_cell(opened):
         page.ready()
         page.do("compare")
         assert page.texts(".view h3") == ["Where the cell looks"] * 2
+        heights = [page.canvas(".view h3", at).bounding_box()["y"] for at in (0, 1)]
+        assert heights[0] == heights[1] and page.root.locator(".view .facts").count() == 2
         assert page.root.locator("section.view").nth(1).locator("[data-choice=net]").input_value() == "second"
         page.choose("map", "stage4", view=1)
         assert "with=second:stage4:0:1:" in page.settled()
         page.click_cell(".asking", (1, 0))
         left, right = (page.text(".facts", at) for at in (0, 1))
-        assert left.startswith("first, block2/long_term Cell 1, 0 of frame 3")
-        assert right.startswith("second, stage4 Cell 1, 0 of frame 3")
+        assert left.startswith("Cell 1, 0 of frame 3") and right.startswith("Cell 1, 0 of frame 3")
         assert percent(row_of(made, cell=3).max()) in left and percent(made["kept"][1, 3][0, 3].max()) in right
         page.choose("net", "first", view=1)
         page.choose("map", "block1/long_term", view=1)
         page.click_cell("section.view:nth-of-type(3) .strip canvas", (0, 2), at=1)
-        assert page.text(".facts", 1).startswith(
-            "first, block1/long_term Turned round: who looks at cell 0, 2 of frame 1?"
-        )
+        assert page.text(".facts", 1).startswith("Turned round: who looks at cell 0, 2 of frame 1?")
         assert page.settled().endswith("memory=1:0,2:2&with=first:block1/long_term:0:1:")
         page.press("c")
         assert page.root.locator("section.view").count() == 1 and "memory" not in page.settled()
@@ -667,8 +689,12 @@ def test_a_tour_sets_the_state_and_skips_what_is_not_there(opened):
         for stop in stops[1:]:
             page.root.locator(".tour [data-do=next]").click()
             assert page.text(".stop p") == re.sub(r"\s+", " ", stop["text"])
-            for panel in ("flow", "identities"):
-                assert page.root.locator(f".card.{panel}").is_visible() == stop.get("view", {}).get(panel, False)
+            figure = ".asking"
+            for panel, inside in (("flow", ".three canvas"), ("identities", ".chart")):
+                shown = stop.get("view", {}).get(panel, False)
+                assert page.root.locator(f".card.{panel}").is_visible() == shown
+                figure = inside if shown else figure
+            assert page.in_sight(figure)
             assert (page.root.locator("section.view").count() == 2) == ("compare" in stop)
         assert page.root.locator(".tour [data-do=next]").is_disabled()
         assert page.text(".facts p").startswith("Turned round")
@@ -753,12 +779,20 @@ def test_a_picture_of_what_is_seen_is_saved(opened):
         page.ready()
         with page.page.expect_download() as download:
             page.do("png")
-        assert download.value.suggested_filename == "by_hand_script_block2_long_term_frame_3.png"
-        saved = Image.open(download.value.path())
-        scene = page.root.locator(".scene").bounding_box()
-        assert saved.size == pytest.approx((2 * scene["width"] + 80, 2 * scene["height"] + 80), abs=4)
-        colours = {colour for _, colour in saved.convert("RGB").getcolors(1 << 24)}
-        assert len(colours) > 100 and (255, 255, 255) in colours
+        assert download.value.suggested_filename == "by_hand_script_first_block2_long_term_frame_3.png"
+        saved = np.asarray(Image.open(download.value.path()).convert("RGB")).astype(int)
+        part = page.root.locator(".scene").evaluate("""scene => {
+            scene.classList.add("printing")
+            const [a, b] = [scene, scene.querySelector(".parts")].map(each => each.getBoundingClientRect())
+            scene.classList.remove("printing")
+            return [a.width, b.left - a.left, b.top - a.top, b.width, b.height]
+        }""")
+        width, left, top, wide, tall = (2 * round(side) for side in part)
+        assert saved.shape[1] == pytest.approx(width + 80, abs=4)
+        assert (saved[:80] < 128).any()  # the title
+        bar = saved[88 + top : 88 + top + tall, 40 + left : 40 + left + wide]  # "its weight lands on"
+        assert (np.abs(bar - (230, 159, 0)).max(axis=2) < 3).sum() > 20 * tall
+        assert len({tuple(pixel) for pixel in saved[::8, ::8].reshape(-1, 3).tolist()}) > 100
 
 
 def test_what_is_this(opened):
@@ -766,6 +800,7 @@ def test_what_is_this(opened):
         page.ready()
         page.press("?")
         assert page.root.locator("dialog").is_visible()
+        assert page.text("dialog p").startswith("This page shows where a network looks")
         words = page.text("dialog dl")
         assert "off by at most 1/126 of the root of the largest" in words
         assert "turn round" in words and WORDS["glossary"]["cell"] in words
@@ -819,6 +854,32 @@ def test_by_keyboard_alone(opened):
         page.press(" ")
         page.page.keyboard.press("Control+f")
         assert not page.root.locator(".card.flow").is_visible()
+    with opened(made["given"], size=(400, 300)) as page:  # keys that scroll do so where the frame is out of sight
+        page.ready()
+        page.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        page.press("ArrowRight", " ")
+        assert page.text(".facts p").startswith("Cell 0, 0 of frame 3") and not page.in_sight(".asking")
+        assert page.root.locator("[data-do=play]").get_attribute("aria-label") == "Play"
+
+
+def test_a_closed_explorer_hears_no_keys(opened):
+    given = example()["given"]
+    take = """async ([skeleton, given]) => {
+        const root = document.createElement("div")
+        Object.assign(root, { className: "explorer", innerHTML: skeleton })
+        document.body.prepend(root)
+        const explorer = await openExplorer(root, given, { hash: false })
+        const press = key => document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }))
+        press("f")
+        explorer.close()
+        press("i")
+        root.remove()
+        return [...explorer.panels]
+    }"""
+    with opened(given) as page:
+        page.ready()
+        skeleton = (VIEWING / "explorer.html").read_text(encoding="utf8")
+        assert page.page.evaluate(take, [skeleton, given]) == ["geometry", "flow"]
 
 
 def test_light_and_dark_wide_and_narrow(opened):
@@ -849,13 +910,35 @@ def test_light_and_dark_wide_and_narrow(opened):
             assert frame["width"] >= (350 if width == 400 else 384)
             memory = page.canvas(".strip canvas").bounding_box()
             beside = memory["x"] > frame["x"] + frame["width"]
-            assert beside == (width == 1280) and memory["width"] >= (350 if width == 400 else 380)
+            assert beside == (width == 1280) and memory["width"] >= 350
+
+
+def test_identities_of_many_objects_and_tall_frames_fit_on_the_page(opened):
+    made = example()["given"]
+    bank = np.eye(10).tolist()
+    many = made["networks"][0] | {"identities": {"bank": bank, "maps": {"block2/long_term": bank}}}
+    with opened(made | {"networks": [many], "objects": list(range(1, 10))}) as page:
+        page.ready()
+        page.press("i")
+        for width in (1200, 400):
+            page.page.set_viewport_size({"width": width, "height": 900})
+            page.drawn()
+            assert page.page.evaluate("document.documentElement.scrollWidth") <= width
+    pack = Pack()
+    place = pack.add(np.ones((4, 24, 4)), "u1")
+    weights = exact(np.random.default_rng(0), (1, 6, 6))
+    network = made["networks"][0] | {"labels": place, "maps": [add_map(pack, "block2/long_term", weights, 1, [0])]}
+    tall = {"size": [24, 4], "networks": [network], "pack": pack.text(), "truth": None, "points": None}
+    with opened(made | tall, hash="") as page:
+        page.ready()
+        assert page.canvas(".asking").bounding_box()["height"] == pytest.approx(0.45 * 900, abs=1)
+        assert page.canvas(".strip canvas").bounding_box()["height"] == pytest.approx(0.6 * 900, abs=1)
 
 
 def test_two_explorers_in_one_document(opened):
     made, other = example(), example(title="another")
     with opened(made["given"], other["given"], hash="#cell=1,1&2.cell=0,2&2.map=block1/self") as page:
-        page.wait("document.querySelectorAll('.facts p').length > 3")
+        page.wait("document.querySelectorAll('.facts:has(p)').length === 2")
         second = Hands(page.page, 1)
         assert page.text(".facts p").startswith("Cell 1, 1") and second.text(".facts p").startswith("Cell 0, 2")
         second.click_cell(".asking", (1, 0))
@@ -918,7 +1001,7 @@ def test_a_page_made_by_python_shows_the_numbers_of_its_maps(tab, tmp_path):
         weights = look.look_from(*cell).mean(0)  # (T, H, W)
         largest = weights.max().item()
         for line in hands.root.locator(".facts li").all_inner_texts():
-            frame, y, x, share = map(float, re.search(r"frame (\d+), cell (\d+), (\d+)\s*([\d.]+) %", line).groups())
+            frame, y, x, share = map(float, re.search(r"frame (\d+), cell (\d+), (\d+)\s*([\d.]+)\s%", line).groups())
             weight = weights[look.key_frames.index(int(frame)), int(y), int(x)].item()
             off = abs((share / 100 / largest) ** 0.5 - (weight / largest) ** 0.5)
             assert off <= 1 / (2 * made.given["levels"]) + 0.005  # shares have two digits

@@ -1,4 +1,4 @@
-"""An explorer in a notebook: stored, exported to one HTML file, and in a copy that is not trusted."""
+"""An explorer in a notebook: stored, exported to one HTML file, in a copy that is not trusted, and as a widget."""
 
 import re
 from collections.abc import Iterator
@@ -12,10 +12,22 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from chromium import needs_chromium, playwright, quiet_page
 from minivos import Clip, explore
 from notebook_rules import stores_only_text_png_and_explorers
+from test_browser import MINUTES, ask, run_all, wait_for_change
 from tiny import squares, tiny_aot
 
 OFFLINE = {"viewport": {"width": 1200, "height": 900}, "offline": True}
 NAMES = "first", "second"
+LIVE = """
+import numpy as np
+
+import minivos
+
+frames, mask = np.full((3, 64, 96, 3), 90, np.uint8), np.zeros((64, 96), np.uint8)
+frames[:, 16:40, 24:56], mask[16:40, 24:56] = (220, 120, 40), 5
+live = minivos.explore("aot_mini", minivos.Clip(frames, {0: mask}), frames=3, heads="mean", side=64).live()
+live
+"""
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +46,7 @@ def stored() -> nbformat.NotebookNode:
 def lab_folder(stored, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lab")
     nbformat.write(stored, folder / "stored.ipynb")
+    nbformat.write(new_notebook(cells=[new_code_cell(LIVE)], metadata=KERNEL), folder / "live.ipynb")
     return folder
 
 
@@ -101,3 +114,18 @@ def test_jupyterlab_shows_the_posters_of_a_copy_that_is_not_trusted(lab, browser
         page.locator("img[alt^='Where']").nth(1).wait_for()
         assert page.locator(".jp-OutputArea iframe, .jp-OutputArea script").count() == 0
         assert_posters(page)
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_a_click_in_jupyterlab_is_a_value_in_its_kernel(lab, browser):
+    pytest.importorskip("anywidget")
+    with quiet_page(browser, viewport=OFFLINE["viewport"]) as page:
+        run_all(page, lab, "live")
+        canvas = page.locator(".explorer .asking")
+        canvas.wait_for(timeout=2 * MINUTES)
+        first = wait_for_change(lambda: ask(page, "live.cell"), None)
+        box = canvas.bounding_box()
+        canvas.click(position={"x": 0.9 * box["width"], "y": 0.9 * box["height"]})
+        assert first != (7, 10) == wait_for_change(lambda: ask(page, "live.cell"), first)  # of 8 x 12 cells
+        assert ask(page, "(live.frame, live.network)") == (2, "aot_mini")

@@ -1,6 +1,6 @@
 // What the attention explorer was given, unpacked, and every number that it shows of it. No picture, no page.
 //
-// 1. geometry       Cells: the grid of a map over the pixels of a frame, as viewing/cells.py has it
+// 1. geometry       Cells: the grid of a map over the pixels of a frame, by the rule of cells.py
 // 2. numbers        of a row of weights: shares, spread, matches, objects, likeness
 // 3. maps           Look: the weights of one attention map, row by row, column by column
 // 4. all of it      Exploration: frames, networks, truth
@@ -9,7 +9,8 @@
 // shares are parts of the row's sum, which the coding leaves near 1, not at it.
 
 const VOID = 255 // label of pixels whose object nobody knows
-const FINEST = 8 // parts of a pixel that points are told in
+const FINEST = 8 // parts of a pixel that points are told in, as in explorer_film.py
+const FORMAT = 1 // of the data, as in explorer_data.py
 
 // 1. Geometry ------------------------------------------------------------------------------------
 
@@ -275,7 +276,9 @@ class Exploration {
   }
 
   static async open(given) {
-    if (given.format !== 1) throw new Error(`the data has format ${given.format}; this page reads format 1`)
+    if (given.format !== FORMAT) {
+      throw new Error(`the data has format ${given.format}; this page reads format ${FORMAT}`)
+    }
     return new Exploration(given, await inflate(given.pack))
   }
 

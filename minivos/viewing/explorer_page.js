@@ -33,19 +33,19 @@ const KEPT = ["net", "map"] // shown even where there is one only
 
 function fillChoices(explorer, view, section) {
   const choices = choicesOf(explorer, view)
-  const shown = explorer.shown(view, explorer.point)
-  const { object = null, frame = null } = shown?.look ?? {}
-  const chosen = { ...view, head: shown?.head ?? 0, object, asks: frame }
+  const answer = explorer.answer(view, explorer.point)
+  const { object = null, frame = null } = answer?.look ?? {}
+  const chosen = { ...view, head: answer?.head ?? 0, object, asks: frame }
   for (const [name, options] of Object.entries(choices)) {
     const select = section.querySelector(`[data-choice=${name}]`)
     const texts = options.map(([value, words]) => make("option", { value: String(value) }, words))
     if (select.innerText !== texts.map(text => text.innerText).join("\n")) select.replaceChildren(...texts)
     select.value = String(chosen[name])
-    const own = name === "asks" && shown?.look.frame === explorer.frame
+    const own = name === "asks" && answer?.look.frame === explorer.frame
     select.parentElement.hidden = options.length < 2 && !KEPT.includes(name) && (own || name !== "asks")
   }
   const kinds = explorer.given.words?.kinds ?? {}
-  const { kind: own = "", name = "" } = shown?.look ?? {}
+  const { kind: own = "", name = "" } = answer?.look ?? {}
   const last = name.split("/").at(-1)
   const kind = kinds[last] ?? kinds[last.replace(/\d+$/, "")] ?? kinds[own]
   section.querySelector(".kind").textContent = kind ?? ""
@@ -98,17 +98,17 @@ function prefixOf({ root }) {
 
 function addressOf(explorer) {
   const { views, frame, panels, turned, brightest, stop } = explorer
-  const shown = explorer.shown(views[0], explorer.point)
+  const answer = explorer.answer(views[0], explorer.point)
   const words = { net: views[0].net, map: views[0].map, frame, view: [...panels].join() || "plain" }
-  if (shown) {
-    words.head = shown.look.headNames[shown.head]
-    words.cell = shown.cell.join()
-    if (shown.look.object !== null) words.obj = shown.look.object
-    if (shown.look.frame !== frame) words.asks = shown.look.frame
+  if (answer) {
+    words.head = answer.look.headNames[answer.head]
+    words.cell = answer.cell.join()
+    if (answer.look.object !== null) words.obj = answer.look.object
+    if (answer.look.frame !== frame) words.asks = answer.look.frame
   }
   if (brightest !== "own") words.scale = brightest
   if (turned) {
-    const cells = explorer.shown(views[turned.view], explorer.point)?.answering
+    const cells = explorer.answer(views[turned.view], explorer.point)?.answering
     if (cells) words.memory = `${turned.frame}:${cells.at(turned.point)}${turned.view ? ":2" : ""}`
   }
   const [, other] = views
@@ -167,8 +167,8 @@ function obey(explorer, asked) {
   take("head", looks[0]?.headNames.indexOf(asked.head), head => (view.head = head))
   take("obj", looks.find(look => String(look.object) === asked.obj), look => (view.object = look.object))
   take("asks", looks.find(look => String(look.frame) === asked.asks), look => (view.asks = look.frame))
-  const shown = explorer.shown(view, explorer.point)
-  take("cell", cellOf(asked.cell, shown?.asking), cell => (explorer.point = shown.asking.centre(cell)))
+  const answer = explorer.answer(view, explorer.point)
+  take("cell", cellOf(asked.cell, answer?.asking), cell => (explorer.point = answer.asking.centre(cell)))
   const panels = asked.view?.split(",").filter(name => name !== "plain")
   const there = panels?.every(name => PANELS.includes(name))
   take("view", there ? panels : null, names => (explorer.panels = new Set(names)))
@@ -196,10 +196,10 @@ function viewOf(explorer, text) {
 function memoryOf(explorer, text) {
   const [frame, cell, which] = text?.split(":") ?? []
   const view = which === "2" ? 1 : 0
-  const shown = explorer.views[view] && explorer.shown(explorer.views[view], explorer.point)
-  const place = cellOf(cell, shown?.answering)
-  if (!place || !shown.look.keyFrames.includes(Number(frame))) return null
-  return { view, frame: Number(frame), point: shown.answering.centre(place) }
+  const answer = explorer.views[view] && explorer.answer(explorer.views[view], explorer.point)
+  const place = cellOf(cell, answer?.answering)
+  if (!place || !answer.look.keyFrames.includes(Number(frame))) return null
+  return { view, frame: Number(frame), point: answer.answering.centre(place) }
 }
 
 const stopOf = (explorer, text) => (tourOf(explorer)?.stops[Number(text) - 1] ? Number(text) - 1 : null)
@@ -405,9 +405,9 @@ function nextOf(explorer, name, by) {
 function move(explorer, by) {
   const { turned, views } = explorer
   explorer.hover = null
-  const shown = explorer.shown(views[turned?.view ?? 0], explorer.point)
-  if (!shown) return
-  const cells = turned ? shown.answering : shown.asking
+  const answer = explorer.answer(views[turned?.view ?? 0], explorer.point)
+  if (!answer) return
+  const cells = turned ? answer.answering : answer.asking
   const at = cells.at(turned?.point ?? explorer.point)
   const cell = at.map((place, axis) => clip(place + by[axis], 0, cells.grid[axis] - 1))
   if (turned) turned.point = cells.centre(cell)
@@ -422,7 +422,7 @@ async function openExplorer(root, given, options = {}) {
   const tell = text => root.querySelector(".messages").append(make("p", { className: "message" }, text))
   if (!globalThis.DecompressionStream) return tell("This browser is too old for this page: use one of 2023 or later.")
   try {
-    return new Explorer(root, given, await Exploration.open(given), options)
+    return new Scene(root, given, await Exploration.open(given), options)
   } catch (error) {
     tell(`The page cannot show its data: ${error.message}`)
     throw error

@@ -39,9 +39,10 @@ function chip(label, colours, words = "") {
   return make("span", { className: "chip" }, number, words)
 }
 
-// After the next drawing: scroll to a card, or else to the frame that asks, if it is not in sight
+// After the next drawing: scroll to a card, or else to the pictures that are asked about, if they are not in sight
 function reveal(explorer, card) {
-  explorer.toReveal = explorer.find(card ? `.card.${card}` : ".asking")
+  const picture = explorer.views.length > 1 ? ".strip canvas" : ".asking"
+  explorer.toReveal = () => explorer.find(card ? `.card.${card}` : picture)?.scrollIntoView({ block: "nearest" })
 }
 
 // A bar from 0 to a share
@@ -57,11 +58,11 @@ function bar(share, colour = null) {
 const LEAST_TOLD = 5e-5 // shares of the weight below are told of no object
 
 // What the page says of a cell, as [element, sentence] pairs; the sentences alone are for screen readers
-function factsOf(shown, explorer) {
-  if (shown.turned) return factsTurned(shown)
+function factsOf(answer, explorer) {
+  if (answer.turned) return factsTurned(answer)
   const { given, panels } = explorer
-  const told = [cellWords(shown), panels.has("geometry") ? sightWords(shown) : ""].filter(Boolean).join(" ")
-  return [[make("p", {}, told), told], ...landing(shown, given), ...nearWords(shown), ...mostOfAll(shown)]
+  const told = [cellWords(answer), panels.has("geometry") ? sightWords(answer) : ""].filter(Boolean).join(" ")
+  return [[make("p", {}, told), told], ...landing(answer, given), ...nearWords(answer), ...mostOfAll(answer)]
 }
 
 function cellWords({ look, cell, own, truly, spread, bits }) {
@@ -115,8 +116,8 @@ function mostOfAll({ matches }) {
 
 // A line on each view: clip, network, attention, head, object, frame, cell
 function titlesOf(explorer) {
-  const shown = explorer.views.map(view => explorer.shown(view)).filter(Boolean)
-  return shown.map(({ network, look, head, cell }) => {
+  const answers = explorer.views.map(view => explorer.answer(view)).filter(Boolean)
+  return answers.map(({ network, look, head, cell }) => {
     const heads = look.heads > 1 ? [look.headNames[head].replace("mean", "mean of all heads")] : []
     const object = look.object === null ? [] : [nameOf(look.object)]
     const about = [explorer.given.title, network.name, look.name, ...heads, ...object]
@@ -182,8 +183,8 @@ function mixed(shares, labels, colours) {
 
 // 4. Identities ----------------------------------------------------------------------------------
 
-function drawIdentities(panel, explorer, shown) {
-  const { network, look } = shown
+function drawIdentities(panel, explorer, answer) {
+  const { network, look } = answer
   const { identities } = network
   const lines =
     "Every object has an identity, a learned vector that is painted over its cells. Bars and lines say how much " +
@@ -193,9 +194,9 @@ function drawIdentities(panel, explorer, shown) {
     "Bars and lines say which share of the weight lands on each object."
   const other = `${lines} No identities are known of ${look.name}: its lines are shares of the weight.`
   panel.querySelector(".about").textContent = !identities ? none : identities.maps?.[look.name] ? lines : other
-  drawBlocks(panel.querySelector(".blocks"), explorer, shown)
-  drawOverTime(panel, explorer, shown)
-  drawTables(panel.querySelector(".tables"), explorer, shown)
+  drawBlocks(panel.querySelector(".blocks"), explorer, answer)
+  drawOverTime(panel, explorer, answer)
+  drawTables(panel.querySelector(".tables"), explorer, answer)
 }
 
 // For the chosen cell, in every map by which its frame reads other frames

@@ -1,6 +1,7 @@
 // The scene of the attention explorer: what is chosen, what follows from it, how it is drawn.
 //
-// A view is one attention: {net, map, head, object, asks}; the second one is there while two are compared.
+// A view is one attention: {net, map, head, object, asks}; the second one is there while two are compared. Its answer
+// is what the chosen cell finds by it.
 // A point is [y, x] in pixels of the frames: it stays when grids change, and names the cell it falls into.
 
 const CARDS = ["flow", "identities"] // figures below the scene
@@ -8,7 +9,8 @@ const PANELS = ["geometry", ...CARDS] // what can be shown besides
 const MATCHES = 5
 const ALIVE = 150 // milliseconds without change after which the link is written
 
-class Explorer {
+// One explorer on a page, which was made by an Explorer of Python
+class Scene {
   constructor(root, given, exploration, { hash = true, chosen = null } = {}) {
     Object.assign(this, { root, given, exploration, hash, chosen })
     this.colours = given.colours
@@ -88,7 +90,7 @@ class Explorer {
     if (next) {
       const { name } = this.mainLook(next)
       const named = next.looks.filter(look => look.name === name)
-      const own = this.shown(view, this.point)?.own
+      const own = this.answer(view, this.point)?.own
       const { object } = named.find(look => look.object === own) ?? named[0]
       return { net: next.name, map: name, head: 0, object, asks: null }
     }
@@ -123,8 +125,8 @@ class Explorer {
     return this.network(view).looks.filter(look => look.name === view.map && look.step === this.frame)
   }
 
-  // Everything that is shown of a view
-  shown(view, point = this.hover ?? this.point) {
+  // What the chosen cell of a view asks, and all that is known of where it looks
+  answer(view, point = this.hover ?? this.point) {
     const network = this.network(view)
     const looks = this.looks(view)
     const about = looks.filter(look => look.object === view.object)
@@ -181,34 +183,35 @@ class Explorer {
   }
 
   drawAll() {
-    const shown = this.views.map(view => this.shown(view))
-    this.drawAsking(shown[this.turned?.view ?? 0] ?? shown[0])
-    shown.forEach((each, i) => this.drawStrip(each, i, shown))
+    const answers = this.views.map(view => this.answer(view))
+    this.drawAsking(answers[this.turned?.view ?? 0] ?? answers[0])
+    answers.forEach((each, i) => this.drawStrip(each, i, answers))
     this.root.style.setProperty("--tour", `${this.find(".tour").offsetHeight}px`)
-    this.drawLines(shown)
-    if (shown[0] && this.panels.has("flow")) drawFlow(this.find(".flow"), this, shown[0])
-    if (shown[0] && this.panels.has("identities")) drawIdentities(this.find(".identities"), this, shown[0])
-    this.toReveal?.scrollIntoView({ block: "nearest" })
+    this.drawLines(answers)
+    const [first] = answers
+    if (first && this.panels.has("flow")) drawFlow(this.find(".flow"), this, first)
+    if (first && this.panels.has("identities")) drawIdentities(this.find(".identities"), this, first)
+    this.toReveal?.()
     this.toReveal = null
   }
 
   // The weight that shines brightest
-  peak(shown, all) {
+  peak(answer, all) {
     if (this.brightest === "shared") return Math.max(...all.filter(Boolean).map(each => each.look.peak(each.head)))
-    return Math.max(...(shown.taken ?? shown.row)) || 1
+    return Math.max(...(answer.taken ?? answer.row)) || 1
   }
 
-  drawAsking(shown) {
-    const frame = shown?.look.frame ?? this.frame
-    const title = shown && frame !== this.frame ? `Frame ${frame}, in memory, asks` : `Frame ${frame} asks`
+  drawAsking(answer) {
+    const frame = answer?.look.frame ?? this.frame
+    const title = answer && frame !== this.frame ? `Frame ${frame}, in memory, asks` : `Frame ${frame} asks`
     this.find(".now h3").textContent = title
-    this.find(".whose").textContent = shown ? `outlines: masks of ${shown.network.name}` : ""
+    this.find(".whose").textContent = answer ? `outlines: masks of ${answer.network.name}` : ""
     if (!this.asking.fit()) return
-    this.asking.frame(this.images.get(frame), shown?.taken ? 0.55 : 0)
-    if (!shown) return
-    const { network, look, asking, cell, taken, turned } = shown
+    this.asking.frame(this.images.get(frame), answer?.taken ? 0.55 : 0)
+    if (!answer) return
+    const { network, look, asking, cell, taken, turned } = answer
     if (taken) {
-      const [peak, scale] = [this.peak(shown, [shown]), this.scale]
+      const [peak, scale] = [this.peak(answer, [answer]), this.scale]
       this.asking.heat(asking, i => scale.to(taken[i] / peak))
       const sees = this.panels.has("geometry") && look.seenBy(turned.key)
       if (sees) this.asking.pattern(asking, sees)
@@ -225,22 +228,22 @@ class Explorer {
     return this.brightest === "log" ? SCALES.log : SCALES.root
   }
 
-  drawStrip(shown, at, all) {
+  drawStrip(answer, at, all) {
     const section = this.sections[at]
     const strip = section.querySelector(".strip")
     const title = section.querySelector("h3")
-    if (!shown) {
+    if (!answer) {
       title.textContent = `Nothing was recorded at frame ${this.frame}`
       strip.replaceChildren()
       this.facts[at].replaceChildren()
       return
     }
-    const { look, turned } = shown
+    const { look, turned } = answer
     title.textContent = turned ? `The memory cell that is asked about` : `Where the cell looks`
     if (strip.dataset.frames !== `${look.step} ${look.frame} ${look.keyFrames}`) this.buildStrip(strip, look)
-    look.keyFrames.forEach((_, time) => this.drawMemory(shown, strip.children[time], time, all))
-    this.drawScale(section, shown, all)
-    this.showFacts(shown, at)
+    look.keyFrames.forEach((_, time) => this.drawMemory(answer, strip.children[time], time, all))
+    this.drawScale(section, answer, all)
+    this.showFacts(answer, at)
   }
 
   buildStrip(strip, look) {
@@ -260,8 +263,8 @@ class Explorer {
     strip.replaceChildren(...figures)
   }
 
-  drawMemory(shown, figure, time, all) {
-    const { network, look, answering, row, query, perFrame, points, turned, matches } = shown
+  drawMemory(answer, figure, time, all) {
+    const { network, look, answering, row, query, perFrame, points, turned, matches } = answer
     const frame = look.keyFrames[time]
     const share = percent(perFrame[time])
     figure.querySelector("strong").replaceChildren(...(turned ? [] : [share, make("span", {}, " of the weight")]))
@@ -274,7 +277,7 @@ class Explorer {
     picture.frame(this.images.get(frame), turned ? 0 : 0.5)
     const first = time * answering.count
     if (!turned) {
-      const [peak, scale] = [this.peak(shown, all), this.scale]
+      const [peak, scale] = [this.peak(answer, all), this.scale]
       picture.heat(answering, i => scale.to(row[first + i] / peak))
       const sees = this.panels.has("geometry") && look.visible(query)
       if (sees) picture.pattern(answering, sees.subarray(first, first + answering.count))
@@ -286,18 +289,18 @@ class Explorer {
     if (points[time]) picture.target(points[time])
   }
 
-  showFacts(shown, at) {
-    const facts = factsOf(shown, this)
+  showFacts(answer, at) {
+    const facts = factsOf(answer, this)
     this.facts[at].replaceChildren(...facts.map(([element]) => element))
-    const frames = shown.perFrame.map((share, t) => `frame ${shown.look.keyFrames[t]} ${percent(share)}`)
-    const said = [`${shown.view.net}, ${shown.look.name}.`, ...facts.map(([, words]) => words)]
-    if (!shown.turned) said.push(`Weight per frame: ${frames.join(", ")}.`)
+    const frames = answer.perFrame.map((share, t) => `frame ${answer.look.keyFrames[t]} ${percent(share)}`)
+    const said = [`${answer.view.net}, ${answer.look.name}.`, ...facts.map(([, words]) => words)]
+    if (!answer.turned) said.push(`Weight per frame: ${frames.join(", ")}.`)
     if (!this.hover && at === 0) this.summary = said.filter(Boolean).join(" ")
   }
 
-  drawScale(section, shown, all) {
+  drawScale(section, answer, all) {
     drawScale(section.querySelector(".bar"))
-    const peak = this.peak(shown, all)
+    const peak = this.peak(answer, all)
     const least = this.brightest === "log" ? "1/1000 of it" : percent(0)
     const texts = [least, percent(peak * this.scale.back(0.5)), `${percent(peak)} of the weight`]
     section.querySelectorAll(".ticks span").forEach((tick, i) => (tick.textContent = texts[i]))
@@ -332,7 +335,7 @@ class Explorer {
   // What was chosen holds from now on: controls show it, screen readers hear it, the link keeps it
   settle() {
     if (this.networks.length) {
-      if (this.turned && !this.shown(this.views[this.turned.view], this.point)?.turned) this.turned = null
+      if (this.turned && !this.answer(this.views[this.turned.view], this.point)?.turned) this.turned = null
       this.views.forEach((view, i) => fillChoices(this, view, this.sections[i]))
       showSwitches(this)
     }
@@ -347,9 +350,9 @@ class Explorer {
 
   // For who uses the page from outside, such as a notebook
   state() {
-    const shown = this.networks.length ? this.shown(this.views[0], this.point) : null
-    if (!shown) return null
-    const { view, look, head, cell, row } = shown
+    const answer = this.networks.length ? this.answer(this.views[0], this.point) : null
+    if (!answer) return null
+    const { view, look, head, cell, row } = answer
     return {
       net: view.net,
       map: look.name,
@@ -386,9 +389,9 @@ class Explorer {
 
   // Ask who looks at a memory cell; without one, at the best match of the chosen cell, in that frame if given
   turn(view = 0, frame = null, point = null) {
-    const shown = this.shown(this.views[view], this.point)
-    if (!shown) return
-    const { look, answering, row, matches } = shown
+    const answer = this.answer(this.views[view], this.point)
+    if (!answer) return
+    const { look, answering, row, matches } = answer
     const time = frame === null ? matches[0]?.time ?? 0 : look.keyFrames.indexOf(frame)
     const weights = row.subarray(time * answering.count, (time + 1) * answering.count)
     const best = answering.cell(weights.indexOf(Math.max(...weights)))

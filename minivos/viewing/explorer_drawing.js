@@ -277,7 +277,8 @@ class Picture {
 
 // 4. Figures -------------------------------------------------------------------------------------
 
-function write(pen, text, x, y, { size = FONT, colour = "#000", weight = 400, align = "center", halo = null } = {}) {
+function write(pen, text, x, y, looks = {}) {
+  const { size = FONT, colour = "#000", weight = 400, align = "center", halo = null, most } = looks
   pen.font = `${weight} ${size}px ${LETTERS}`
   pen.textAlign = align
   pen.textBaseline = "middle"
@@ -287,7 +288,7 @@ function write(pen, text, x, y, { size = FONT, colour = "#000", weight = 400, al
     pen.strokeText(text, x, y)
   }
   pen.fillStyle = colour
-  pen.fillText(text, x, y)
+  pen.fillText(text, x, y, most)
 }
 
 // A pen for figures, in pixels of the screen
@@ -400,10 +401,10 @@ function asPNG(part, title, page, ink) {
   pen.fillStyle = page
   pen.fillRect(0, 0, ...sides)
   pen.scale(scale, scale)
-  const looks = { size: 15, colour: ink, weight: 650, align: "left" }
+  const looks = { size: 15, colour: ink, weight: 650, align: "left", most: area.width }
   title.forEach((words, i) => write(pen, words, margin, margin + i * line, looks))
   pen.translate(margin - area.left, above - area.top)
-  for (const each of part.querySelectorAll("*")) print(pen, each)
+  for (const each of part.querySelectorAll("*")) printElement(pen, each)
   pen.translate(area.left, area.top)
   const svg = part.querySelector(".lines")
   if (svg.dataset.seen) pen.clip(new Path2D(svg.dataset.seen), "evenodd")
@@ -415,7 +416,7 @@ function asPNG(part, title, page, ink) {
   return canvas.convertToBlob({ type: "image/png" })
 }
 
-function print(pen, element) {
+function printElement(pen, element) {
   const { left, top, width, height } = element.getBoundingClientRect()
   if (!width || !height) return
   const style = getComputedStyle(element)

@@ -175,11 +175,12 @@ class Sieve:
     def glimpse(self, groups: list[list[int]]) -> AttentionMap | None:
         """Of the looks from the middle, by this frame if there are any, the last at most others.
 
-        Where as many are looked at, that which sees the frame whose masks were given.
+        Where as many are looked at, that which sees the frame whose masks were given, or all cells.
         """
         ranks = []
         for number, layer in enumerate(self.layers(groups)):
             others = len(set(layer.look.key_frames) - {self.now})
             own = layer.look.query_frame == self.now and layer.label in (None, self.label)
-            ranks.append((own, others, self.start in layer.look.key_frames, number))
+            given, all_cells = self.start in layer.look.key_frames, layer.look.index is None
+            ranks.append((own, others, given, all_cells, number))
         return self.from_middle[max(ranks)[-1]] if ranks else None

@@ -27,7 +27,8 @@ async function render({ model, el }) {
     model.set("network", state.net)
     model.save_changes()
   }
-  await openExplorer(el, JSON.parse(model.get("_given")), { hash: false, chosen })
+  const page = await openExplorer(el, JSON.parse(model.get("_given")), { hash: false, chosen })
+  return () => page?.close()
 }
 
 export default { render }

@@ -19,8 +19,12 @@ from minivos.course.worked import stub
 
 STUDENT, GRADED = "student", "graded"
 INSIDE = """\
+import minivos
+from minivos.viewing.plots import show_masks
+
 inside = minivos.create_model("{network}", weights="shipped").to(DEVICE)
-mine = {check}.segment(inside, {answer}, minivos.Clip(clip.frames[:5], {{0: clip.masks[0]}}))
+beginning = minivos.Clip(clip.frames[:5], {{0: clip.masks[0]}})
+mine = {check}.segment(inside, {answer}, beginning)
 if mine is not None:
     display(show_masks(clip.frames[[0, 4]], mine[[0, 4]], titles=["given", "your code"]))"""
 
@@ -28,10 +32,11 @@ if mine is not None:
 def exercise_cells(exercise: Exercise, number: int) -> list[NotebookNode]:
     """Task, stub, check, and for a core exercise its run inside the network; "Exercise `number`".
 
-    The last one takes from its notebook: minivos, DEVICE, clip, display and show_masks.
+    The last one takes DEVICE and clip from its notebook.
     """
     check, answer = f"check_{exercise.name}", answer_name(exercise.name)
-    task = f"**Exercise {number}. {exercise.title}.** {exercise.task}"
+    mark = " (core)" if exercise.core else ""
+    task = f"**Exercise {number}{mark}. {exercise.title}.** {exercise.task}"
     asks = f"from minivos.course.notebook{exercise.notebook} import {check}\n\n{check}({answer})"
     cells = [
         tagged(new_markdown_cell(task), exercise, "task"),
@@ -58,10 +63,15 @@ def tagged(cell: NotebookNode, exercise: Exercise, part: str, *tags: str) -> Not
 
 
 def stale_cells(cells: list[NotebookNode]) -> list[str]:
-    """Names of the exercises whose stub in a notebook is not that of the package."""
+    """Names of the exercises whose stub in a notebook says something else than the package's."""
     stubs = [cell for cell in cells if STUDENT in cell["metadata"].get("tags", [])]
     by_name = {exercise_of(cell): cell["source"] for cell in stubs}
-    return [name for name, source in by_name.items() if source != stub(name).strip()]
+    return [name for name, source in by_name.items() if parsed(source) != parsed(stub(name))]
+
+
+def parsed(source: str) -> str:
+    """What code says, however its lines are broken."""
+    return ast.dump(ast.parse(source))
 
 
 def exercise_of(cell: NotebookNode) -> str:

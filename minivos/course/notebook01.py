@@ -186,7 +186,8 @@ check_merged_logits = Exercise(
     title="Soft aggregation in logits",
     task=(
         "The same in logits: their softmax is the soft aggregation of $\\sigma(x)$. It has to "
-        "survive $x = 80$, where $1 - p$ is zero in floating point."
+        "survive $x = 80$, where $1 - p$ is zero in floating point. (What are *log odds*, "
+        "$\\log \\frac{p}{1 - p}$, and what are those of $\\sigma(x)$?)"
     ),
     hints=(
         "What are the log odds of a probability that is sigmoid(x)? Try x = 0, and x = ln 4.",

@@ -124,8 +124,11 @@ def stores_only_text_png_and_explorers(notebook: NotebookNode) -> Iterator[str]:
 
 
 def shows_something_often(notebook: NotebookNode) -> Iterator[str]:
+    """Of the lesson; the cells of exercises show something once they are answered."""
     silent = 0
     for number, cell in enumerate(code_cells(notebook), start=1):
+        if any(tag.startswith("exercise:") for tag in cell.metadata.get("tags", [])):
+            continue
         silent = 0 if shows_picture_or_shape(cell) else silent + 1
         if silent == CELLS_BETWEEN_PICTURES:
             yield f"code cells {number - silent + 1} to {number} show no picture and no shape"

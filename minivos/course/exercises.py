@@ -10,5 +10,6 @@ def all_exercises() -> list[Exercise]:
     """Every `check_...` of the modules notebook00.py to notebook08.py."""
     files = sorted(Path(__file__).parent.glob("notebook*.py"))
     modules = [import_module(f"minivos.course.{file.stem}") for file in files]
-    values = [value for module in modules for value in vars(module).values()]
-    return [value for value in values if isinstance(value, Exercise)]
+    named = [pair for module in modules for pair in vars(module).items()]
+    checks = [value for name, value in named if name.startswith("check_")]
+    return [check for check in checks if isinstance(check, Exercise)]

@@ -119,6 +119,16 @@ def _(my_bank):
     require_close(got, [[[2.75, 0]]], given)
 
 
+@check_identity_bank.property("each token has the bias of `embed`, too")
+def _(my_bank):
+    bank = bank_of(my_bank, VECTORS)
+    with torch.no_grad():
+        bank.embed.bias[:] = torch.tensor([10.0, 20])
+    got = bank(masks_of("11", "11"), chosen(0, 1))
+    given = f"one patch of object 1 (identity 1); the bias of embed is (10, 20); {IN_WORDS}"
+    require_close(got, [[[10.0, 24]]], given)
+
+
 @check_identity_bank.property("each clip of a batch has its own P")
 def _(my_bank):
     masks = masks_of("11", "11").expand(2, -1, -1, -1)
@@ -130,8 +140,9 @@ def _(my_bank):
 @check_identity_bank.property("assign: object k has identity k, background 0")
 def _(my_bank):
     got = bank_of(my_bank).assign(1, 2, shuffle=False, device="cpu")
-    right = torch.eye(4)[None, :3]
-    require_close(got, right, given="M = 3, one clip, two objects, shuffle=False")
+    given = "M = 3, one clip, two objects, shuffle=False"
+    require_close(got, torch.eye(4)[None, :3], given)
+    require(got.is_floating_point(), given, "floats, as masks are", str(got.dtype))
 
 
 @check_identity_bank.property("assign: one identity for each object, none twice")
@@ -187,13 +198,13 @@ def decoded(exchange: Any, *identities: int) -> list[float]:
 
 @check_exchanged.property("the paint of object 1 is answered with 2, that of 2 with 1")
 def _(exchange):
-    given = "background, object 1 and object 2 have the identities 0, 3, 1"
+    given = "cells of background, object 1, object 2, painted with the identities 0, 3, 1: answers"
     require_close(decoded(exchange, 0, 3, 1), [0, 2, 1], given)
 
 
 @check_exchanged.property("all others stay who they are")
 def _(exchange):
-    given = "background and three objects have the identities 0, 2, 3, 1"
+    given = "cells of background and objects 1, 2, 3, painted with 0, 2, 3, 1: answers"
     require_close(decoded(exchange, 0, 2, 3, 1), [0, 2, 1, 3], given)
 
 

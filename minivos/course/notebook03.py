@@ -119,6 +119,20 @@ def _(mine):
     require_close(got, [1.0, 2], given, within=1e-2)
 
 
+@check_short_term.property("d is the channels of a head, which stand side by side")
+def _(mine):
+    q, k, v = torch.zeros(3, 1, 5, 4)
+    q[..., [0, 2]] = 2**0.5
+    k[0, 1, 0] = k[0, 3, 2] = float(torch.tensor(4.0).log())
+    v[0, 1, 0] = v[0, 3, 2] = 6
+    got = plain(mine, heads=2, width=4)(q, k, v, ROW)[0, 2]
+    given = (
+        "two heads with d = 2, q = (r, 0, r, 0), r the root of 2; the left neighbour has the key "
+        "(ln 4, 0, 0, 0), value (6, 0, 0, 0), the right one (0, 0, ln 4, 0), (0, 0, 6, 0)"
+    )
+    require_close(got, [4.0, 0, 4, 0], given)
+
+
 @check_short_term.property("the learned score of an offset counts, row by row from the upper left")
 def _(mine):
     part = plain(mine)
@@ -130,6 +144,21 @@ def _(mine):
         "3 x 4 cells, value 2 n of cell n, `relative_score` 50 for offset 3 of 9: what cell 5 reads"
     )
     require_close(got, 8, given)
+
+
+@check_short_term.property("the learned score is added as it is, and each head has its own")
+def _(mine):
+    part = plain(mine, heads=2, width=4)
+    with torch.no_grad():
+        part.relative_score.bias[9 + 3] = float(torch.tensor(4.0).log())
+    zero, values = torch.zeros(1, 12, 4), torch.zeros(1, 12, 4)
+    values[0, 4] = 12
+    got = part(zero, zero, values, (3, 4))[0, 5]
+    given = (
+        "two heads, 3 x 4 cells, value 12 in cell 4, 0 elsewhere, `relative_score` ln 4 of head 2 "
+        "for offset 3 of 9: what cell 5 reads"
+    )
+    require_close(got, [4 / 3, 4 / 3, 4, 4], given)
 
 
 @check_short_term.property("the learned score depends on the query")

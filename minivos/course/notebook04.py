@@ -89,6 +89,14 @@ def _(affinity):
     require_close(got, 2 / (1 + math.exp(4)), given="one cell; 0 now, 2 before, of object 1")
 
 
+@check_object_affinity.property("the squares of all channels add up, and nothing divides them")
+def _(affinity):
+    past = torch.full((1, 4, 1, 1), (math.log(3) / 4) ** 0.5)
+    got = told(affinity, torch.zeros(1, 4, 1, 1), [past], [[1]])[1, 0]
+    given = "one cell of four channels; |q - k|^2 = ln 3 to the cell before, of object 1"
+    require_close(got, 0.5, given)
+
+
 @check_object_affinity.property("the strongest link counts, not the sum and not the mean")
 def _(affinity):
     past = [row(20 + math.log(3) ** 0.5, 20, 29)]
@@ -100,7 +108,7 @@ def _(affinity):
 @check_object_affinity.property("the newest frame says nothing: its masks are not known")
 def _(affinity):
     got = told(affinity, row(20, 20), [row(29, 29)], [[1, 1]])
-    given = "two equal cells now; before, both were far from them and of object 1"
+    given = "two equal cells now, labels -1; before, both were far from them and of object 1"
     require_close(got, [[0.0, 0], [0, 0]], given)
 
 
@@ -148,6 +156,25 @@ def _(affinity):
     require_close(got, torch.zeros(2, 3), given)
 
 
+@check_object_affinity.property("a cell that is unknown in an earlier frame is nobody's")
+def _(affinity):
+    got = told(affinity, row(20), [row(20), row(29)], [[-1], [1]])[:, 0]
+    given = (
+        "one cell; its equal in frame 0 has the label -1, one far from it in frame 1 is object 1"
+    )
+    require_close(got, [0.0, 0], given)
+
+
+@check_object_affinity.property("each clip of a batch has its own cells and labels")
+def _(affinity):
+    q = torch.tensor([20.0, 20]).view(2, 1, 1, 1)
+    past = torch.tensor([29.0, 20]).view(2, 1, 1, 1)
+    labels = torch.tensor([[0, -1], [1, -1]])[:, :, None, None]
+    got = affinity(q, torch.stack([past, q], dim=2), labels, 2, 2)[:, :, 0, 0]
+    given = "two clips of one cell, which in the second only has its equal before, of object 1"
+    require_close(got, [[0.0, 0], [0, 1]], given)
+
+
 @check_object_affinity.property("with random numbers, it is what the package computes")
 def _(affinity):
     q, k = torch.randn(2, 2, 3, 3, 6, 7) / 2
@@ -193,15 +220,16 @@ def _(needed):
 @check_layers_needed.property("one less is not")
 def _(needed):
     for n, h in ((2, 2), (9, 2), (9, 3), (10, 4), (12, 5), (7, 7), (8, 7)):
-        fewer = int(needed(n, h)) - 1
-        given = f"n = {n}, h = {h}: news after {fewer} layers"
-        require(not knows(n, h, fewer), given, "not yet at the last cell", "there")
+        layers = int(needed(n, h))
+        given = f"n = {n}, h = {h}; your answer is {layers}"
+        got = f"{layers - 1} layers are enough"
+        require(not knows(n, h, layers - 1), given, "that one layer less is too little", got)
 
 
 @check_layers_needed.property("a whole number")
 def _(needed):
     got = needed(10, 4)
-    require(isinstance(got, int), "n = 10, h = 4", "a whole number (int)", got)
+    require(isinstance(got, int), "n = 10, h = 4", "a whole number (int)", repr(got))
 
 
 check_my_cells = Exercise(
@@ -244,4 +272,5 @@ def _(cells):
     for cell in sorted(EVERYWHERE):
         reached = set().union(*(looks[near] for near in looks[cell]))
         missing = sorted(EVERYWHERE - reached)
-        require(not missing, f"cell {cell}, after two layers", "every cell", f"not {missing[:2]}")
+        got = f"{len(missing)} of 256 are not reached, such as {missing[:2]}"
+        require(not missing, f"cell {cell}, after two layers", "every cell", got)

@@ -28,7 +28,8 @@ def call_with_tokens(
     cells = memory.cells[:, 0].flatten(1, 2), query.cells[:, 0, 0], marked.flatten(2, 3)
     memory_out, query_out = mine(*cells)
     memory_out = memory_out.view_as(memory.cells)
-    return replace(memory, cells=memory_out), replace(query, cells=query_out[:, :, None])
+    query_out = query_out[:, :, None]
+    return replace(memory, cells=memory_out), replace(query, cells=query_out, by_object=True)
 
 
 check_feature_interaction = CoreExercise(
@@ -94,6 +95,27 @@ def _(my_interaction):
     M_x[:] = torch.tensor([4.0, 0, 0, -4])
     _, got = small(my_interaction)(torch.rand(1, 2, 4), Q, M_x)
     given = "Q = (1, 2, 3, 6), M_x = (4, 0, 0, -4) in both cells of the memory: Q_out"
+    require_close(got[0, 0], normed([5.0, 2, 3, 2]), given)
+
+
+@check_feature_interaction.property("the norm has the weights that it learned")
+def _(my_interaction):
+    mine = small(my_interaction)
+    with torch.no_grad():
+        mine.norms[0].weight.fill_(2)
+        mine.norms[0].bias.fill_(3)
+    Q = torch.tensor([[[1.0, 2, 3, 6]]])
+    _, got = mine(torch.rand(1, 2, 4), Q, torch.zeros(1, 1, 2, 4))
+    given = "weight 2 and bias 3 in norms[0], Q = (1, 2, 3, 6) and M_x = 0: Q_out"
+    require_close(got[0, 0], 2 * normed([1.0, 2, 3, 6]) + 3, given)
+
+
+@check_feature_interaction.property("who is asked is M; M_x is what is taken")
+def _(my_interaction):
+    Q, M_x = torch.tensor([[[1.0, 2, 3, 6]]]), torch.zeros(1, 1, 2, 4)
+    M_x[0, 0, 0] = torch.tensor([8.0, 0, 0, -8])
+    _, got = small(my_interaction)(torch.ones(1, 2, 4), Q, M_x)
+    given = "two cells of memory alike in M, with M_x = (8, 0, 0, -8) and 0: a half of each"
     require_close(got[0, 0], normed([5.0, 2, 3, 2]), given)
 
 
@@ -258,7 +280,7 @@ check_backbone_runs = Exercise(
     task=(
         "A video has $T$ frames and $K$ objects; every frame but the last is kept, and read "
         "in each frame after it. How often does a backbone run (a) in SITVOS; (b) when each "
-        "frame goes through it once without a mask, and each kept frame once more with every "
+        "frame goes through it once without a mask, and each kept frame once more for every "
         "object's mask; (c) when each frame goes through it once without a mask, and in every "
         "frame *all* kept frames anew with every object's mask, as in HST?"
     ),

@@ -236,6 +236,12 @@ MISTAKES = {
             "self.embed(by_identity)",
         ),
         Mistake(
+            "the weights without the bias",
+            "each token has the bias of `embed`, too",
+            "F.conv2d(by_identity, self.embed.weight, stride=self.embed.stride)",
+            "self.embed(by_identity)",
+        ),
+        Mistake(
             "the P of the first clip for all",
             "each clip of a batch has its own P",
             '"bkhw,km->bmhw", masks, assignment[0]',
@@ -263,6 +269,18 @@ MISTAKES = {
     ],
     "short_term": [
         Mistake(
+            "the learned score divided, too",
+            "the learned score is added as it is, and each head has its own",
+            "(scores + learned.unflatten(1, (self.heads, -1)) / ask.shape[2] ** 0.5)",
+            "scores + learned.unflatten(1, (self.heads, -1))",
+        ),
+        Mistake(
+            "offsets before heads",
+            "the learned score is added as it is, and each head has its own",
+            "scores + learned.unflatten(1, (-1, self.heads)).transpose(1, 2)",
+            "scores + learned.unflatten(1, (self.heads, -1))",
+        ),
+        Mistake(
             "zeros outside of the frame get weight",
             "outside of the frame there is nothing: the weights inside sum to 1",
             "scores",
@@ -283,7 +301,7 @@ MISTAKES = {
         Mistake("no root of d", "scores are dot products over the root of d", "", " / ask.shape[2] ** 0.5"),
         Mistake(
             "root of C, not of d",
-            "with random numbers, it is what the package computes",
+            "d is the channels of a head, which stand side by side",
             "q.shape[2] ** 0.5",
             "ask.shape[2] ** 0.5",
         ),
@@ -307,7 +325,7 @@ MISTAKES = {
         ),
         Mistake(
             "heads are every n-th channel",
-            "with random numbers, it is what the package computes",
+            "d is the channels of a head, which stand side by side",
             "x.unflatten(1, (-1, self.heads)).transpose(1, 2).flatten(1, 2), self.window",
             "x, self.window",
         ),
@@ -367,6 +385,12 @@ MISTAKES = {
             "torch.maximum(strongest[number], best)",
         ),
         Mistake(
+            "the mean of the channels",
+            "the squares of all channels add up, and nothing divides them",
+            ".square().mean(dim=1)",
+            ".square().sum(dim=1)",
+        ),
+        Mistake(
             "the sum, not the largest",
             "the strongest link counts, not the sum and not the mean",
             "strongest[number] + best",
@@ -421,6 +445,18 @@ MISTAKES = {
         ),
     ],
     "feature_interaction": [
+        Mistake(
+            "a norm that learned nothing",
+            "the norm has the weights that it learned",
+            "norm = lambda x: torch.nn.functional.layer_norm(x, x.shape[-1:])",
+            "(norm,) = self.norms",
+        ),
+        Mistake(
+            "asks M_x",
+            "who is asked is M; M_x is what is taken",
+            "torch.stack([weights(self.to_query, Q, M_x[:, k]) for k in range(M_x.shape[1])], dim=1)",
+            "weights(self.to_query, Q, M)[:, None]",
+        ),
         Mistake(
             "in turn",
             "the query asks the memory as it was before",

@@ -52,7 +52,7 @@ def test_unanswered_cells_run_and_say_so(name: str) -> None:
 def test_answered_cells_show_masks() -> None:
     _, _, check, inside = exercise_cells(EXERCISES["identity_bank"], 1)
     printed = run([solution("identity_bank"), check.source, inside.source], names_of_a_notebook())
-    assert "all 12 properties hold" in printed[1]
+    assert f"all {len(EXERCISES['identity_bank'].properties)} properties hold" in printed[1]
     assert "the same masks" in printed[2] and printed[2].endswith("Picture\n")
     assert not [pattern for pattern in UNREPEATABLE.values() if pattern.search("".join(printed))]
 
@@ -89,7 +89,7 @@ def test_the_page_lists_every_exercise(name: str) -> None:
     inside = f"`{exercise.network}`" if exercise.core else ""
     counts = f"{len(exercise.properties)} | {len(MISTAKES[name])}"
     row = f"| {exercise.notebook} | {exercise.title} | `{answer_name(name)}` | {inside} | {counts} |"
-    assert row in PAGE.splitlines()
+    assert PAGE.splitlines().count(row) == 1
 
 
 def test_the_page_shows_what_a_check_prints() -> None:

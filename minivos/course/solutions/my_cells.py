@@ -1,8 +1,8 @@
 """Along t and along one plane: two layers compose.
 
 A cell looks at its own row and column in its own frame, and at nothing of the others but a whole
-row of each: every cell is then reached by a step within the plane and a step between frames. Many
-others work, too: the plane first, then the line through time.
+row of each: every cell is then reached by a step within the plane and a step between frames. Others
+work, too: columns instead of rows, or a few cells that look at everything in turn for all.
 """
 
 

@@ -20,7 +20,8 @@ def two_windows(
     """Short-term attention to two previous frames with one softmax (Table 3c, n = 2).
 
     q (1, N, C), newer and older: keys and values (1, N, C) of a grid of N cells each
-    -> (1, heads, N, d), without the projection. `part` has the learned terms of each offset.
+    -> (1, heads, N, d), without the projection. `part` has `heads`, `window`,
+    and of each offset the learned terms `relative_score` and `relative_value`, as in Exercise 2.
     """
     ### BEGIN SOLUTION
     index = window_index(grid, part.window)  # (N, offsets)

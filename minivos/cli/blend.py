@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from minivos.cli.options import model_for
 from minivos.errors import InputError
 
 Weights = Annotated[str, typer.Argument(help="'shipped', or a file that `minivos train` wrote")]
@@ -23,13 +24,10 @@ def blend_command(
     out: Annotated[Path, typer.Option(help="folder for weights and JSON")] = Path("runs/blend"),
 ) -> None:
     """Mix weights with those they were trained on from, to keep more of what these knew."""
-    from minivos.models import SHIPPED, facts_of
     from minivos.training.blend import blend
 
-    files = [each for each in (learned, known) if each not in SHIPPED]
-    told = [facts_of("", file).get("model") for file in files]
-    name = model or next((each for each in told if each), None)
-    if name is None:
+    name = model or model_for(learned, "") or model_for(known, "")
+    if not name:
         raise InputError(
             f"got {learned} and {known}, and no JSON beside them that names their network; "
             "expected --model NAME, see `minivos models`"

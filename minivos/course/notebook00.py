@@ -93,9 +93,8 @@ check_from_first = Exercise(
     ),
 )
 GROUND = np.random.default_rng(0).random((16, 24, 3)) / 2  # dark, each pixel different
-BRIGHT = (
-    0.5 + np.random.default_rng(1).random((2, 3, 3, 3)) / 2
-)  # two squares, each pixel different
+# Two bright squares, each pixel different
+BRIGHT = 0.5 + np.random.default_rng(1).random((2, 3, 3, 3)) / 2
 
 
 def scene(*corners: tuple[int, int] | None) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ def blend(model: str, learned: str | Path, known: str | Path, share: float, out:
     Both are "shipped" or a file, and of the network called `model`; share is from 0 to 1. Weights
     that were trained on from others lie so near them that points between the two serve, too, and
     often keep the best of either (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR
-    2022, Eq. 1). The JSON beside them is that of `learned`, without scores, with what was mixed in.
+    2022). The JSON beside them is that of `learned`, without scores, with what was mixed in.
     Raises InputError for weights of another network, for other shares, and where one of the two
     lies in the folder `out`.
     """

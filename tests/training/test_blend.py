@@ -11,7 +11,7 @@ import torch
 from minivos.errors import InputError
 from minivos.models import create_model, save_weights
 from minivos.training.blend import blend
-from tests.test_cli import run
+from test_cli import run
 
 
 @pytest.fixture

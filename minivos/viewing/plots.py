@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.collections import PolyCollection
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -27,7 +27,7 @@ from minivos.errors import InputError
 from minivos.nn.recording import AttentionMap
 from minivos.video import masks
 from minivos.video.metrics import region_similarity
-from minivos.viewing.cells import Cells, carried_masks, head_mean
+from minivos.viewing.cells import Cells, carried_masks, equal_weights, head_mean
 
 PANEL = 2.2  # inches, width of one picture
 HEAT = "inferno"  # perceptually uniform
@@ -127,7 +127,8 @@ def attention(
 ) -> Figure:
     """Where query cell (y, x) looks: its own frame with a cross, then the memory under the weights.
 
-    Weights are the mean of the heads. `frames` uint8 (T,H,W,3) are those of the whole clip (plain
+    Weights are the mean of the heads. A white line runs round the cells that the query cell sees,
+    where that is not all of them. `frames` uint8 (T,H,W,3) are those of the whole clip (plain
     grey if not given), `mask` uint8 (H,W) is drawn on the query frame; `align_corners` as in the
     `sizing` of the network. A title gives the share of the weight that falls on that memory frame.
     Raises InputError for a cell or frame that is not there.
@@ -149,9 +150,11 @@ def attention(
     scale = Normalize(0, weights.max())
     cells = Cells(look.key_grid[1:], size, align_corners)
     opaque = 0.3 + 0.7 * (weights / (weights.max() or 1)) ** 0.5  # little weight: the frame shows
-    for axes, frame, looks, alpha in zip(memory, past, weights, opaque, strict=True):
+    seen = equal_weights(look).look_from(*query)[0].numpy() > 0  # (T,H,W)
+    for axes, frame, looks, alpha, sees in zip(memory, past, weights, opaque, seen, strict=True):
         axes.imshow(pictures[frame].mean(-1), cmap="gray", vmin=0, vmax=255)
         _heat(axes, looks, cells, scale, alpha)
+        _surround(axes, sees, cells)
         axes.set_title(f"frame {frame}: {looks.sum():.0%} of the weight", fontsize="small")
     bar = figure.colorbar(ScalarMappable(scale, HEAT), ax=memory, shrink=0.9, ticks=[0, scale.vmax])
     bar.ax.set_yticklabels(["0", f"{scale.vmax:.2g}"])
@@ -258,6 +261,22 @@ def _heat(
         values, HEAT, norm=scale, alpha=alpha, interpolation="nearest", extent=cells.extent()
     )
     axes.set(xlim=(-0.5, cells.frame[1] - 0.5), ylim=(cells.frame[0] - 0.5, -0.5))
+
+
+def _surround(axes: Axes, chosen: np.ndarray, cells: Cells) -> None:
+    """A white line around the chosen cells, bool (h,w), unless it is all of them."""
+    if chosen.all():
+        return
+    left, right, bottom, top = cells.extent()
+    height, width = cells.grid
+    x, y = np.linspace(left, right, 1 + width), np.linspace(top, bottom, 1 + height)
+    inside = np.pad(chosen, 1)
+    rows, columns = np.nonzero(np.diff(inside, axis=0)[:, 1:-1])
+    level = np.stack([[x[columns], y[rows]], [x[columns + 1], y[rows]]]).transpose(2, 0, 1)
+    rows, columns = np.nonzero(np.diff(inside, axis=1)[1:-1])
+    upright = np.stack([[x[columns], y[rows]], [x[columns], y[rows + 1]]]).transpose(2, 0, 1)
+    sides = np.concatenate([level, upright])  # of cells, each from one corner to the next
+    axes.add_collection(LineCollection(list(sides), colors="white", linewidths=1.2))
 
 
 def _outline(axes: Axes, mask: np.ndarray, colour: tuple[int, int, int]) -> None:
@@ -372,7 +391,7 @@ def identity_similarity(model: nn.Module | Tensor) -> Figure:
     """The matrix of `identity_similarities` (AOT Fig. 4); its title sums up pairs of objects."""
     similarities = identity_similarities(model)
     names = ["bg", *range(1, len(similarities))]
-    figure = Picture(figsize=(4.6, 4))
+    figure = Picture(figsize=(6.6, 5.6))
     axes = figure.subplots()
     drawn = axes.imshow(similarities, "PuOr", vmin=-1, vmax=1)  # white: at right angles
     figure.colorbar(drawn, ax=axes, label="cosine similarity", ticks=[-1, 0, 1])
@@ -384,7 +403,7 @@ def identity_similarity(model: nn.Module | Tensor) -> Figure:
     if len(names) <= 11:
         for row, column in product(range(len(names)), repeat=2):
             value = similarities[row, column]
-            style: dict[str, Any] = {"fontsize": 6, "ha": "center", "va": "center"}
+            style: dict[str, Any] = {"fontsize": "small", "ha": "center", "va": "center"}
             colour = "white" if abs(value) > 0.7 else "black"
             axes.text(column, row, f"{value:.2f}", color=colour, **style)
     pairs = similarities[1:, 1:][np.triu_indices(len(names) - 1, 1)]

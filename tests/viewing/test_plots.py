@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from minivos.errors import InputError
+from minivos.nn.attention import window_index
 from minivos.nn.recording import AttentionMap
 from minivos.video.masks import OKABE_ITO, overlay
 from minivos.viewing import plots
@@ -126,6 +127,20 @@ def test_attention_at_what_is_not_there_is_refused(frames, look):
         plots.attention(look, (0, -1), frames)
     with pytest.raises(InputError, match="got 4 frames for a map about frame 4"):
         plots.attention(look, (0, 0), frames[:4])
+
+
+def test_attention_draws_a_line_around_the_window(frames):
+    weights = torch.ones(1, 1, 24, 9) / 9
+    look = AttentionMap("short_term", weights, GRID, (1, *GRID), (3,), query_frame=4, index=window_index(GRID, 3))
+    (line,) = plots.attention(look, (0, 2), frames).axes[1].collections
+    corners = np.concatenate(line.get_segments())
+    side = WIDTH / GRID[1]  # of a cell in pixels
+    assert np.allclose(corners.min(0), [1 * side - 0.5, -0.5]) and np.allclose(corners.max(0), [4 * side - 0.5, 7.5])
+    assert len(line.get_segments()) == 2 * (3 + 2)  # a row of the window is outside the frame
+
+
+def test_attention_draws_no_line_where_all_is_seen(frames, look):
+    assert not any(axes.collections for axes in plots.attention(look, (0, 2), frames).axes[:3])
 
 
 def test_attention_without_frames_is_drawn_on_grey(frames, look):

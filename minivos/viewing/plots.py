@@ -29,10 +29,11 @@ from minivos.video import masks
 from minivos.video.metrics import region_similarity
 from minivos.viewing.cells import Cells, carried_masks, equal_weights, head_mean
 
-PANEL = 2.2  # inches, width of one picture
+PANEL = 3.0  # inches, width of one picture: at 100 dpi, 1.5 times a frame of 192 pixels
 HEAT = "inferno"  # perceptually uniform
 LINES = [tuple(rgb) for rgb in masks.OKABE_ITO[[5, 6, 0, 7]] / 255]  # curves; objects have 1 to 3
 STEPS = colormaps["viridis"]  # the same, for a few steps
+HALO = withStroke(linewidth=4, foreground="black")  # around what has to be seen on bright cells
 
 
 class Picture(Figure):
@@ -53,7 +54,7 @@ def png_bytes(figure: Figure, dpi: int = 100) -> bytes:
 
 
 def show_masks(
-    frames: np.ndarray, labels: np.ndarray, *, titles: Sequence[str] | None = None, columns: int = 6
+    frames: np.ndarray, labels: np.ndarray, *, titles: Sequence[str] | None = None, columns: int = 4
 ) -> Figure:
     """Film strip of labels uint8 (T,H,W) drawn on frames uint8 (T,H,W,3), one colour per object id.
 
@@ -76,7 +77,7 @@ def show_masks(
 
 def show_mask(frame: np.ndarray, labels: np.ndarray) -> Figure:
     """One frame uint8 (H,W,3) under its labels uint8 (H,W), and which colour is which object."""
-    figure, (axes,) = _panels(1, 1, frame.shape, width=1.7 * PANEL)
+    figure, (axes,) = _panels(1, 1, frame.shape, width=1.4 * PANEL)
     axes.imshow(masks.overlay(frame, labels))
     if ids := _object_ids(labels):
         _legend(figure, {f"object {k}": masks.object_colour(k) for k in ids})
@@ -139,13 +140,12 @@ def attention(
         raise InputError(f"cell {query} is outside the query grid {grid}; count from 0, y before x")
     weights = look.look_from(*query).mean(0).numpy()  # (heads,T,H,W) -> (T,H,W)
     size = pictures[now].shape[:2]
-    figure, (asking, *memory) = _panels(1 + len(past), 4, size, width=1.3 * PANEL)
+    figure, (asking, *memory) = _panels(1 + len(past), 4, size)
 
     asking.imshow(pictures[now] if mask is None else masks.overlay(pictures[now], mask))
     asking.set_title(f"frame {now} asks", fontsize="small")
     y, x = Cells(grid, size, align_corners).centres()[query]
-    halo = withStroke(linewidth=4, foreground="black")
-    asking.plot(x, y, "+", color="white", markersize=12, markeredgewidth=2, path_effects=[halo])
+    asking.plot(x, y, "+", color="white", markersize=12, markeredgewidth=2, path_effects=[HALO])
 
     scale = Normalize(0, weights.max())
     cells = Cells(look.key_grid[1:], size, align_corners)
@@ -208,7 +208,7 @@ def object_flow(
     if not objects:
         raise InputError("no object to follow: the labels hold none and `objects` names none")
     size, columns = frames.shape[1:3], 1 + max(len(objects), len(answers) - 1)
-    figure, panels = _panels((1 + len(maps)) * columns, columns, size, width=0.9 * PANEL)
+    figure, panels = _panels((1 + len(maps)) * columns, columns, size)
     top, *rows = (panels[i : i + columns] for i in range(0, len(panels), columns))
     for axes, (name, answer) in zip(top, answers.items(), strict=False):
         axes.imshow(masks.overlay(frames[now], answer[now]))
@@ -226,9 +226,8 @@ def object_flow(
             _heat(axes, shares, query, Normalize(0, 1))
             _outline(axes, outlines == k, masks.object_colour(k))
             axes.set_title(f"object {k}", fontsize="small")
-    bar = figure.colorbar(
-        ScalarMappable(Normalize(0, 1), HEAT), ax=panels, shrink=0.5, ticks=[0, 0.5, 1]
-    )
+    shared = ScalarMappable(Normalize(0, 1), HEAT)
+    bar = figure.colorbar(shared, ax=panels, shrink=0.5, ticks=[0, 0.5, 1])
     bar.set_label("share of the weight that lies on the object", fontsize="small")
     return figure
 
@@ -281,18 +280,19 @@ def _surround(axes: Axes, chosen: np.ndarray, cells: Cells) -> None:
 
 def _outline(axes: Axes, mask: np.ndarray, colour: tuple[int, int, int]) -> None:
     if mask.any() and not mask.all():
-        axes.contour(mask, levels=[0.5], colors=[np.divide(colour, 255)], linewidths=1.2)
+        style: dict[str, Any] = {"colors": [np.divide(colour, 255)], "linewidths": 1.8}
+        axes.contour(mask, levels=[0.5], **style).set(path_effects=[HALO])
 
 
 # Sparse attention ---------------------------------------------------------------------------------
 
 
-def reach(steps: Mapping[str, np.ndarray], columns: int = 3) -> Figure:
+def reach(steps: Mapping[str, np.ndarray], columns: int = 3, names: Sequence[str] = ()) -> Figure:
     """The cells of a video, frame behind frame, and which of them one cell reaches (SST Fig. 1).
 
     `steps` holds under each title an int array (T,H,W): 0 for the cell itself, n for what it
-    reaches in n layers, and negative numbers for what it does not. Raises InputError for arrays of
-    other dimensions, and when there is none.
+    reaches in n layers, and negative numbers for what it does not; `names` are those of the layers
+    in the legend. Raises InputError for arrays of other dimensions, and when there is none.
     """
     if not steps or any(array.ndim != 3 or not array.size for array in steps.values()):
         shapes = {title: array.shape for title, array in steps.items()}
@@ -304,22 +304,19 @@ def reach(steps: Mapping[str, np.ndarray], columns: int = 3) -> Figure:
         for t, sheet in enumerate(array):
             (height, width), (y, x) = sheet.shape, np.nonzero(sheet >= 0)
             outline, cells = _in_space(t, 0, 0, width, (height, width)), _in_space(t, y, x, width)
-            axes.add_collection(
-                PolyCollection(outline, facecolors="0.94", edgecolors="0.5", linewidths=0.7)
-            )
-            fill = colours[sheet[y, x]]
-            axes.add_collection(
-                PolyCollection(cells, facecolors=fill, edgecolors="w", linewidths=0.4)
-            )
+            plain: dict[str, Any] = {"facecolors": "0.94", "edgecolors": "0.5", "linewidths": 0.7}
+            axes.add_collection(PolyCollection(outline, **plain))
+            found = PolyCollection(cells, edgecolors="w", linewidths=0.4)
+            found.set_facecolor(colours[sheet[y, x]])
+            axes.add_collection(found)
             below: dict[str, Any] = {"textcoords": "offset points", "ha": "center"}
             axes.annotate(f"t = {t}", outline[0][2:].mean(0), (0, -9), fontsize="x-small", **below)
         axes.set_title(title, fontsize="small")
         axes.set_aspect("equal")
         axes.autoscale_view()
         axes.invert_yaxis()
-    reached = [f"layer {n}" for n in range(1, most + 1)] if most > 1 else ["looks at"]
-    names = ["the cell", *reached]
-    _legend(figure, dict(zip(names, 255 * colours, strict=True)))
+    layers = [f"layer {n}" for n in range(1, most + 1)] if most > 1 else ["looks at"]
+    _legend(figure, dict(zip(["the cell", *(names or layers)], 255 * colours, strict=True)))
     return figure
 
 
@@ -339,32 +336,33 @@ def affinity(
     *,
     align_corners: bool = False,
 ) -> Figure:
-    """What SST's decoder is told: a row for each name, a column for each object, background first.
+    """What SST's decoder is told: a row for each object, background first, a column for each name.
 
-    `told` holds under each name values (O,h,w) in [0,1] of the cells of `frame` uint8 (H,W,3),
-    drawn under the outlines of the objects in `labels` uint8 (H,W); `align_corners` as in the
-    `sizing` of the network. Raises InputError unless all are of one shape.
+    `told` holds under each name values (O,h,w) in [0,1] of the cells of `frame` uint8 (H,W,3). A
+    row begins with the object in `labels` uint8 (H,W), whose outline is drawn on its maps; on those
+    of the background stand all outlines. `align_corners` as in the `sizing` of the network. Raises
+    InputError unless all values are of one shape.
     """
     shapes = {values.shape for values in told.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 3:
-        raise InputError(
-            f"got values of shapes {sorted(shapes)}; expected at least one array, all of one "
-            "(O,h,w)"
-        )
+        expected = "at least one array, all of one (O,h,w)"
+        raise InputError(f"got values of shapes {sorted(shapes)}; expected {expected}")
     objects, height, width = shapes.pop()
-    figure, panels = _panels(len(told) * (1 + objects), 1 + objects, frame.shape, width=0.9 * PANEL)
+    columns = 1 + len(told)
+    figure, panels = _panels(objects * columns, columns, frame.shape)
     cells, scale = Cells((height, width), frame.shape[:2], align_corners), Normalize(0, 1)
-    for row, (name, values) in enumerate(told.items()):
-        shown, *heats = panels[row * (1 + objects) :][: 1 + objects]
-        shown.imshow(masks.overlay(frame, labels))
-        shown.set_title("the objects", fontsize="small")
-        for k, (axes, heat) in enumerate(zip(heats, values, strict=True)):
-            _heat(axes, heat, cells, scale)
-            _outline(axes, labels == k, masks.object_colour(k) if k else (255, 255, 255))
-            axes.set_title(f"{name}: object {k}" if k else f"{name}: background", fontsize="small")
-    figure.colorbar(
-        ScalarMappable(scale, HEAT), ax=panels, shrink=0.6, ticks=[0, 0.5, 1], label="affinity"
-    )
+    for k in range(objects):
+        shown, *heats = panels[k * columns :][:columns]
+        name, outlined = (f"object {k}", [k]) if k else ("background", _object_ids(labels))
+        shown.imshow(masks.overlay(frame, np.where(np.isin(labels, outlined), labels, 0)))
+        shown.set_title(name if k else f"{name}, and the objects", fontsize="small")
+        for axes, (kind, values) in zip(heats, told.items(), strict=True):
+            _heat(axes, values[k], cells, scale)
+            for number in outlined:
+                _outline(axes, labels == number, masks.object_colour(number))
+            axes.set_title(f"{kind}: {name}", fontsize="small")
+    style: dict[str, Any] = {"shrink": 0.6, "ticks": [0, 0.5, 1], "label": "affinity"}
+    figure.colorbar(ScalarMappable(scale, HEAT), ax=panels, **style)
     return figure
 
 

@@ -319,20 +319,27 @@ def test_reach_of_one_step_says_looks_at():
     assert [text.get_text() for text in plots.reach({"": steps}).legends[0].texts] == ["the cell", "looks at"]
 
 
+def test_reach_takes_names_of_layers():
+    steps = np.array([[[0, 1], [2, -1]]])
+    figure = plots.reach({"": steps}, names=["rows", "columns"])
+    assert [text.get_text() for text in figure.legends[0].texts] == ["the cell", "rows", "columns"]
+
+
 @pytest.mark.parametrize("steps", [{}, {"flat": np.zeros((3, 4), int)}, {"empty": np.zeros((0, 3, 4), int)}])
 def test_reach_of_what_is_no_video_is_refused(steps):
     with pytest.raises(InputError, match="expected at least one array"):
         plots.reach(steps)
 
 
-def test_affinity_shows_every_object_in_every_row(frames, labels):
+def test_affinity_shows_a_row_for_each_object(frames, labels):
     told = {name: np.random.default_rng(seed).random((3, *GRID)) for seed, name in enumerate(("own", "others"))}
     figure = plots.affinity(told, frames[1], labels[1])
-    for row, (name, values) in enumerate(told.items()):
-        frame, *heats = figure.axes[4 * row : 4 * row + 4]
-        assert np.array_equal(picture(frame), overlay(frames[1], labels[1]))
-        assert [axes.get_title() for axes in heats] == [f"{name}: {k}" for k in ("background", "object 1", "object 2")]
-        assert all(np.array_equal(picture(axes), part) for axes, part in zip(heats, values, strict=True))
+    for k, name in enumerate(("background", "object 1", "object 2")):
+        shown, *heats = figure.axes[3 * k : 3 * k + 3]
+        only = np.where(labels[1] == k, k, 0) if k else labels[1]
+        assert np.array_equal(picture(shown), overlay(frames[1], only))
+        assert [axes.get_title() for axes in heats] == [f"own: {name}", f"others: {name}"]
+        assert all(np.array_equal(picture(axes), told[kind][k]) for axes, kind in zip(heats, told, strict=True))
 
 
 @pytest.mark.parametrize("shapes", [[], [(3, 4, 6), (2, 4, 6)], [(4, 6)]])

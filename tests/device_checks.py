@@ -17,7 +17,7 @@ from minivos.nn.network import VOSNetwork
 from minivos.synthetic.clips import SyntheticClip, render
 from minivos.training.loop import train
 from minivos.training.recipe import Recipe
-from minivos.viewing import plots
+from minivos.viewing import identities, plots
 from minivos.viewing.cells import Cells, carried_masks, equal_weights
 
 MINIS = [name for name in minivos.list_models() if name.endswith("_mini")]
@@ -86,7 +86,7 @@ def shows_where_it_looks(device: torch.device, name: str, folder: Path) -> None:
     looks = [look for look in maps if look.query_frame == 3 and set(look.key_frames) != {3}]
     plots.object_flow(looks, rendered().frames, labels, truth=rendered().masks)
     if name == "aot_mini":
-        plots.identity_similarity(network)
+        identities.identity_similarity(network)
 
 
 def is_scored(device: torch.device, name: str, folder: Path) -> None:

@@ -57,6 +57,18 @@ class Cells:
         rows, columns = (self._membership(axis) for axis in (0, 1))
         return rows @ pixels @ columns.T
 
+    def border(self, chosen: np.ndarray) -> np.ndarray:
+        """The sides of chosen cells, bool (h,w), that are between them and others: (N, 2 ends, x y)."""
+        left, right, bottom, top = self.extent()
+        height, width = chosen.shape
+        x, y = np.linspace(left, right, 1 + width), np.linspace(top, bottom, 1 + height)
+        inside = np.pad(chosen, 1)
+        row, column = np.nonzero(np.diff(inside, axis=0)[:, 1:-1])
+        level = [[x[column], y[row]], [x[column + 1], y[row]]]
+        row, column = np.nonzero(np.diff(inside, axis=1)[1:-1])
+        upright = [[x[column], y[row]], [x[column], y[row + 1]]]
+        return rearrange(np.concatenate([level, upright], axis=2), "ends xy n -> n ends xy")
+
     def _ends(self, axis: int) -> tuple[float, float]:
         pixels, cells = self.frame[axis], self.grid[axis]
         margin = (pixels - 1) / max(cells - 1, 1) / 2 if self.align_corners else 0.5

@@ -1,4 +1,4 @@
-"""The figures that notebooks, report and README share.
+"""The figures that notebooks, report and README share; those of identities are in identities.py.
 
 Each function returns a figure that belongs to nobody else: it is not known to pyplot and needs no
 closing. Save it with `savefig`, or leave it as the last value of a notebook cell; `plt.show()` does
@@ -8,11 +8,9 @@ not show it.
 import io
 import math
 from collections.abc import Mapping, Sequence
-from itertools import product
 from typing import Any
 
 import numpy as np
-import torch.nn.functional as F
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -21,7 +19,6 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
-from torch import Tensor, nn
 
 from minivos.errors import InputError
 from minivos.nn.recording import AttentionMap
@@ -154,7 +151,9 @@ def attention(
     for axes, frame, looks, alpha, sees in zip(memory, past, weights, opaque, seen, strict=True):
         axes.imshow(pictures[frame].mean(-1), cmap="gray", vmin=0, vmax=255)
         _heat(axes, looks, cells, scale, alpha)
-        _surround(axes, sees, cells)
+        if not sees.all():
+            lines = LineCollection(list(cells.border(sees)), colors="white", linewidths=1.2)
+            axes.add_collection(lines)
         axes.set_title(f"frame {frame}: {looks.sum():.0%} of the weight", fontsize="small")
     bar = figure.colorbar(ScalarMappable(scale, HEAT), ax=memory, shrink=0.9, ticks=[0, scale.vmax])
     bar.ax.set_yticklabels(["0", f"{scale.vmax:.2g}"])
@@ -262,22 +261,6 @@ def _heat(
     axes.set(xlim=(-0.5, cells.frame[1] - 0.5), ylim=(cells.frame[0] - 0.5, -0.5))
 
 
-def _surround(axes: Axes, chosen: np.ndarray, cells: Cells) -> None:
-    """A white line around the chosen cells, bool (h,w), unless it is all of them."""
-    if chosen.all():
-        return
-    left, right, bottom, top = cells.extent()
-    height, width = cells.grid
-    x, y = np.linspace(left, right, 1 + width), np.linspace(top, bottom, 1 + height)
-    inside = np.pad(chosen, 1)
-    rows, columns = np.nonzero(np.diff(inside, axis=0)[:, 1:-1])
-    level = np.stack([[x[columns], y[rows]], [x[columns + 1], y[rows]]]).transpose(2, 0, 1)
-    rows, columns = np.nonzero(np.diff(inside, axis=1)[1:-1])
-    upright = np.stack([[x[columns], y[rows]], [x[columns], y[rows + 1]]]).transpose(2, 0, 1)
-    sides = np.concatenate([level, upright])  # of cells, each from one corner to the next
-    axes.add_collection(LineCollection(list(sides), colors="white", linewidths=1.2))
-
-
 def _outline(axes: Axes, mask: np.ndarray, colour: tuple[int, int, int]) -> None:
     if mask.any() and not mask.all():
         style: dict[str, Any] = {"colors": [np.divide(colour, 255)], "linewidths": 1.8}
@@ -363,52 +346,6 @@ def affinity(
             axes.set_title(f"{kind}: {name}", fontsize="small")
     style: dict[str, Any] = {"shrink": 0.6, "ticks": [0, 0.5, 1], "label": "affinity"}
     figure.colorbar(ScalarMappable(scale, HEAT), ax=panels, **style)
-    return figure
-
-
-# Identities ---------------------------------------------------------------------------------------
-
-
-def identity_similarities(model: nn.Module | Tensor) -> np.ndarray:
-    """Cosine similarity in [-1,1] of every two identities of an AOT, background first: (1+M,1+M).
-
-    Takes the vectors (1+M,C) themselves as well. Raises InputError for a network without identity
-    bank.
-    """
-    bank: Any = getattr(model, "identity_bank", None)
-    if bank is None and not isinstance(model, Tensor):
-        raise InputError(
-            f"{type(model).__name__} has no identity bank; expected an AOT, or its vectors (1+M,C)"
-        )
-    vectors = model if isinstance(model, Tensor) else bank.vectors()
-    vectors = F.normalize(vectors.detach().float(), dim=1)
-    return (vectors @ vectors.T).cpu().numpy()
-
-
-def identity_similarity(model: nn.Module | Tensor) -> Figure:
-    """The matrix of `identity_similarities` (AOT Fig. 4); its title sums up pairs of objects."""
-    similarities = identity_similarities(model)
-    names = ["bg", *range(1, len(similarities))]
-    figure = Picture(figsize=(6.6, 5.6))
-    axes = figure.subplots()
-    drawn = axes.imshow(similarities, "PuOr", vmin=-1, vmax=1)  # white: at right angles
-    figure.colorbar(drawn, ax=axes, label="cosine similarity", ticks=[-1, 0, 1])
-    shown = range(0, len(names), 1 if len(names) <= 16 else 5)
-    labels = [names[i] for i in shown]
-    axes.set_xticks(shown, labels)
-    axes.set_yticks(shown, labels)
-    axes.tick_params(length=0, labelsize="small")
-    if len(names) <= 11:
-        for row, column in product(range(len(names)), repeat=2):
-            value = similarities[row, column]
-            style: dict[str, Any] = {"fontsize": "small", "ha": "center", "va": "center"}
-            colour = "white" if abs(value) > 0.7 else "black"
-            axes.text(column, row, f"{value:.2f}", color=colour, **style)
-    pairs = similarities[1:, 1:][np.triu_indices(len(names) - 1, 1)]
-    if pairs.size:
-        mean, least, most = np.round([pairs.mean(), pairs.min(), pairs.max()], 2) + 0.0  # no -0.00
-        title = f"two objects: {mean:.2f} on average, {least:.2f} to {most:.2f}"
-        axes.set_title(title, fontsize="small")
     return figure
 
 

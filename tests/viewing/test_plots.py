@@ -14,7 +14,7 @@ from minivos.errors import InputError
 from minivos.nn.attention import window_index
 from minivos.nn.recording import AttentionMap
 from minivos.video.masks import OKABE_ITO, overlay
-from minivos.viewing import plots
+from minivos.viewing import identities, plots
 from tiny import tiny_aot
 
 HEIGHT, WIDTH = 16, 24
@@ -221,8 +221,8 @@ def test_identities_are_compared_by_cosine():
     vectors = torch.tensor([[1.0, 0, 0], [0, 2, 0], [0, 3, 3]])
     half = 2**-0.5
     expected = [[1, 0, 0], [0, 1, half], [0, half, 1]]
-    assert np.allclose(plots.identity_similarities(vectors), expected)
-    axes = plots.identity_similarity(vectors).axes[0]
+    assert np.allclose(identities.identity_similarities(vectors), expected)
+    axes = identities.identity_similarity(vectors).axes[0]
     assert np.allclose(picture(axes), expected)
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["bg", "1", "2"]
     assert axes.texts[5].get_text() == "0.71" and len(axes.texts) == 9
@@ -232,20 +232,20 @@ def test_identities_are_compared_by_cosine():
 def test_identities_of_a_network_are_those_of_its_bank():
     network = tiny_aot()
     vectors = network.identity_bank.embed.weight.sum((2, 3)).T.detach()  # a patch covered by one identity, no bias
-    similarities = plots.identity_similarities(network)
+    similarities = identities.identity_similarities(network)
     assert similarities.shape == (6, 6)
     assert np.allclose(similarities, torch.cosine_similarity(vectors[:, None], vectors[None], dim=-1), atol=1e-6)
 
 
 def test_many_identities_are_not_written_out():
-    axes = plots.identity_similarity(torch.randn(31, 64, generator=torch.Generator().manual_seed(0))).axes[0]
+    axes = identities.identity_similarity(torch.randn(31, 64, generator=torch.Generator().manual_seed(0))).axes[0]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["bg", "5", "10", "15", "20", "25", "30"]
     assert not axes.texts
 
 
 def test_a_network_without_identities_is_refused():
     with pytest.raises(InputError, match="Linear has no identity bank"):
-        plots.identity_similarity(torch.nn.Linear(2, 2))
+        identities.identity_similarity(torch.nn.Linear(2, 2))
 
 
 # One frame, and failures
@@ -373,7 +373,7 @@ def all_figures(frames: np.ndarray, labels: np.ndarray, look: AttentionMap) -> l
         plots.show_masks(frames, labels),
         plots.attention(look, (2, 4), frames),
         plots.object_flow([look], frames, labels),
-        plots.identity_similarity(torch.eye(4)),
+        identities.identity_similarity(torch.eye(4)),
         plots.show_mask(frames[0], labels[0]),
         plots.failures(frames, labels, np.roll(labels, 1, axis=0)),
         plots.reach({"all": np.zeros((2, 3, 4), int)}),

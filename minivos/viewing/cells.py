@@ -58,7 +58,7 @@ class Cells:
         return rows @ pixels @ columns.T
 
     def border(self, chosen: np.ndarray) -> np.ndarray:
-        """The sides of chosen cells, bool (h,w), that are between them and others: (N, 2 ends, x y)."""
+        """The lines around chosen cells, bool (h,w): N sides, (N, 2 ends, x and y)."""
         left, right, bottom, top = self.extent()
         height, width = chosen.shape
         x, y = np.linspace(left, right, 1 + width), np.linspace(top, bottom, 1 + height)

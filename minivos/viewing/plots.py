@@ -104,7 +104,7 @@ def failures(frames: np.ndarray, gt: np.ndarray, pred: np.ndarray, n: int = 4) -
             "neither gt nor pred has an object; expected labels from 1 up in at least one frame"
         )
     worst = sorted(scores)[:n]
-    figure, panels = _panels(2 * len(worst), 4 if len(worst) > 1 else 2, frames[0].shape)
+    figure, panels = _panels(2 * len(worst), 2, frames[0].shape)
     for (j, t, k), left, right in zip(worst, panels[::2], panels[1::2], strict=True):
         for axes, labels, title in ((left, gt, "truth"), (right, pred, f"found, J = {j:.2f}")):
             axes.imshow(masks.overlay(frames[t], np.where(labels[t] == k, k, 0)))
@@ -137,7 +137,7 @@ def attention(
         raise InputError(f"cell {query} is outside the query grid {grid}; count from 0, y before x")
     weights = look.look_from(*query).mean(0).numpy()  # (heads,T,H,W) -> (T,H,W)
     size = pictures[now].shape[:2]
-    figure, (asking, *memory) = _panels(1 + len(past), 4, size)
+    figure, (asking, *memory) = _panels(1 + len(past), 3, size, width=1.15 * PANEL)
 
     asking.imshow(pictures[now] if mask is None else masks.overlay(pictures[now], mask))
     asking.set_title(f"frame {now} asks", fontsize="small")

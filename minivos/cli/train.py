@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from minivos.nn.network import VOSNetwork
 
 Scores = dict[str, dict[str, float]]
-STAGES = ", ".join(name for name in RECIPES if name not in ("small", "mixed"))
+OURS = ("small", "mixed", "laptop", "gpu")
+STAGES = ", ".join(name for name in RECIPES if name not in OURS)
 FIELDS = ", ".join(
     field.name
     for field in dataclasses.fields(Recipe)
@@ -41,7 +42,8 @@ def train_command(
         str,
         typer.Option(
             "--recipe",
-            help=f"small or mixed (for a laptop), or a stage of a paper: {STAGES}",
+            help="small or mixed (for a laptop), laptop or gpu (for a few minutes), or a stage "
+            f"of a paper: {STAGES}",
         ),
     ] = "small",
     data: Annotated[

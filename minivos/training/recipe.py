@@ -145,6 +145,8 @@ _SST_VIDEO = replace(
 # from the weights of the first stage; SST on video only.
 RECIPES = {
     "small": Recipe(),
+    "laptop": Recipe.short(),  # about two minutes on 2 CPU cores
+    "gpu": Recipe(steps=2000),  # meant to be about five minutes on a GPU; not measured
     "mixed": Recipe(
         side=160, footage={"synthetic": 0.3, "video": 0.35, "stills": 0.25, "cutouts": 0.1}
     ),
@@ -157,6 +159,11 @@ RECIPES = {
     "hst_stills": _SITVOS_STILLS,
     "hst_video": _SITVOS_VIDEO,
 }
+
+
+def pick_budget(device: object) -> str:
+    """The recipe for a lesson on this device: "gpu" where it is a CUDA device, else "laptop"."""
+    return "gpu" if str(device).startswith("cuda") else "laptop"
 
 
 def read_shares(texts: Iterable[str]) -> dict[str, float]:

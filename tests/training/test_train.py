@@ -23,7 +23,16 @@ from minivos.synthetic.clips import render
 from minivos.training.checks import fit_side
 from minivos.training.loop import Unroll, mean_j, moving_average, train, weight_groups
 from minivos.training.losses import segmentation_loss
-from minivos.training.recipe import RECIPES, Recipe, group_rate, hardest_share, learning_rate, longest_gap
+from minivos.training.recipe import (
+    RECIPES,
+    Recipe,
+    find_recipe,
+    group_rate,
+    hardest_share,
+    learning_rate,
+    longest_gap,
+    pick_budget,
+)
 from minivos.training.samples import clips_for, synthetic_clips
 from minivos.video.datasets import samples_root
 from minivos.video.mask_tensors import one_hot, resize
@@ -207,6 +216,15 @@ def test_the_stages_of_sitvos_have_the_numbers_of_the_released_code():
             assert learning_rate(recipe, progress) == pytest.approx(1e-5 * (1 - progress) ** 0.9, rel=1e-4)
     assert (stills.steps, stills.footage) == (600_000, {"stills": 1})
     assert (video.steps, video.footage) == (800_000, {"video": 1})
+
+
+def test_a_gpu_has_a_larger_budget_than_a_laptop():
+    devices = "cpu", "mps", "cuda", "cuda:1", torch.device("cuda", 0)
+    assert [pick_budget(device) for device in devices] == ["laptop", "laptop", "gpu", "gpu", "gpu"]
+    laptop, gpu = (find_recipe(pick_budget(device)) for device in ("cpu", "cuda"))
+    pixels = [recipe.steps * recipe.batch * recipe.frames * recipe.side**2 for recipe in (laptop, gpu)]
+    assert pixels[1] > 5 * pixels[0] and laptop.side < gpu.side
+    assert laptop.rolling and gpu.rolling  # no data but what is rendered
 
 
 def test_gaps_grow_by_a_frame_every_3000_steps_up_to_25():

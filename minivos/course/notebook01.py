@@ -1,4 +1,4 @@
-"""Checks of notebook 01: a memory read, and many objects merged into one answer."""
+"""Checks of notebook 01: a memory read, many objects merged into one answer, colours as keys."""
 
 import math
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from minivos.course.exercise import Exercise, require, require_close, require_sh
 from minivos.course.transplant import CoreExercise, replace_function, with_names
 from minivos.nn.network import VOSNetwork
 from minivos.nn.objects import merge_answers
+from minivos.video.masks import OKABE_ITO
 
 Answer = Callable[..., Any]
 
@@ -247,3 +248,66 @@ def _(merged):
     background, one = merged(pixel(-30.0)).flatten()
     given = "one object with the logit -30: how far background is ahead"
     require_close(background - one, 60, given, within=0.01)
+
+
+check_light_proof = Exercise(
+    name="light_proof",
+    notebook="01",
+    title="Light-proof colours",
+    task=(
+        "A cloud passes: the light fades to a third, and colours as keys fail. Write colours that "
+        "do not depend on the light. Keep an eye on how far apart they end up, for the sharpness "
+        "of the look-up was chosen for the old ones: divide the frame by *one* number, or scale "
+        "what you get."
+    ),
+    hints=(
+        "Half the light halves every number of the frame. Which number, measured in the frame, is "
+        "halved with them?",
+        "A frame of a batch has its own light: measure over channels and pixels, not over the "
+        "batch. `keepdim=True` keeps the axes.",
+        "In a black frame that number is 0; keep it away from 0 before you divide.",
+    ),
+)
+GROUND, ORANGE, BLUE = [0.3] * 3, (OKABE_ITO[1] / 255).tolist(), (OKABE_ITO[2] / 255).tolist()
+
+
+def colours_in_a_row(*colours: list[float]) -> Tensor:
+    """A frame of one row of pixels, (1, 3, 1, W)."""
+    return torch.tensor(colours).T[None, :, None]
+
+
+@check_light_proof.property("colours (B, 3, H, W), as many as pixels")
+def _(light_proof):
+    got = light_proof(torch.rand(2, 3, 4, 5))
+    require_shape(got, (2, 3, 4, 5), given="two frames of 4 x 5 pixels")
+
+
+@check_light_proof.property("a third of the light changes nothing")
+def _(light_proof):
+    frame = colours_in_a_row(GROUND, ORANGE, BLUE)
+    given = "a grey, an orange and a blue pixel; the same with a third of the light"
+    require_close(light_proof(frame / 3), light_proof(frame), given, within=1e-3)
+
+
+@check_light_proof.property("every frame of a batch has a light of its own")
+def _(light_proof):
+    frame = colours_in_a_row(GROUND, ORANGE, BLUE)
+    got = light_proof(torch.cat([frame, frame / 3]))
+    given = "a bright frame and the same in the shade, together in a batch"
+    require_close(got[1], got[0], given, within=1e-3)
+
+
+@check_light_proof.property("colours stay far enough apart for the look-up")
+def _(light_proof):
+    frame = torch.cat([colours_in_a_row(*[GROUND] * 10), colours_in_a_row(ORANGE, BLUE)], dim=-1)
+    found = light_proof(frame)[0, :, 0, 9:].T.double()
+    scores = -30 * torch.cdist(found, found).square()  # as the colour network compares them
+    own = scores.softmax(dim=-1).diagonal()
+    given = "ten grey pixels, an orange and a blue one: the weight of each colour on its like"
+    require((own > 0.99).all(), given, "more than 0.99 each, if one pixel of each is asked", own)
+
+
+@check_light_proof.property("a black frame gives numbers")
+def _(light_proof):
+    got = light_proof(torch.zeros(1, 3, 1, 2))
+    require(got.isfinite().all(), "a frame of zeros", "finite numbers", got)

@@ -203,6 +203,35 @@ MISTAKES = {
             "log_nobody = F.logsigmoid(-x)",
         ),
     ],
+    "light_proof": [
+        Mistake(
+            "the mean taken off",
+            "a third of the light changes nothing",
+            "return frame - frame.mean(dim=(1, 2, 3), keepdim=True)",
+        ),
+        Mistake("a constant", "a third of the light changes nothing", "return 3 * frame"),
+        Mistake(
+            "the light of the whole batch",
+            "every frame of a batch has a light of its own",
+            "return frame / frame.max().clamp(min=1e-3)",
+        ),
+        Mistake(
+            "each pixel by its sum",
+            "colours stay far enough apart for the look-up",
+            "return frame / frame.sum(dim=1, keepdim=True).clamp(min=1e-3)",
+        ),
+        Mistake(
+            "by the sum of the frame",
+            "colours stay far enough apart for the look-up",
+            "return frame / frame.sum(dim=(1, 2, 3), keepdim=True).clamp(min=1e-3)",
+        ),
+        Mistake("black divided by black", "a black frame gives numbers", "light", "light.clamp(min=1e-3)"),
+        Mistake(
+            "a mean of the channels",
+            "colours (B, 3, H, W), as many as pixels",
+            "return frame.mean(dim=1, keepdim=True) / frame.mean(dim=(1, 2, 3), keepdim=True)",
+        ),
+    ],
     "identity_bank": [
         Mistake(
             "column by column",

@@ -27,7 +27,8 @@ notebooks: $(STAMP)  # run notebooks again and store their outputs: all, or NOTE
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace $(NOTEBOOKS) \
 		--ExecutePreprocessor.timeout=600 \
 		--ExecutePreprocessor.record_timing=False \
-		--ExecutePreprocessor.store_widget_state=False
+		--ExecutePreprocessor.store_widget_state=False \
+		--ExecutePreprocessor.extra_arguments=--IPKernelApp.extensions=minivos.viewing.picture
 
 pages: $(STAMP)  # write the notebooks as pages to read without Jupyter, out/course/
 	$(BIN)/python docs/render.py

@@ -9,7 +9,8 @@ from PIL import Image
 from minivos import Clip, Tracker, create_model, record_attention
 from minivos.video.datasets import samples_root
 from minivos.viewing.cells import Cells, middle_of_largest_object
-from minivos.viewing.plots import attention, png_bytes, show_masks
+from minivos.viewing.picture import png_bytes
+from minivos.viewing.plots import attention, show_masks
 
 SHOWN = (0, 3, 6, 9, 14, 19)  # frames of the film strip
 LOOKING = 9  # the frame whose attention is shown

@@ -11,7 +11,7 @@ import numpy as np
 
 from minivos.errors import InputError
 from minivos.video.files import as_path
-from minivos.viewing.plots import Picture
+from minivos.viewing.picture import Picture
 
 T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # for 2 to 10 seeds
 Row = dict[str, str]

@@ -38,6 +38,7 @@ from minivos.viewing.page import (
     inside_html,
     page_around,
 )
+from minivos.viewing.picture import png_bytes
 
 if TYPE_CHECKING:
     from minivos.viewing.explorer_widget import LiveExplorer
@@ -134,7 +135,7 @@ class Poster:
         figure = plots.attention(
             self.look, cell, self.frames, mask=self.labels, align_corners=self.aligned
         )
-        return plots.png_bytes(figure)
+        return png_bytes(figure)
 
 
 def explore(

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from minivos.errors import InputError
-from minivos.viewing.plots import Picture
+from minivos.viewing.picture import Picture
 
 
 def identity_similarities(model: nn.Module | Tensor) -> np.ndarray:

@@ -5,7 +5,6 @@ closing. Save it with `savefig`, or leave it as the last value of a notebook cel
 not show it.
 """
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,29 +24,13 @@ from minivos.nn.recording import AttentionMap
 from minivos.video import masks
 from minivos.video.metrics import region_similarity
 from minivos.viewing.cells import Cells, carried_masks, equal_weights, head_mean
+from minivos.viewing.picture import Picture
 
 PANEL = 3.0  # inches, width of one picture: at 100 dpi, 1.5 times a frame of 192 pixels
 HEAT = "inferno"  # perceptually uniform
 LINES = [tuple(rgb) for rgb in masks.OKABE_ITO[[5, 6, 0, 7]] / 255]  # curves; objects have 1 to 3
 STEPS = colormaps["viridis"]  # the same, for a few steps
 HALO = withStroke(linewidth=4, foreground="black")  # around what has to be seen on bright cells
-
-
-class Picture(Figure):
-    """A white figure that a notebook shows when it is the last value of a cell."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(facecolor="white", layout="constrained", **settings)
-
-    def _repr_png_(self) -> bytes:
-        return png_bytes(self)
-
-
-def png_bytes(figure: Figure, dpi: int = 100) -> bytes:
-    """A figure as the content of a PNG file that says nothing about the program that made it."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
-    return file.getvalue()
 
 
 def show_masks(

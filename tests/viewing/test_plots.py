@@ -1,7 +1,9 @@
 """Figures say what their arrays say: pictures, titles and colours are read back and compared."""
 
+import inspect
 import io
 from dataclasses import replace
+from typing import get_type_hints
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,6 +17,7 @@ from minivos.nn.attention import window_index
 from minivos.nn.recording import AttentionMap
 from minivos.video.masks import OKABE_ITO, overlay
 from minivos.viewing import identities, plots
+from minivos.viewing.picture import Picture, load_ipython_extension, png_bytes, stored_sizes, unload_ipython_extension
 from tiny import tiny_aot
 
 HEIGHT, WIDTH = 16, 24
@@ -388,3 +391,73 @@ def test_figures_are_white_pngs_that_pyplot_does_not_know(frames, labels, look):
             assert drawn.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
             assert "Software" not in drawn.info
     assert not plt.get_fignums()
+
+
+def test_all_figures_are_all_that_the_module_offers(frames, labels, look):
+    offered = {**vars(plots), **vars(identities)}.items()
+    hints = {name: get_type_hints(made) for name, made in offered if inspect.isfunction(made)}
+    makers = [name for name, of in hints.items() if of.get("return") is Figure and not name.startswith("_")]
+    assert len(all_figures(frames, labels, look)) == len(makers)
+
+
+def test_text_can_be_read_and_titles_lie_apart(frames, labels, look):
+    for figure in all_figures(frames, labels, look):
+        sizes = stored_sizes(figure._repr_png_())
+        assert float(sizes["smallest text"]) >= 9 and sizes["titles that collide"] == ""
+
+
+def test_frames_and_cells_are_enlarged(frames, labels, look):
+    for figure in all_figures(frames, labels, look):
+        sizes = stored_sizes(figure._repr_png_())
+        assert float(sizes.get("pixel of a frame", 2)) >= 1.5 and float(sizes.get("cell", 6)) >= 6
+
+
+# Their sizes
+
+
+@pytest.fixture
+def measured():
+    figure = Picture(figsize=(4, 2))
+    frame, cells = figure.subplots(1, 2)
+    frame.imshow(np.zeros((10, 20, 3)))
+    frame.axis("off")
+    frame.set_title("a title as long as this one is")
+    cells.imshow(np.zeros((5, 10)))
+    cells.set_xlabel("small", fontsize=6)
+    return figure
+
+
+def test_sizes_are_those_of_what_is_drawn(measured):
+    sizes = stored_sizes(png_bytes(measured, dpi=144))
+    frame, cells = (axes.images[0].get_window_extent() for axes in measured.axes)  # at 100 dpi, the figure's own
+    assert sizes["smallest text"] == "12.0"
+    assert float(sizes["pixel of a frame"]) == pytest.approx(1.44 * frame.width / 20, rel=0.1)
+    assert float(sizes["cell"]) == pytest.approx(1.44 * cells.width / 10, rel=0.1)
+    width, height = map(int, sizes["smallest tile"].split(" x "))
+    assert width == pytest.approx(2 * height, abs=2)
+
+
+def test_labels_of_axes_that_are_off_do_not_count(measured):
+    measured.axes[0].set_xlabel("never seen", fontsize=2)
+    measured.axes[1].text(0, 0, "hidden", fontsize=2, visible=False)
+    assert stored_sizes(png_bytes(measured, dpi=72))["smallest text"] == "6.0"
+
+
+def test_titles_that_lie_on_one_another_are_named(measured):
+    assert stored_sizes(png_bytes(measured))["titles that collide"] == ""
+    measured.axes[1].set_title("another one as long as that")
+    assert "another one" in stored_sizes(png_bytes(measured))["titles that collide"]
+
+
+def test_the_extension_measures_every_figure():
+    file = io.BytesIO()
+    figure = Figure(figsize=(3, 2))
+    figure.text(0.5, 0.5, "a word", fontsize=5)
+    load_ipython_extension(None)
+    try:
+        figure.savefig(file, dpi=144, bbox_inches="tight")
+    finally:
+        unload_ipython_extension(None)
+    assert stored_sizes(file.getvalue()) == {"smallest text": "10.0", "titles that collide": ""}
+    figure.savefig(plain := io.BytesIO())
+    assert stored_sizes(plain.getvalue()) == {}

@@ -714,6 +714,93 @@ MISTAKES = {
             "queries = H * f * W * f",
         ),
     ],
+    "decoder_work": [
+        Mistake(
+            "AOT has no groups", "AOT: more objects make groups", "return 1", "return -(-K // identities)  # rounded up"
+        ),
+        Mistake("rounded down", "one object", "return K // identities", "return -(-K // identities)  # rounded up"),
+        Mistake(
+            "ten objects make two groups",
+            "AOT: one map for as many objects as it has identities",
+            "return 1 + K // identities",
+            "return -(-K // identities)  # rounded up",
+        ),
+        Mistake("SST without background", "one object", "K if name", "K + 1 if name"),
+        Mistake("background is an object everywhere", "one object", "else K + 1", "else K"),
+        Mistake(
+            "all have groups",
+            "only AOT has groups",
+            'return K + 1 if name == "sst_mini" else min(K, 10)',
+            'return K + 1 if name == "sst_mini" else K',
+        ),
+    ],
+    "paired_interval": [
+        Mistake(
+            "a draw for each network",
+            "the same scores twice: from 0 to 0",
+            "other = np.random.default_rng(1).integers(len(apart), size=(draws, len(apart)))\n"
+            "    low, high = np.quantile(b[other].mean(axis=1) - a[drawn].mean(axis=1), (0.025, 0.975))",
+            "low, high = np.quantile(apart[drawn].mean(axis=1), (0.025, 0.975))",
+        ),
+        Mistake("the first less the second", "the second less the first", "apart = a - b", "apart = b - a"),
+        Mistake("the middle 90 %", "it is about the mean, and holds 95 %", "(0.05, 0.95)", "(0.025, 0.975)"),
+        Mistake(
+            "quantiles of the clips",
+            "it is about the mean, and holds 95 %",
+            "np.quantile(apart, (0.025, 0.975))",
+            "np.quantile(apart[drawn].mean(axis=1), (0.025, 0.975))",
+        ),
+        Mistake(
+            "without repetition",
+            "clips are drawn with repetition",
+            "drawn = np.stack([np.random.default_rng(i).permutation(len(apart)) for i in range(draws)])",
+            "drawn = np.random.default_rng(0).integers(len(apart), size=(draws, len(apart)))",
+        ),
+        Mistake(
+            "always ten clips",
+            "it is about the mean, and holds 95 %",
+            "size=(draws, 10)",
+            "size=(draws, len(apart))",
+        ),
+        Mistake("the higher end first", "two numbers, the lower one first", "(0.975, 0.025)", "(0.025, 0.975)"),
+        Mistake(
+            "the mean alone", "two numbers, the lower one first", "return float(low)", "return float(low), float(high)"
+        ),
+    ],
+    "frames_read": [
+        Mistake("the current frame counts", "then the first and the previous", "1 + T // n", "1 + (T - 1) // n"),
+        Mistake(
+            "the previous frame always besides",
+            "frame 1 reads frame 0, once",
+            "return kept + 1",
+            "return kept if previous_is_kept else kept + 1",
+        ),
+        Mistake(
+            "only frame 1 has a kept one before it",
+            "a previous frame that is kept anyway is read once",
+            "T == 1",
+            "(T - 1) % n == 0",
+        ),
+        Mistake("no first frame", "frame 1 reads frame 0, once", "min((T - 1) // n, m)", "min(1 + (T - 1) // n, m)"),
+        Mistake(
+            "no bound",
+            "at most m stay, and the previous frame besides",
+            "1 + (T - 1) // n",
+            "min(1 + (T - 1) // n, m)",
+        ),
+        Mistake(
+            "m frames in all",
+            "at most m stay, and the previous frame besides",
+            "return min(kept + (not previous_is_kept), m)",
+            "return kept if previous_is_kept else kept + 1",
+        ),
+        Mistake(
+            "rounded up",
+            "then the first and the previous",
+            "min(1 + -(-(T - 1) // n), m)",
+            "min(1 + (T - 1) // n, m)",
+        ),
+    ],
     "backwards": [
         Mistake(
             "not turned round again",

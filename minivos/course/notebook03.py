@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -309,9 +310,14 @@ check_may_see = Exercise(
 )
 
 
+def as_torch(mask: Any) -> Any:
+    """A numpy array as a tensor, anything else as it is."""
+    return torch.from_numpy(mask) if isinstance(mask, np.ndarray) else mask
+
+
 def seen(see: Callable[..., Any], height: int, width: int, window: int) -> Tensor:
     """The mask, checked for its shape and type."""
-    got, cells = see(height, width, window), height * width
+    got, cells = as_torch(see(height, width, window)), height * width
     given = f"{height} x {width} cells, window {window}"
     require_shape(got, (cells, cells), given)
     require(got.dtype == torch.bool, given, "bool", str(got.dtype))

@@ -80,6 +80,11 @@ def test_a_check_names_itself(name: str) -> None:
     assert len(exercise.hints) == HINTS
 
 
+def test_a_mask_of_numpy_is_a_mask() -> None:
+    may_see = answer_in(solution("may_see"))
+    assert EXERCISES["may_see"].passes(lambda height, width, window: may_see(height, width, window).numpy())
+
+
 # No solution inside a check -----------------------------------------------------------------------
 
 

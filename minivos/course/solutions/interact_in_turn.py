@@ -18,7 +18,8 @@ def interact_in_turn(
     """Eq. 3 and 4, one after the other, for one object.
 
     M (S, C), Q (N, C), M_x (S, C) -> M_out (S, C), Q_out (N, C). `interaction` has the layers
-    `to_memory.query`, `to_memory.key`, `to_query.query`, `to_query.key`, and `norms`.
+    `to_memory.query`, `to_memory.key`, `to_query.query`, `to_query.key`, and a list `norms` of one
+    or two: `norms[0]` is for the memory, `norms[-1]` for the query.
     """
     ### BEGIN SOLUTION
     norm_memory, norm_query = interaction.norms[0], interaction.norms[-1]

@@ -16,7 +16,8 @@ class MyFeatureInteraction(nn.Module):
 
     def __init__(self, width: int, match: int) -> None:
         super().__init__()
-        names = ("query", "key")  # to_memory.query is W^Q of who asks, .key W^K of who answers
+        # to_memory.query or to_memory["query"] is W^Q of who asks, "key" W^K of who answers
+        names = ("query", "key")
         layers = [nn.Linear(width, match, bias=False) for _ in range(4)]
         self.to_memory = nn.ModuleDict(dict(zip(names, layers[:2], strict=True)))  # Eq. 3
         self.to_query = nn.ModuleDict(dict(zip(names, layers[2:], strict=True)))  # Eq. 4
@@ -29,7 +30,7 @@ class MyFeatureInteraction(nn.Module):
 
         ### BEGIN SOLUTION
         def weights(layers: nn.ModuleDict, asking: Tensor, answering: Tensor) -> Tensor:
-            q, k = layers.query(asking), layers.key(answering)
+            q, k = layers["query"](asking), layers["key"](answering)
             return torch.softmax(q @ k.transpose(1, 2) / q.shape[-1] ** 0.5, dim=-1)
 
         (norm,) = self.norms

@@ -21,7 +21,7 @@ test: $(STAMP)  # style, types, unit tests, then every notebook against its stor
 		--numprocesses 2 --dist loadscope notebooks
 
 lab: $(STAMP)  # open the notebooks
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks
 
 notebooks: $(STAMP)  # run notebooks again and store their outputs: all, or NOTEBOOKS=notebooks/03*.ipynb
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace $(NOTEBOOKS) \

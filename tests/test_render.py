@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import sys
 from pathlib import Path
 
 import nbformat
@@ -9,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+sys.path.append(str(ROOT / "docs"))  # the scripts there import each other
 RENDER = runpy.run_path(str(ROOT / "docs/render.py"))
 
 
@@ -28,14 +30,19 @@ def test_a_page_holds_every_formula_and_picture_and_asks_nobody(path):
     page = RENDER["page"](notebook, path.stem)
     assert page.count("<math") == formulas and "$$" not in re.sub(r"<pre>.*?</pre>", "", page, flags=re.S)
     assert page.count('src="data:image/png;base64') == pictures + explorers  # each has a poster
+    drawings = len(re.findall(r"!\[[^\]]+\]\(\.\./docs/diagrams/", prose))
+    drawn = re.findall(r'<img [^>]*src="data:image/svg\+xml;base64,[^>]+>', page)
+    assert len(drawn) == drawings and all(re.search(r'alt="[^"]+"', picture) for picture in drawn)
+    assert "docs/diagrams" not in page
     assert len(re.findall(r"<iframe [^>]*srcdoc=", page)) == explorers
     assert not re.search(r"""src=["']http|<link[^>]+href=["']http|url\(["']?http|<script|@import""", page)
 
 
-def test_the_command_writes_a_page_for_each_notebook(tmp_path, monkeypatch):
+def test_the_command_writes_a_page_for_each_notebook_and_each_paper(tmp_path, monkeypatch):
     some = tmp_path / "notebooks"
     some.mkdir()
     (some / NOTEBOOKS[0].name).write_bytes(NOTEBOOKS[0].read_bytes())
     monkeypatch.setitem(RENDER["main"].__globals__, "NOTEBOOKS", some)
     RENDER["main"](tmp_path / "new")
-    assert [file.name for file in (tmp_path / "new").iterdir()] == [f"{NOTEBOOKS[0].stem}.html"]
+    papers = [f"{name}_side_by_side.html" for name in ("aot", "hst", "sitvos", "sst")]
+    assert sorted(file.name for file in (tmp_path / "new").iterdir()) == [f"{NOTEBOOKS[0].stem}.html", *papers]

@@ -1,4 +1,4 @@
-"""Checks of notebook 02: the identity bank, and two objects exchanged."""
+"""Checks of notebook 02: identities evenly apart, the identity bank, two objects exchanged."""
 
 from typing import Any
 
@@ -9,6 +9,61 @@ from minivos.aot import IdentityBank
 from minivos.course.exercise import Exercise, require, require_close, require_shape
 from minivos.course.transplant import CoreExercise, replace_parts
 from minivos.nn.network import VOSNetwork
+
+check_evenly_apart = Exercise(
+    name="evenly_apart",
+    notebook="02",
+    title="Evenly apart",
+    task=(
+        "Write a bank of $M$ vectors of length 1, in $M$ dimensions, that are all equally far "
+        "apart, and as far as can be: every cosine is $-1/(M-1)$."
+    ),
+    hints=(
+        "Start from $M$ vectors at right angles to each other: their cosines are equal, but not "
+        "yet the smallest.",
+        "What do these vectors have in common? It makes all cosines larger.",
+        "Take the mean of the vectors away from each of them, and mind the lengths.",
+    ),
+)
+
+
+def cosines(vectors: Tensor) -> list[float]:
+    """Of every two rows of vectors of length 1."""
+    rows, columns = torch.triu_indices(len(vectors), len(vectors), offset=1)
+    return (vectors[rows] * vectors[columns]).sum(dim=1).tolist()
+
+
+@check_evenly_apart.property("M vectors in M dimensions: (M, M)")
+def _(evenly_apart):
+    require_shape(evenly_apart(4), (4, 4), given="M = 4")
+
+
+@check_evenly_apart.property("every vector has length 1")
+def _(evenly_apart):
+    require_close(evenly_apart(4).norm(dim=1), torch.ones(4), given="M = 4: the four lengths")
+
+
+@check_evenly_apart.property("two vectors point in opposite directions")
+def _(evenly_apart):
+    require_close(cosines(evenly_apart(2)), [-1.0], given="M = 2: the cosine")
+
+
+@check_evenly_apart.property("every two of four vectors are equally far apart")
+def _(evenly_apart):
+    found = cosines(evenly_apart(4))
+    given = "M = 4: the largest of the six cosines less the smallest"
+    require_close(max(found) - min(found), 0, given)
+
+
+@check_evenly_apart.property("and as far as can be")
+def _(evenly_apart):
+    for count, farthest in ((3, -0.5), (5, -0.25), (11, -0.1), (51, -0.02)):
+        vectors = evenly_apart(count)
+        given = f"M = {count}: "
+        require_shape(vectors, (count, count), given=given + "the vectors")
+        require_close(vectors.norm(dim=1), torch.ones(count), given=given + "the lengths")
+        found = cosines(vectors)
+        require_close([min(found), max(found)], [farthest] * 2, given + "least and largest cosine")
 
 
 def into_aot(network: VOSNetwork, bank: type) -> VOSNetwork:

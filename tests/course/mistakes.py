@@ -929,6 +929,36 @@ MISTAKES = {
             "return truth, prediction",
         ),
     ],
+    "evenly_apart": [
+        Mistake("right angles", "two vectors point in opposite directions", "return torch.eye(M)"),
+        Mistake("lengths forgotten", "every vector has length 1", "return apart", "return F.normalize(apart, dim=1)"),
+        Mistake("less the first vector", "every vector has length 1", "right_angles[0]", "right_angles.mean(dim=0)"),
+        Mistake(
+            "pairs of opposites",
+            "every two of four vectors are equally far apart",
+            "half = torch.eye(M)[: (M + 1) // 2]\nreturn torch.cat([half, -half])[:M]",
+        ),
+        Mistake(
+            "round a circle",
+            "every two of four vectors are equally far apart",
+            "angle = 2 * torch.pi * torch.arange(M) / M\n"
+            "circle = torch.stack([angle.cos(), angle.sin()], dim=1)\n"
+            "return F.pad(circle, (0, M - 2))",
+        ),
+        Mistake(
+            "random ones less their mean",
+            "every two of four vectors are equally far apart",
+            "torch.randn(M, M)",
+            "torch.eye(M)",
+        ),
+        Mistake("less a half, whatever M", "and as far as can be", "0.5", "right_angles.mean(dim=0)"),
+        Mistake(
+            "the mean taken twice",
+            "two vectors point in opposite directions",
+            "2 * right_angles.mean",
+            "right_angles.mean",
+        ),
+    ],
     "exchanged": [
         Mistake("P as it is", "the paint of object 1 is answered with 2, that of 2 with 1", "return P"),
         Mistake(

@@ -211,7 +211,7 @@ check_two_windows = Exercise(
     notebook="03",
     title="Two windows",
     task=(
-        "Table 3c with $n = 2$: one softmax over the windows of *two* previous frames, which "
+        "Table 3c with two previous frames: one softmax over both windows, which "
         "have the same learned terms."
     ),
     hints=(

@@ -17,7 +17,7 @@ Pair = tuple[Tensor, Tensor]
 def two_windows(
     part: ShortTermAttention, q: Tensor, newer: Pair, older: Pair, grid: tuple[int, int]
 ) -> Tensor:
-    """Short-term attention to two previous frames with one softmax (Table 3c, n = 2).
+    """Short-term attention to two previous frames with one softmax (Table 3c).
 
     q (1, N, C), newer and older: keys and values (1, N, C) of a grid of N cells each
     -> (1, heads, N, d), without the projection. `part` has `heads`, `window`,

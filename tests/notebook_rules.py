@@ -1,16 +1,22 @@
 """The rules of a notebook: each takes one and yields a sentence for every place that breaks it."""
 
 import ast
+import base64
+import copy
+import io
 import re
+import symtable
 from collections.abc import Callable, Iterator
 
 import nbformat
 from nbformat import NotebookNode
+from PIL import Image
 
 MAX_LINES_PER_CELL = 25
 MAX_BYTES = 4_000_000
 CELLS_BETWEEN_PICTURES = 4
 EXERCISES = range(3, 6)
+MIN_TEXT = 9  # pixels
 
 FRONT = (
     "| **Afterwards you can** |",
@@ -227,6 +233,87 @@ def sets_device(node: ast.Assign) -> bool:
     return any(named(target) == "DEVICE" for target in node.targets)
 
 
+def symbols_are_told_once(notebook: NotebookNode) -> Iterator[str]:
+    """The first cell has a table of letters, a row for each."""
+    rows = re.findall(r"^\| (.+?) \|", notebook.cells[0].source.partition("| letter |")[2], re.MULTILINE)
+    letters = [letter for row in rows for letter in re.findall(r"\$[^$]+\$|`[^`]+`|^\w$", row)]
+    if not rows:
+        yield "the first cell lacks a table | letter | meaning |"
+    for letter in sorted({letter for letter in letters if letters.count(letter) > 1}):
+        yield f"{letter} has two rows in the table of letters"
+
+
+def cells_run_again(notebook: NotebookNode) -> Iterator[str]:
+    """No cell gives a new value to a name that an earlier cell takes from before: that cell would see the later value.
+
+    Imports are left out.
+    """
+    needs: dict[str, int] = {}  # name -> the last cell that takes it from before
+    for number, cell in enumerate(code_cells(notebook), start=1):
+        taken, given = taken_and_given(ast.parse(cell_code(cell)).body)
+        for name in sorted(given & needs.keys() - {"_"}):
+            yield f"code cell {number} gives {name} a new value, which code cell {needs[name]} needs"
+        needs.update(dict.fromkeys(taken, number))
+
+
+def taken_and_given(statements: list[ast.stmt]) -> tuple[set[str], set[str]]:
+    """Names that statements take from before them, and names that they give a value."""
+    taken: set[str] = set()
+    given: set[str] = set()
+    for statement in statements:
+        parts = [part for name in ("body", "orelse", "finalbody") for part in getattr(statement, name, [])]
+        compound = isinstance(statement, ast.For | ast.While | ast.With | ast.If | ast.Try) and parts
+        here, bound = in_one(head(statement) if compound else statement)
+        taken |= here - given - (bound if compound else set())
+        given |= bound
+        if compound:
+            inside, bound = taken_and_given(parts)
+            taken |= inside - given
+            given |= bound
+    return taken, given
+
+
+def head(statement: ast.stmt) -> ast.stmt:
+    """A statement with a body, without it."""
+    bare = copy.deepcopy(statement)
+    for name in ("body", "orelse", "finalbody"):
+        if getattr(bare, name, []):
+            setattr(bare, name, [ast.Pass()])
+    return bare
+
+
+def in_one(statement: ast.stmt) -> tuple[set[str], set[str]]:
+    """Names of the module that a statement, with all functions in it, reads; and those that it binds, imports apart."""
+    table = symtable.symtable(ast.unparse(statement), "cell", "exec")
+    read = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced()}
+    inner = table.get_children()
+    while inner:
+        scope = inner.pop()
+        read |= {symbol.get_name() for symbol in scope.get_symbols() if symbol.is_global()}
+        inner += scope.get_children()
+    bound = {s.get_name() for s in table.get_symbols() if s.is_assigned() and not s.is_imported()}
+    return read, bound
+
+
+def has_pictures_one_can_see(notebook: NotebookNode) -> Iterator[str]:
+    """Of the sizes that a picture says it has; `make notebooks` measures all of them."""
+    for number, cell in enumerate(code_cells(notebook), start=1):
+        for sizes in picture_sizes(cell):
+            if float(sizes.get("smallest text", MIN_TEXT)) < MIN_TEXT:
+                yield f"code cell {number} shows text of {sizes['smallest text']} pixels"
+            if sizes.get("titles that collide"):
+                yield f"code cell {number} shows titles that collide: {sizes['titles that collide']}"
+
+
+def picture_sizes(cell: NotebookNode) -> Iterator[dict[str, str]]:
+    """What the pictures of a cell say of themselves, and their widths."""
+    for output in cell.outputs:
+        png = base64.b64decode(output.get("data", {}).get("image/png", ""))
+        if png.startswith(b"\x89PNG"):
+            with Image.open(io.BytesIO(png)) as image:
+                yield {"width": str(image.width), **{k: v for k, v in image.info.items() if isinstance(v, str)}}
+
+
 RULES: list[Callable[[NotebookNode], Iterator[str]]] = [
     is_short,
     is_laid_out_like_the_others,
@@ -239,4 +326,7 @@ RULES: list[Callable[[NotebookNode], Iterator[str]]] = [
     is_compared_by_nbval,
     repeats_exactly,
     computes_on_the_device,
+    symbols_are_told_once,
+    cells_run_again,
+    has_pictures_one_can_see,
 ]

@@ -235,7 +235,8 @@ def sets_device(node: ast.Assign) -> bool:
 
 def symbols_are_told_once(notebook: NotebookNode) -> Iterator[str]:
     """The first cell has a table of letters, a row for each."""
-    rows = re.findall(r"^\| (.+?) \|", notebook.cells[0].source.partition("| letter |")[2], re.MULTILINE)
+    *_, table = re.split(r"^\| letter \|.*", notebook.cells[0].source, flags=re.MULTILINE | re.IGNORECASE)
+    rows = re.findall(r"^\| (.+?) \|", table, re.MULTILINE) if table != notebook.cells[0].source else []
     letters = [letter for row in rows for letter in re.findall(r"\$[^$]+\$|`[^`]+`|^\w$", row)]
     if not rows:
         yield "the first cell lacks a table | letter | meaning |"

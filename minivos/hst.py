@@ -30,7 +30,7 @@ the untrained network roughly copies masks to what looks alike.
 
 Letters: B batch (in `memory_read`: one sample for each object of each clip), K objects, T frames in
 memory, C channels, H_i x W_i grid of stage i = 1..4, finest first, f = 8, 4, 2 or 1 the side of a
-coarse cell in cells of stage i. Lists over stages are finest first.
+coarse cell in cells of stage i, k the number of chosen coarse cells. Stages come finest first.
 """
 
 from __future__ import annotations
@@ -187,17 +187,17 @@ class Stage:
 
     @classmethod
     def cut(
-        cls, number: int, q: Tensor, k: Tensor, v: Tensor, frames: Numbers, objects: Numbers
+        cls, number: int, q: Tensor, keys: Tensor, values: Tensor, frames: Numbers, objects: Numbers
     ) -> Stage:
         """From queries (B, C, H, W), keys (B, C, T, H, W) and values (B, C', T, H, W)."""
-        _, _, times, height, width = k.shape
+        _, _, times, height, width = keys.shape
         f = 2 ** (4 - number)
-        q, k, v = (
+        q, keys, values = (
             rearrange(x, "b c t (y fy) (x fx) -> b (t y x) (fy fx) c", fy=f, fx=f).contiguous()
-            for x in (q[:, :, None], k, v)
+            for x in (q[:, :, None], keys, values)
         )
         lengths = {"y": height // f, "fy": f, "fx": f}
-        return cls(number, q, k, v, (times, height, width), lengths, frames, objects)
+        return cls(number, q, keys, values, (times, height, width), lengths, frames, objects)
 
     def best(self, k: int) -> Tensor:
         """For each coarse query cell the k memory cells that score highest: (B, H4*W4, k)."""
@@ -217,12 +217,12 @@ class Stage:
             some = slice(first, first + chunk)
             q = self.queries[:, some]  # (B, P, f*f, C)
             if chosen is None:  # all blocks as one
-                q, k, v = (x.flatten(1, 2)[:, None] for x in (q, self.keys, self.values))
+                q, keys, values = (x.flatten(1, 2)[:, None] for x in (q, self.keys, self.values))
             else:
-                k, v = (pick(x, chosen[:, some]) for x in (self.keys, self.values))
-            wider = (0, max(0, v.shape[-1] - k.shape[-1]))  # as the fused kernel wants them
-            q, k = F.pad(q, wider), F.pad(k, wider)
-            answer = F.scaled_dot_product_attention(q, k, v, scale=1)  # HST Eq. 1, 2, 4
+                keys, values = (pick(x, chosen[:, some]) for x in (self.keys, self.values))
+            wider = (0, max(0, values.shape[-1] - keys.shape[-1]))  # as the fused kernel wants them
+            q, keys = F.pad(q, wider), F.pad(keys, wider)
+            answer = F.scaled_dot_product_attention(q, keys, values, scale=1)  # HST Eq. 1, 2, 4
             answers.append(answer.flatten(1, 2))
         answer = torch.cat(answers, dim=1)
         return rearrange(answer, "b (y x fy fx) c -> b c (y fy) (x fx)", **self.lengths)

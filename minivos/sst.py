@@ -24,8 +24,8 @@ are fewer than any stride. The paper's decoder is CFBI's; here a feature pyramid
 it. `sst_mini` has a smaller encoder, which learns from scratch, a smaller decoder and a finer grid;
 its affinity is by distance, and its buffer keeps the given frame.
 
-Letters: B batch, C channels, T frames in the buffer, H x W grid, S = T*H*W cells, O = 1 + K
-objects, background included. A cell is p = (t, y, x). Heads are folded into the batch.
+Letters: B batch, C channels, T frames in the buffer, H x W grid, O = 1 + K objects, background
+included, h the reach or stride of a pattern. A cell is p = (t, y, x). Heads are called heads.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def grid_scores(q: Tensor, k: Tensor, pattern: Pattern) -> Tensor:
     own_t = torch.eye(frames, dtype=torch.bool, device=q.device)[-last:, None, None]
     along_x = einsum(q, now, "b t y x c, b t y i c -> b t y x i")
     along_y = einsum(q, now, "b t y x c, b t j x c -> b t y x j").masked_fill(own_y, -torch.inf)
-    along_t = einsum(q, k, "b t y x c, b k y x c -> b t y x k").masked_fill(own_t, -torch.inf)
+    along_t = einsum(q, k, "b t y x c, b n y x c -> b t y x n").masked_fill(own_t, -torch.inf)
     return torch.cat([along_x, along_y, along_t], dim=-1)
 
 
@@ -206,7 +206,7 @@ def carry_along(weights: Tensor, v: Tensor) -> Tensor:
     now = v[:, -weights.shape[1] :]
     carried = einsum(along_x, now, "b t y x i, b t y i c -> b t y x c")
     carried = carried + einsum(along_y, now, "b t y x j, b t j x c -> b t y x c")
-    carried = carried + einsum(along_t, v, "b t y x k, b k y x c -> b t y x c")
+    carried = carried + einsum(along_t, v, "b t y x n, b n y x c -> b t y x c")
     return rearrange(carried, "b t y x c -> b c t y x")
 
 
@@ -234,8 +234,8 @@ def explicit_weights(
     Weights (B, heads, R, I), and the cells they belong to, (R, I), or -1.
     """
     cells = cells_of(k.shape[2:], q.device)
-    queries, keys = (rearrange(x, "(b h) c t y x -> b h (t y x) c", h=heads) for x in (q, k))
-    connected = pattern.connected(cells - cells[-queries.shape[2] :][rows, None])  # (R, S)
+    queries, keys = (rearrange(x, "(b n) c t y x -> b n (t y x) c", n=heads) for x in (q, k))
+    connected = pattern.connected(cells - cells[-queries.shape[2] :][rows, None])  # (R, T*H*W)
     queries = queries[:, :, rows]
     scores = queries @ keys.mT * pattern.factor(q.shape[1])
     weights = scores.masked_fill(~connected, -torch.inf).softmax(dim=-1)
@@ -397,25 +397,25 @@ class SSTLayer(nn.Module):
     def forward(
         self, x: Tensor, labels: Tensor, objects: int, frames: tuple[int, ...], last: int
     ) -> tuple[Tensor, Tensor]:
-        """The `last` frames of x (B, T, H, W, C), a layer on, and affinity (B, h, O, H, W).
+        """The `last` frames of x (B, T, H, W, C), a layer on, and affinity (B, heads, O, H, W).
 
         The affinity is that of the last frame, -1 in labels (B, T, H, W); `frames` are T numbers.
         """
         now = x[:, -last:]
-        fold = "b t y x (h c) -> (b h) c t y x"
+        fold = "b t y x (n c) -> (b n) c t y x"
         q, k, v = self.query(now), self.key(x), self.value(x)
-        q, k, v = (rearrange(part, fold, h=self.heads) for part in (q, k, v))
+        q, k, v = (rearrange(part, fold, n=self.heads) for part in (q, k, v))
         look = partial(explicit_weights, q[:, :, -1:], k, self.pattern, self.heads)
         record(look, self.name, (len(frames), k.shape[3], k.shape[4]), frames)  # of the last frame
         read = attend_sparsely(q, k, v, self.pattern)
-        read = rearrange(read, "(b h) c t y x -> b t y x (h c)", h=self.heads)
+        read = rearrange(read, "(b n) c t y x -> b t y x (n c)", n=self.heads)
         now = self.norm1(now + self.project(read))
         if self.whole:
             now = self.norm2(now + self.feed_forward(now))
 
-        labels = repeat(labels, "b t y x -> (b h) t y x", h=self.heads)
+        labels = repeat(labels, "b t y x -> (b n) t y x", n=self.heads)
         affinity = strongest_links(q[:, :, -1:], k, labels, objects, self.pattern, self.kind)
-        return now, rearrange(affinity, "(b h) o 1 y x -> b h o y x", h=self.heads)
+        return now, rearrange(affinity, "(b n) o 1 y x -> b n o y x", n=self.heads)
 
 
 @dataclass(frozen=True)
@@ -494,10 +494,10 @@ class SST(VOSNetwork[SSTSeen, SSTEntry]):
         return rearrange(encode(times, height, width), "c t y x -> t y x c")
 
     def decode(self, seen: SSTSeen, context: Tensor, affinity: Tensor) -> Tensor:
-        """Logits (B, O, h, w) from context (B, H, W, C) and affinity (B, L*h, O, H, W)."""
+        """Logits (B, O, h, w) from context (B, H, W, C) and affinity (B, L*heads, O, H, W)."""
         objects = affinity.shape[2]
         own = torch.eye(objects, dtype=torch.bool, device=affinity.device)[:, :, None, None]
-        others = affinity[:, :, None].masked_fill(own, 0).amax(dim=3)  # (B, L*h, O, H, W)
+        others = affinity[:, :, None].masked_fill(own, 0).amax(dim=3)  # (B, L*heads, O, H, W)
         shared = torch.cat([seen.cells, context], dim=-1)
         shared = repeat(shared, "b y x c -> b c o y x", o=objects)
         told = torch.cat([shared, affinity, others], dim=1)

@@ -211,8 +211,8 @@ check_products = Exercise(
     notebook="06",
     title="Products of keys",
     task=(
-        "How many products $k^Q \\cdot k^M$ does a dense read of *all four* stages take, and "
-        "how many the hierarchical one with the $k$ best?"
+        "How many products of a query's key and a memory's key does a dense read of *all four* "
+        "stages take, and how many the hierarchical one with the $k$ best?"
     ),
     hints=(
         "For one stage: how many query cells are there, and how many cells does each of them meet?",

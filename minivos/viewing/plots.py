@@ -315,7 +315,7 @@ def affinity(
         raise InputError(f"got values of shapes {sorted(shapes)}; expected {expected}")
     objects, height, width = shapes.pop()
     columns = 1 + len(told)
-    figure, panels = _panels(objects * columns, columns, frame.shape)
+    figure, panels = _panels(objects * columns, columns, frame.shape, width=1.15 * PANEL)
     cells, scale = Cells((height, width), frame.shape[:2], align_corners), Normalize(0, 1)
     for k in range(objects):
         shown, *heats = panels[k * columns :][:columns]

@@ -27,12 +27,7 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 SPARED = {  # what a notebook does not keep yet
-    "symbols_are_told_once": {"04": "no table yet", "06": "no table yet"},
-    "cells_run_again": {
-        "01": "later toys take the names labels, then and truth of the first",
-        "04": "later tensors take the names T, H, W, q, k and v of the first",
-        "05": "later runs take the names tracker, memory, query, M_x and Q_out of the first",
-    },
+    "cells_run_again": {"05": "later runs take the names tracker, memory, query, M_x and Q_out of the first"},
 }
 
 

@@ -1,46 +1,131 @@
-"""Tables of studies: each row is one run, and the runs of a seed are compared with one another.
+"""Studies: questions that take more than one run, and the tables of their runs.
 
-The studies and their tables stand in the folder `studies/` of the repository.
+Each row of a table is one score, and the runs of a seed are compared with one another. The studies
+and their tables stand in the folder `studies/` of the repository.
 """
 
+import argparse
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from minivos.errors import InputError
+from minivos.synthetic.clips import render
+from minivos.video.clip import Clip
 from minivos.video.files import as_path
 from minivos.viewing.picture import Picture
 
+COLUMNS = "case", "variant", "seed", "J&F"
 T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # for 2 to 10 seeds
-Row = dict[str, str]
 
 
-def read_runs(path: str | Path) -> list[Row]:
+@dataclass(frozen=True)
+class Study:
+    """A design choice, tried on cases it was made for, seed by seed.
+
+    `run(variant, seed, quick)` gives J&F in [0, 1] for each case; it draws clips, weights and
+    samples from the seed, so that all variants of a seed share them. `quick` asks for every step in
+    seconds, and decides nothing.
+    """
+
+    table: Path  # CSV: a row for each case, variant and seed
+    variants: Sequence[str]  # the first is the design, with which the others are compared
+    cases: Sequence[str]  # scenarios, or networks; the first is the one that the study is about
+    run: Callable[[str, int, bool], Mapping[str, float]]
+    seeds: int = 8  # 2 to 10
+
+    def main(self, about: str, arguments: Sequence[str] | None = None) -> None:
+        """The command of a study: run what its table lacks, and print the effects."""
+        shape = argparse.RawDescriptionHelpFormatter
+        parser = argparse.ArgumentParser(description=about, formatter_class=shape)
+        parser.add_argument("--quick", action="store_true", help="two tiny seeds, into --out")
+        parser.add_argument("--show", action="store_true", help="run nothing, print the effects")
+        parser.add_argument("--out", type=Path, help=f"the table; {self.table.name} if not given")
+        settings = parser.parse_args(arguments)
+        if settings.quick and settings.out is None:
+            parser.error("--quick needs --out: its scores do not belong into the stored table")
+        table = settings.out or self.table
+        if not settings.show:
+            self.run_missing(table, settings.quick)
+        print(describe(read_effects(table)))
+
+    def run_missing(self, table: Path, quick: bool = False) -> None:
+        """Run what the table lacks, and write each run as soon as it is known."""
+        done = {(row["variant"], row["seed"]) for row in read_runs(table)}
+        runs = product(range(2 if quick else self.seeds), self.variants)
+        missing = [(name, seed) for seed, name in runs if (name, str(seed)) not in done]
+        for variant, seed in tqdm(missing, unit="run", disable=None):
+            scores = self.run(variant, seed, quick)
+            rows = [(case, variant, seed, f"{scores[case]:.4f}") for case in self.cases]
+            begins = not table.exists()
+            with table.open("a", newline="", encoding="utf8") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerows([COLUMNS] * begins + rows)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a variant scores on a case, in percent, and what it gains over the design."""
+
+    case: str
+    variant: str
+    scores: np.ndarray = field(repr=False)  # (seeds,)
+    gains: np.ndarray = field(repr=False)  # (seeds,); those of the design are 0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Mean gain, and how far its 95 % interval reaches to either side."""
+        return interval(self.gains)
+
+    @property
+    def decided(self) -> bool:
+        """Whether the interval excludes zero."""
+        mean, half = self.interval
+        return bool(abs(mean) > half)
+
+
+def clips_of(
+    seed: int, numbers: range, frames: int, size: tuple[int, int], **settings: Any
+) -> list[Clip]:
+    """The clips with these numbers of a seed, a mask on every frame; `settings` go to `render`."""
+    clips = []
+    for number in numbers:
+        clip = render(10_000 * (seed + 1) + number, frames=frames, size=size, **settings)
+        clips.append(Clip(clip.frames, dict(enumerate(clip.masks)), name=str(number)))
+    return clips
+
+
+def read_runs(table: str | Path) -> list[dict[str, str]]:
     """The rows of a table, by the names of its columns; none where there is no file yet."""
-    if not (path := as_path(path)).exists():
+    if not (table := as_path(table)).exists():
         return []
-    with path.open(newline="", encoding="utf8") as file:
+    with table.open(newline="", encoding="utf8") as file:
         return list(csv.DictReader(file))
 
 
-def scores_of(runs: list[Row], **chosen: object) -> dict[str, np.ndarray]:
-    """J&F in percent of each kind of training (`stages`), a value for each seed that has them all.
+def read_effects(table: str | Path) -> list[Effect]:
+    """The effects in the table of a Study, case by case, the design first.
 
-    `chosen` {column: value} says which runs, such as network="hst_mini". InputError when there is
-    none, and when a kind and seed comes twice: then they are of several sizes.
+    A seed counts where all its variants have run. InputError where there are not two such seeds.
     """
-    rows = [run for run in runs if all(run[name] == str(value) for name, value in chosen.items())]
-    found = {(row["stages"], row["seed"]): 100 * float(row["J&F"]) for row in rows}
-    if not found or len(found) < len(rows):
-        raise InputError(
-            f"got {len(rows)} runs of {chosen}; expected one for each seed and kind of training: "
-            "choose by more columns, or by others"
-        )
-    kinds, seeds = (list(dict.fromkeys(column)) for column in zip(*found, strict=True))
-    whole = [seed for seed in seeds if all((kind, seed) in found for kind in kinds)]
-    return {kind: np.array([found[kind, seed] for seed in whole]) for kind in kinds}
+    runs = read_runs(table)
+    found = {(r["case"], r["variant"], r["seed"]): 100 * float(r["J&F"]) for r in runs}
+    cases, variants, seeds = (list(dict.fromkeys(r[name] for r in runs)) for name in COLUMNS[:3])
+    whole = [s for s in seeds if all((c, v, s) in found for c in cases for v in variants)]
+    if len(whole) < 2:
+        raise InputError(f"{table} has {len(whole)} whole seeds; expected 2 or more: run the study")
+    effects = []
+    for case in cases:
+        scores = {v: np.array([found[case, v, s] for s in whole]) for v in variants}
+        design = scores[variants[0]]
+        effects += [Effect(case, v, each, each - design) for v, each in scores.items()]
+    return effects
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
@@ -54,23 +139,38 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     return values.mean(), T_95[seeds - 2] * values.std(ddof=1) / seeds**0.5
 
 
-def draw_scores(
-    scores: Mapping[str, np.ndarray], paper: Mapping[str, float], first_mask: float
-) -> Picture:
-    """What `scores_of` gives, seeds and their mean, beside the numbers of the paper; in percent.
+def by_case(effects: Sequence[Effect]) -> dict[str, list[Effect]]:
+    """The effects of each case."""
+    names = dict.fromkeys(each.case for each in effects)
+    return {name: [each for each in effects if each.case == name] for name in names}
 
-    `first_mask` is what the first mask, repeated, scores on the same clips: a dashed line.
-    """
-    figure = Picture(figsize=(8, 2.8))
-    ours, theirs = figure.subplots(1, 2)
-    ours.bar(list(scores), [values.mean() for values in scores.values()], color="0.8")
-    for place, values in enumerate(scores.values()):
-        ours.plot([place] * len(values), values, "o", color="0.2")
-    ours.axhline(first_mask, ls="--", color="0.2", label="first mask repeated")
-    seeds, highest = len(next(iter(scores.values()))), max(map(np.max, scores.values()))
-    ours.set(title=f"ours: {seeds} seeds and their mean", ylabel="J&F in percent")
-    ours.set_ylim(0, 1.35 * max(highest, first_mask))  # room for the legend
-    ours.legend(loc="upper left", frameon=False)
-    theirs.bar(list(paper), list(paper.values()), color="0.8")
-    theirs.set(title="the paper: one training each")
+
+def describe(effects: Sequence[Effect]) -> str:
+    """The effects as text: J&F in percent, and what each variant gains over the design."""
+    lines, width = [], max(len(each.variant) for each in effects)
+    for case, (design, *others) in by_case(effects).items():
+        lines.append(f"{case}, {len(design.scores)} seeds, J&F in percent")
+        lines.append(f"  {design.variant:{width}}  {design.scores.mean():5.1f}")
+        for each in others:
+            (mean, half), unclear = each.interval, "" if each.decided else "  cannot say"
+            gain = f"{mean:+5.1f} +- {half:4.1f}{unclear}"
+            lines.append(f"  {each.variant:{width}}  {each.scores.mean():5.1f}  {gain}")
+    return "\n".join(lines)
+
+
+def draw_effects(effects: Sequence[Effect]) -> Picture:
+    """What each variant gains over the design: every seed, the mean and its 95 % interval."""
+    parts = by_case(effects)
+    variants = [each.variant for each in effects if each.case == effects[0].case]
+    figure = Picture(figsize=(4 + 2.5 * len(parts), 1.5 + 0.5 * len(variants)))
+    panels = figure.subplots(1, len(parts), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, (case, (_, *others)) in zip(panels, parts.items(), strict=True):
+        axes.axvline(0, color="0.5", lw=1)
+        for row, each in enumerate(others, start=1):
+            mean, half = each.interval
+            axes.plot(each.gains, [row] * len(each.gains), "o", color="0.7", ms=4)
+            axes.errorbar(mean, row, xerr=half, fmt="D", color="tab:blue", capsize=4)
+        axes.set(title=case.replace("_", " "), xlabel="points of J&F")
+        axes.set_yticks(range(len(variants)), variants)
+        axes.set_ylim(len(variants) - 0.5, -0.5)  # the design on top
     return figure

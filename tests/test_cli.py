@@ -323,7 +323,7 @@ def test_train_names_recipes_data_and_weights_that_it_cannot_use(clip: Path) -> 
         assert status == 2 and not (clip / "run").exists(), printed
         return printed
 
-    assert "small, mixed, aot_stills, aot_video" in refused("--recipe", "film")
+    assert "small, laptop, gpu, mixed, aot_stills, aot_video" in refused("--recipe", "film")
     assert "got no data of video" in refused("--recipe", "video")
     assert "got steps=0; expected a whole number, 1 or more" in refused("--steps", "0", "--minutes", "0.001")
     assert "expected ImageSets/2017/train.txt" in refused("--recipe", "video", "--data", clip)

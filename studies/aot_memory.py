@@ -12,8 +12,7 @@ comes back; and four in which none does ("plain"). Seeds choose clips; the weigh
 from pathlib import Path
 
 import minivos
-from minivos.evaluation.evaluate import evaluate_model
-from minivos.evaluation.study import Study, clips_of
+from minivos.evaluation.study import Study, score_on
 from minivos.nn.memory import Schedule
 
 SCENARIOS = "occlusion_reentry", "plain"
@@ -28,12 +27,7 @@ def run(variant: str, seed: int, quick: bool) -> dict[str, float]:
     """Score one schedule."""
     network = minivos.create_model("aot_mini", "shipped")
     number, frames = (1, 3) if quick else (4, 20)
-    return {
-        name: evaluate_model(
-            network, clips_of(seed, range(number), frames, (96, 144), scenario=name), schedule=SCHEDULES[variant]
-        ).mean
-        for name in SCENARIOS
-    }
+    return score_on(network, SCENARIOS, seed, range(number), frames, (96, 144), schedule=SCHEDULES[variant])
 
 
 STUDY = Study(Path(__file__).with_suffix(".csv"), tuple(SCHEDULES), SCENARIOS, run)

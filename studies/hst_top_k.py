@@ -11,8 +11,7 @@ and of compact ones ("plain"). Seeds choose clips.
 from pathlib import Path
 
 import minivos
-from minivos.evaluation.evaluate import evaluate_model
-from minivos.evaluation.study import Study, clips_of
+from minivos.evaluation.study import Study, score_on
 
 SCENARIOS = "thin_parts", "plain"
 CELLS = {"k = 8": 8, "k = 1": 1, "k = 2": 2, "all cells": None}
@@ -22,10 +21,7 @@ def run(variant: str, seed: int, quick: bool) -> dict[str, float]:
     """Score one k."""
     network = minivos.create_model("hst_mini", "shipped", top_k=CELLS[variant])
     number, frames = (1, 3) if quick else (3, 12)
-    return {
-        name: evaluate_model(network, clips_of(seed, range(number), frames, (96, 144), scenario=name)).mean
-        for name in SCENARIOS
-    }
+    return score_on(network, SCENARIOS, seed, range(number), frames, (96, 144))
 
 
 STUDY = Study(Path(__file__).with_suffix(".csv"), tuple(CELLS), SCENARIOS, run, seeds=5)

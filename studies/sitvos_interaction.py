@@ -9,16 +9,12 @@ steps of 4 rendered clips in which objects grow or shrink, 64 pixels, three fram
 training saw: 8 of scale change and 8 of slow motion ("plain") a seed. Seeds choose weights, clips and samples.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 import minivos
-from minivos.evaluation.evaluate import evaluate_model, every_mask
-from minivos.evaluation.study import Study, clips_of
-from minivos.training.loop import train
-from minivos.training.recipe import Recipe
+from minivos.evaluation.study import Study, clips_of, score_on, train_on
 
 SCENARIOS = "scale_change", "plain"
 SIDE = 64
@@ -32,14 +28,8 @@ def run(variant: str, seed: int, quick: bool) -> dict[str, float]:
     network.encoder.load_state_dict(minivos.create_model("sitvos_mini", "shipped").encoder.state_dict())
     network.encoder.requires_grad_(False)
     clips = clips_of(seed, range(8 * number), 8, (SIDE, SIDE), scenario=SCENARIOS[0])
-    footage = [(clip.frames, every_mask(clip)) for clip in clips]
-    recipe = replace(Recipe.short(), steps=steps, batch=4, side=SIDE, learning_rate=1e-3, seed=seed)
-    train(network, recipe, make_clip=lambda n: footage[n % len(footage)])
-    unseen = range(1000, 1000 + number)
-    return {
-        name: evaluate_model(network, clips_of(seed, unseen, 12, (SIDE, SIDE), scenario=name), side=SIDE).mean
-        for name in SCENARIOS
-    }
+    train_on(network, clips, SIDE, steps, 1e-3, seed)
+    return score_on(network, SCENARIOS, seed, range(1000, 1000 + number), 12, (SIDE, SIDE), side=SIDE)
 
 
 STUDY = Study(Path(__file__).with_suffix(".csv"), ("with", "without"), SCENARIOS, run, seeds=5)

@@ -11,16 +11,12 @@ fast motion, 96 pixels, three frames of each. A cell is 8 pixels; objects move b
 clips that no training saw: 8 of fast motion and 8 of slow motion ("plain") a seed. Seeds choose clips and samples.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 import minivos
-from minivos.evaluation.evaluate import evaluate_model, every_mask
-from minivos.evaluation.study import Study, clips_of
-from minivos.training.loop import train
-from minivos.training.recipe import Recipe
+from minivos.evaluation.study import Study, clips_of, score_on, train_on
 
 SCENARIOS = "fast_motion", "plain"
 PATTERNS = {
@@ -38,14 +34,8 @@ def run(variant: str, seed: int, quick: bool) -> dict[str, float]:
     torch.manual_seed(seed)
     network = minivos.create_model("sst_mini", "shipped", **PATTERNS[variant])
     clips = clips_of(seed, range(8 * number), 8, (SIDE, SIDE), scenario=SCENARIOS[0])
-    footage = [(clip.frames, every_mask(clip)) for clip in clips]
-    recipe = replace(Recipe.short(), steps=steps, batch=4, side=SIDE, learning_rate=5e-4, seed=seed)
-    train(network, recipe, make_clip=lambda n: footage[n % len(footage)])
-    unseen = range(1000, 1000 + number)
-    return {
-        name: evaluate_model(network, clips_of(seed, unseen, 12, (SIDE, SIDE), scenario=name), side=SIDE).mean
-        for name in SCENARIOS
-    }
+    train_on(network, clips, SIDE, steps, 5e-4, seed)
+    return score_on(network, SCENARIOS, seed, range(1000, 1000 + number), 12, (SIDE, SIDE), side=SIDE)
 
 
 STUDY = Study(Path(__file__).with_suffix(".csv"), tuple(PATTERNS), SCENARIOS, run, seeds=6)

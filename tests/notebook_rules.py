@@ -3,14 +3,14 @@
 import ast
 import base64
 import copy
-import io
 import re
 import symtable
 from collections.abc import Callable, Iterator
 
 import nbformat
 from nbformat import NotebookNode
-from PIL import Image
+
+from minivos.viewing.picture import stored_sizes
 
 MAX_LINES_PER_CELL = 25
 MAX_BYTES = 4_000_000
@@ -299,20 +299,18 @@ def in_one(statement: ast.stmt) -> tuple[set[str], set[str]]:
 def has_pictures_one_can_see(notebook: NotebookNode) -> Iterator[str]:
     """Of the sizes that a picture says it has; `make notebooks` measures all of them."""
     for number, cell in enumerate(code_cells(notebook), start=1):
-        for sizes in picture_sizes(cell):
+        for sizes in map(stored_sizes, pngs(cell)):
             if float(sizes.get("smallest text", MIN_TEXT)) < MIN_TEXT:
                 yield f"code cell {number} shows text of {sizes['smallest text']} pixels"
             if sizes.get("titles that collide"):
                 yield f"code cell {number} shows titles that collide: {sizes['titles that collide']}"
 
 
-def picture_sizes(cell: NotebookNode) -> Iterator[dict[str, str]]:
-    """What the pictures of a cell say of themselves, and their widths."""
+def pngs(cell: NotebookNode) -> Iterator[bytes]:
+    """The pictures that a cell shows, as the content of files."""
     for output in cell.outputs:
-        png = base64.b64decode(output.get("data", {}).get("image/png", ""))
-        if png.startswith(b"\x89PNG"):
-            with Image.open(io.BytesIO(png)) as image:
-                yield {"width": str(image.width), **{k: v for k, v in image.info.items() if isinstance(v, str)}}
+        if (png := base64.b64decode(output.get("data", {}).get("image/png", ""))).startswith(b"\x89PNG"):
+            yield png
 
 
 RULES: list[Callable[[NotebookNode], Iterator[str]]] = [

@@ -26,16 +26,10 @@ Change = Callable[[NotebookNode], object]
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
-SPARED = {  # what a notebook does not keep yet
-    "cells_run_again": {"05": "later runs take the names tracker, memory, query, M_x and Q_out of the first"},
-}
-
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_keeps_the_rule(path: Path, rule: Callable) -> None:
-    if path.name[:2] in SPARED.get(rule.__name__, {}):
-        return
     assert not list(rule(nbformat.read(path, as_version=4)))
 
 

@@ -44,12 +44,12 @@ def test_the_stored_table_decides_the_question(path):
 
 
 def made_up(table: Path, asked: list | None = None) -> Study:
-    """A study whose variant b loses 10 points and c nothing that a few seeds could see."""
+    """A study whose variant b loses 10 points and c less than a few seeds can see."""
 
     def run(variant: str, seed: int, quick: bool) -> dict[str, float]:
         if asked is not None:
             asked.append((variant, seed))
-        return {"hard": 0.5 + seed / 100 - {"a": 0, "b": 0.1 + seed / 1000, "c": (seed - 1) / 100}[variant]}
+        return {"hard": 0.5 + seed / 100 - {"a": 0, "b": 0.1 + seed / 1000, "c": (seed**2 - 1) / 100}[variant]}
 
     return Study(table, ("a", "b", "c"), ("hard",), run, seeds=3)
 

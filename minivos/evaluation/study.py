@@ -7,7 +7,7 @@ and their tables stand in the folder `studies/` of the repository.
 import argparse
 import csv
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,11 @@ import numpy as np
 from tqdm import tqdm
 
 from minivos.errors import InputError
+from minivos.evaluation.evaluate import evaluate_model, every_mask
+from minivos.nn.network import VOSNetwork
 from minivos.synthetic.clips import render
+from minivos.training.loop import train
+from minivos.training.recipe import Recipe
 from minivos.video.clip import Clip
 from minivos.video.files import as_path
 from minivos.viewing.picture import Picture
@@ -99,6 +103,27 @@ def clips_of(
         clip = render(10_000 * (seed + 1) + number, frames=frames, size=size, **settings)
         clips.append(Clip(clip.frames, dict(enumerate(clip.masks)), name=str(number)))
     return clips
+
+
+def score_on(
+    network: VOSNetwork, scenarios: Sequence[str], seed: int, numbers: range, frames: int,
+    size: tuple[int, int], **settings: Any,
+) -> dict[str, float]:  # fmt: skip
+    """J&F in [0, 1] on `clips_of` each scenario; `settings` go to `evaluate_model`."""
+    scores = {}
+    for name in scenarios:
+        clips = clips_of(seed, numbers, frames, size, scenario=name)
+        scores[name] = evaluate_model(network, clips, **settings).mean
+    return scores
+
+
+def train_on(
+    network: VOSNetwork, clips: Sequence[Clip], side: int, steps: int, rate: float, seed: int
+) -> None:
+    """Train a network on these clips, four to a step, at `side` pixels, as Recipe.short does."""
+    footage = [(clip.frames, every_mask(clip)) for clip in clips]
+    recipe = replace(Recipe.short(), steps=steps, batch=4, side=side, learning_rate=rate, seed=seed)
+    train(network, recipe, make_clip=lambda n: footage[n % len(footage)])
 
 
 def read_runs(table: str | Path) -> list[dict[str, str]]:

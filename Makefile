@@ -7,7 +7,7 @@ NOTEBOOKS ?= notebooks/*.ipynb
 # Threads that wait leave their core to others: a notebook may import torch before minivos, which asks for it too.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test lab notebooks pages studies clean
+.PHONY: demo test lab notebooks course pages studies clean
 
 demo: $(STAMP)  # segment the sample clips; write out/report.html and explorers beside it
 	$(BIN)/minivos demo
@@ -29,6 +29,9 @@ notebooks: $(STAMP)  # run notebooks again and store their outputs: all, or NOTE
 		--ExecutePreprocessor.record_timing=False \
 		--ExecutePreprocessor.store_widget_state=False \
 		--ExecutePreprocessor.extra_arguments=--IPKernelApp.extensions=minivos.viewing.picture
+
+course: $(STAMP)  # write the student, the solution and the graded edition of the notebooks, out/course/
+	$(BIN)/python -m minivos.course.editions
 
 pages: $(STAMP)  # write the notebooks as pages to read without Jupyter, out/course/
 	$(BIN)/python docs/render.py

@@ -1,0 +1,188 @@
+"""Three editions of the course, made of its notebooks: `python -m minivos.course.editions`.
+
+    student     what the notebooks hold, without outputs
+    solution    the worked solutions in place of the stubs, each below its reasons
+    graded      the source folder of an nbgrader course: solutions between nbgrader's marks, checks
+                that give points, and a configuration
+
+The tags of minivos.course.cells say which cells an edition may change; all others stay as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+from base64 import b64encode
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
+
+from minivos.course.cells import GRADED, STUDENT, answer_name, exercise_of
+from minivos.course.exercise import Exercise
+from minivos.course.exercises import all_exercises
+from minivos.course.worked import reasons, solution, with_marks
+from minivos.errors import InputError
+
+LESSON = "lesson"  # code that grading leaves out
+POINTS, CORE_POINTS = 5, 10  # of an exercise
+DRAWING = re.compile(r"\]\(\.\./(docs/diagrams/(\w+\.svg))\)")
+HIDDEN = "### BEGIN HIDDEN TESTS\n{}\n### END HIDDEN TESTS"
+CONFIGURATION = """\
+# Of each notebook the first code cell, the answers and the checks run: all else takes minutes.
+c = get_config()
+c.CourseDirectory.course_id = "minivos"
+c.ClearSolutions.code_stub = {"python": "raise NotImplementedError  # your turn"}
+c.Execute.skip_cells_with_tag = "lesson"
+c.Execute.timeout = 300
+"""
+
+
+def student(notebook: NotebookNode) -> NotebookNode:
+    """The notebook as it is, with nothing run yet."""
+    return without_outputs(notebook)
+
+
+def solved(notebook: NotebookNode) -> NotebookNode:
+    """The notebook with a worked solution in place of each stub, and its reasons above."""
+    notebook, cells = deepcopy(notebook), []
+    for cell in notebook.cells:
+        if STUDENT in tags(cell):
+            name = exercise_of(cell)
+            why = new_markdown_cell(f"*Why so:* {reasons(name)}", id=f"{cell['id']}-why")
+            why["metadata"]["tags"] = [f"exercise:{name}"]
+            cell["source"] = solution(name).strip()
+            cells.append(why)
+        cells.append(cell)
+    notebook.cells = cells
+    return without_outputs(notebook, only=GRADED)
+
+
+def graded(notebook: NotebookNode) -> NotebookNode:
+    """The notebook as nbgrader's source: what is answered, what gives points, what is left out."""
+    notebook = without_outputs(notebook)
+    by_name = {exercise.name: exercise for exercise in all_exercises()}
+    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    for cell in notebook.cells:
+        if STUDENT in tags(cell):
+            cell["source"] = with_marks(exercise_of(cell)).strip()
+            cell["metadata"]["nbgrader"] = role(cell, solution=True)
+        elif GRADED in tags(cell):
+            exercise = by_name[exercise_of(cell)]
+            cell["source"] += "\n" + HIDDEN.format(points_of(exercise))
+            cell["metadata"]["nbgrader"] = role(cell, grade=True, locked=True) | {
+                "points": most_points(exercise)
+            }
+        elif cell.cell_type == "code" and cell is not first:
+            cell["metadata"]["tags"] = [*tags(cell), LESSON]
+    return notebook
+
+
+EDITIONS: dict[str, Callable[[NotebookNode], NotebookNode]] = {
+    "student": student,
+    "solution": solved,
+    "graded": graded,
+}
+
+
+def role(
+    cell: NotebookNode, grade: bool = False, solution: bool = False, locked: bool = False
+) -> dict:
+    """What nbgrader wants to know of a cell."""
+    known = {
+        "schema_version": 3,
+        "grade_id": cell["id"],
+        "cell_type": cell["cell_type"],
+        "task": False,
+    }
+    return known | {"grade": grade, "solution": solution, "locked": locked}
+
+
+def most_points(exercise: Exercise) -> int:
+    """What a right answer is worth."""
+    return CORE_POINTS if exercise.core else POINTS
+
+
+def points_of(exercise: Exercise) -> str:
+    """The line that gives an answer its points: the share of the properties that hold."""
+    share = f"check_{exercise.name}.report({answer_name(exercise.name)}).share"
+    return f"round({most_points(exercise)} * {share}, 1)"
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    """The tags of a cell."""
+    return cell["metadata"].get("tags", [])
+
+
+def without_outputs(notebook: NotebookNode, only: str | None = None) -> NotebookNode:
+    """The notebook as if its code, or that of the cells with a tag, had not run."""
+    notebook = deepcopy(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and (only is None or only in tags(cell)):
+            cell.update(outputs=[], execution_count=None)
+    return notebook
+
+
+def with_drawings(notebook: NotebookNode, root: Path) -> NotebookNode:
+    """The notebook with its drawings inside, so that its file may lie anywhere."""
+    notebook = deepcopy(notebook)
+    for cell in notebook.cells:
+        for path, name in DRAWING.findall(cell["source"]):
+            drawn = b64encode((root / path).read_bytes()).decode()
+            cell.setdefault("attachments", {})[name] = {"image/svg+xml": drawn}
+        cell["source"] = DRAWING.sub(r"](attachment:\2)", cell["source"])
+    return notebook
+
+
+def write(notebooks: list[Path], folder: Path) -> None:
+    """Write the editions into `folder`/student, solution and graded, which are made anew.
+
+    InputError where a notebook is missing, or where the folder holds something else.
+    """
+    for path in notebooks:
+        if not path.is_file():
+            raise InputError(
+                f"there is no notebook {path}; expected those of the course in {path.parent}"
+            )
+    for name, make in EDITIONS.items():
+        edition = folder / name
+        shutil.rmtree(edition, ignore_errors=True)
+        for path in notebooks:
+            notebook = make(with_drawings(nbformat.read(path, as_version=4), path.parents[1]))
+            place = edition / "source" / path.stem if name == "graded" else edition
+            place.mkdir(parents=True, exist_ok=True)
+            nbformat.write(notebook, place / path.name)
+    (folder / "graded" / "nbgrader_config.py").write_text(CONFIGURATION, "utf8")
+
+
+def main() -> None:
+    """Write the three editions of the notebooks of this clone."""
+    parser = argparse.ArgumentParser(
+        description="write the student, solution and graded edition of the course"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/course"), help="out/course if not given"
+    )
+    parser.add_argument(
+        "--notebooks",
+        type=Path,
+        default=Path("notebooks"),
+        help="their folder, notebooks if not given",
+    )
+    settings = parser.parse_args()
+    paths = sorted(settings.notebooks.glob("[0-9]*.ipynb"))
+    if not paths:
+        parser.error(f"no notebook in {settings.notebooks}; expected the folder: --notebooks")
+    write(paths, settings.out)
+    print(
+        f"{len(paths)} notebooks each in "
+        + ", ".join(str(settings.out / name) for name in EDITIONS)
+    )
+
+
+if __name__ == "__main__":
+    main()

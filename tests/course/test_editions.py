@@ -1,0 +1,114 @@
+"""Only tagged cells differ between the editions, and the real nbgrader grades a right and a wrong submission."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from minivos.course.cells import GRADED, STUDENT, exercise_of
+from minivos.course.editions import EDITIONS, LESSON, with_drawings, write
+from minivos.course.exercises import all_exercises
+from minivos.course.worked import BEGIN, YOUR_TURN, solution
+from minivos.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+FIRST = NOTEBOOKS[0].stem
+
+
+def tags(cell) -> set[str]:
+    return set(cell["metadata"].get("tags", []))
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("course")
+    write(NOTEBOOKS, folder)
+    return folder
+
+
+def edition(course: Path, name: str, stem: str):
+    place = course / name / "source" / stem if name == "graded" else course / name
+    return nbformat.read(place / f"{stem}.ipynb", as_version=4)
+
+
+@pytest.mark.parametrize("name", EDITIONS)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem[:2])
+def test_only_tagged_cells_differ(course, path, name):
+    made = edition(course, name, path.stem)
+    nbformat.validate(made)
+    committed = with_drawings(nbformat.read(path, as_version=4), ROOT)
+    same = {cell["id"]: cell["source"] for cell in made.cells}
+    for cell in committed.cells:
+        if not tags(cell) & {STUDENT, GRADED}:
+            assert same[cell["id"]] == cell["source"]
+    ids = {cell["id"] for cell in committed.cells}
+    added = [cell for cell in made.cells if cell["id"] not in ids]
+    assert all(exercise_of(cell) for cell in added) and bool(added) == (name == "solution" and has_exercise(committed))
+    assert not any("../docs/" in cell["source"] for cell in made.cells)
+
+
+def has_exercise(notebook) -> bool:
+    return any(STUDENT in tags(cell) for cell in notebook.cells)
+
+
+def test_each_exercise_is_open_solved_and_worth_points_once(course):
+    found = {name: [] for name in EDITIONS}
+    for name in EDITIONS:
+        for path in NOTEBOOKS:
+            found[name] += [cell for cell in edition(course, name, path.stem).cells if STUDENT in tags(cell)]
+    names = [exercise.name for exercise in all_exercises()]
+    for name, cells in found.items():
+        assert sorted(exercise_of(cell) for cell in cells) == sorted(names), name
+    assert all(YOUR_TURN in cell["source"] and BEGIN not in cell["source"] for cell in found["student"])
+    assert all(cell["source"] == solution(exercise_of(cell)).strip() for cell in found["solution"])
+    assert all(BEGIN in cell["source"] for cell in found["graded"])
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem[:2])
+def test_student_and_graded_editions_hold_no_output_and_no_solution_in_sight(course, path):
+    for name in ("student", "graded"):
+        code = [cell for cell in edition(course, name, path.stem).cells if cell.cell_type == "code"]
+        assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
+    first, *others = code
+    assert LESSON not in tags(first)
+    assert all((LESSON in tags(cell)) != bool(tags(cell) & {STUDENT, GRADED}) for cell in others)
+
+
+def run_nbgrader(folder: Path, *arguments: str) -> None:
+    settings = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder)}
+    command = [sys.executable, "-m", "nbgrader", *arguments]
+    done = subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_nbgrader_gives_a_right_answer_all_points_and_a_wrong_one_its_share(tmp_path):
+    from nbgrader.api import Gradebook
+
+    write(NOTEBOOKS[:1], tmp_path)
+    folder = tmp_path / "graded"
+    run_nbgrader(folder, "generate_assignment", FIRST)
+    for student in ("right", "wrong", "open"):
+        submitted = nbformat.read(folder / "release" / FIRST / f"{FIRST}.ipynb", as_version=4)
+        for cell in submitted.cells:
+            assert not any(word in cell["source"] for word in (BEGIN, "HIDDEN TESTS", ").share, 1)"))
+            if STUDENT in tags(cell) and student != "open":
+                answer = solution(exercise_of(cell)).strip()
+                cell["source"] = answer if student == "right" else answer.replace("return ", "return 0 * ", 1)
+        place = folder / "submitted" / student / FIRST
+        place.mkdir(parents=True)
+        nbformat.write(submitted, place / f"{FIRST}.ipynb")
+    run_nbgrader(folder, "autograde", FIRST)
+    with Gradebook(f"sqlite:///{folder / 'gradebook.db'}") as book:
+        marks = {s.student.id: (s.score, s.max_score) for s in book.assignment_submissions(FIRST)}
+    assert marks["right"] == (20, 20) and marks["open"] == (0, 20)
+    assert 0 < marks["wrong"][0] < 5  # some properties of one exercise hold
+
+
+def test_a_missing_notebook_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"there is no notebook .*09_none\.ipynb"):
+        write([tmp_path / "09_none.ipynb"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()

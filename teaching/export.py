@@ -31,7 +31,7 @@ STYLE = """
 fieldset { margin: 1.2rem 0; padding: .6rem 1rem; border: 1px solid var(--line); border-radius: .6rem; min-width: 0 }
 legend { padding: 0 .4rem; color: var(--quiet) }
 fieldset, code { overflow-wrap: anywhere }
-label { display: flex; gap: .6rem; padding: .35rem 0; cursor: pointer }
+label { display: flex; align-items: flex-start; gap: .6rem; padding: .35rem 0; cursor: pointer }
 label > span { min-width: 0 }
 input { flex: none; margin-top: .35rem }
 math { max-width: 100%; overflow-x: auto }

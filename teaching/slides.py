@@ -153,7 +153,8 @@ def formula(notebook: str, name: str, which: str = "1") -> str:
     found = re.findall(r"\$\$(.+?)\$\$", said(notebook, name), re.DOTALL)
     if not 1 <= int(which) <= len(found):
         raise SlideError(f"cell {name} of notebook {notebook} has {len(found)} displayed formulas, not a number {which}")
-    return f'<div class="formula">{convert(found[int(which) - 1].strip(), display="block")}</div>'
+    parts = re.split(r"(?:\\qquad\s*)+(?!\\text\{\(Eq|\\qquad)", found[int(which) - 1].strip())  # one under another
+    return "".join(f'<div class="formula">{convert(part.strip(), display="block")}</div>' for part in parts)
 
 
 def table(notebook: str, name: str, rows: str = "") -> str:

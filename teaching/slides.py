@@ -3,18 +3,18 @@
 A deck, teaching/slides/N.md, is Markdown: a line `---` between slides, notes for the speaker after a line `Note:`, a
 line `+++` where a second column begins. Nothing is typed twice; figures, numbers and lines come from where they stand:
 
-    {{figure 02 cell24 "what it shows"}}         a picture that a cell of a notebook stored; {{figure 02 cell06 2 "..."}}
-                                                 is its second one
-    {{printed 02 cell17 "from" "to"}}            what a cell printed, whole or between two patterns
-    {{number 02 cell26 "trained: J&F ([\\d.]+)"}} the first group of a pattern in what it printed
-    {{code 02 cell12 "def embed" "# AOT Eq. 5"}} lines of a cell, from one pattern to another, or the one that fits
-    {{formula 02 cell09}}                        the displayed formula of a Markdown cell; a number chooses one of several
-    {{table 07 cell-32 "AOT|SST"}}               of its table the rows whose beginning fits a pattern
-    {{study aot_memory "what it shows"}}         the effects in studies/aot_memory.csv, drawn and printed
-    {{diagram aot "what it shows"}}              docs/diagrams/aot.svg
+    {{figure 02 cell24 "what it shows"}}          a picture that a cell stored, or of several a later one:
+    {{figure 02 cell06 2 "what it shows"}}        its second
+    {{printed 02 cell17 "from" "to"}}             what a cell printed, whole or between two patterns
+    {{number 02 cell26 "trained: J&F ([\\d.]+)"}}  the first group of a pattern in what it printed
+    {{code 02 cell12 "def embed" "# AOT Eq. 5"}}  lines of a cell, from one pattern to another; with one, that line
+    {{formula 02 cell09}}                         the displayed formula of a Markdown cell; a number chooses another
+    {{table 07 cell-32 "AOT|SST"}}                of its table the rows whose beginning fits a pattern
+    {{study aot_memory "what it shows"}}          the effects in studies/aot_memory.csv, drawn and printed
+    {{diagram aot "what it shows"}}               docs/diagrams/aot.svg
 
-Of a Markdown cell `printed` and `number` take the text. The pages have a little CSS and JavaScript of our own: reveal.js
-would have to be fetched for each build, and for our keys, notes and print it does not save a line.
+Of a Markdown cell `printed` and `number` take the text. The pages have a little CSS and JavaScript of our own:
+reveal.js would have to be fetched for each build, and for our keys, notes and print it would not save a line.
 """
 
 import argparse
@@ -67,7 +67,8 @@ def read_deck(text: str) -> list[Slide]:
     slides = []
     for part in re.split(r"^---$", text, flags=re.MULTILINE):
         shown, _, notes = part.partition("\nNote:")
-        slides.append(Slide(tuple(column.strip() for column in re.split(r"^\+\+\+$", shown, flags=re.M)), notes.strip()))
+        columns = re.split(r"^\+\+\+$", shown, flags=re.MULTILINE)
+        slides.append(Slide(tuple(column.strip() for column in columns), notes.strip()))
     return slides
 
 
@@ -152,8 +153,8 @@ def code(notebook: str, name: str, start: str = "", stop: str = "") -> str:
 def formula(notebook: str, name: str, which: str = "1") -> str:
     found = re.findall(r"\$\$(.+?)\$\$", said(notebook, name), re.DOTALL)
     if not 1 <= int(which) <= len(found):
-        raise SlideError(f"cell {name} of notebook {notebook} has {len(found)} displayed formulas, not a number {which}")
-    parts = re.split(r"(?:\\qquad\s*)+(?!\\text\{\(Eq|\\qquad)", found[int(which) - 1].strip())  # one under another
+        raise SlideError(f"cell {name} of notebook {notebook} has {len(found)} formulas, not a number {which}")
+    parts = re.split(r"(?:\\qquad\s*)+(?!\s|\\qquad|\\text\{\(Eq)", found[int(which) - 1].strip())
     return "".join(f'<div class="formula">{convert(part.strip(), display="block")}</div>' for part in parts)
 
 
@@ -173,7 +174,8 @@ def study(name: str, says: str = "") -> str:
         raise SlideError(f"there is no study {name}")
     effects = read_effects(path)
     drawn = picture(b64encode(png_bytes(draw_effects(effects), dpi=150)).decode(), says)
-    return f"{drawn}{typed(describe(effects), 'printed')}"
+    cases = re.split(r"\n(?=\S)", describe(effects))
+    return f"""{drawn}<div class="cases">{"".join(typed(case, "printed") for case in cases)}</div>"""
 
 
 def diagram(name: str, says: str = "") -> str:
@@ -190,13 +192,13 @@ WORDS: dict[str, Callable[..., str]] = {
 
 def expand(directive: str) -> str:
     """The HTML that a directive stands for."""
-    word, *given = shlex.split(directive)
-    if word not in WORDS:
-        raise SlideError(f"unknown word {word}; there are {', '.join(WORDS)}")
     try:
+        word, *given = shlex.split(directive)
+        if word not in WORDS:
+            raise SlideError(f"unknown word {word}; there are {', '.join(WORDS)}")
         return WORDS[word](*given)
     except (TypeError, ValueError, re.error) as error:
-        raise error if isinstance(error, SlideError) else SlideError(str(error)) from None
+        raise SlideError(str(error)) from None
 
 
 def html(markdown: str, place: str) -> str:
@@ -231,7 +233,7 @@ def page_of(number: int, text: str) -> str:
         parts.append(
             f'<section class="slide" id="{at}" tabindex="-1" aria-label="slide {at} of {len(slides)}">'
             f'<div class="box">{html(heading[1], place)}<div class="columns">{body}</div>'
-            f'<footer>{escape(slides[0].title)} · {at}/{len(slides)}</footer></div>'
+            f"<footer>{escape(slides[0].title)} · {at}/{len(slides)}</footer></div>"
             f'<aside class="notes">{html(slide.notes, place)}</aside></section>'
         )
     style, script = ((DECKS.parent / f"slides.{kind}").read_text(encoding="utf8") for kind in ("css", "js"))

@@ -110,9 +110,9 @@ def lines_between(text: str, start: str = "", stop: str = "") -> str:
     return textwrap.dedent("\n".join(lines[first : first + last + 1])).strip("\n")
 
 
-def typed(text: str, kind: str) -> str:
-    """Lines in a type that is as large as they allow."""
-    longest = max(map(len, text.splitlines()))
+def typed(text: str, kind: str, beside: str = "") -> str:
+    """Lines in a type that is as large as they, and those beside them, allow."""
+    longest = max(map(len, f"{text}\n{beside}".splitlines()))
     marked = (f"<mark>{line}</mark>" if re.search(r"# \w+ Eq\.", line) else line for line in escape(text).splitlines())
     return f'<pre class="{kind}" style="--columns:{longest}">{chr(10).join(marked)}</pre>'
 
@@ -174,8 +174,8 @@ def study(name: str, says: str = "") -> str:
         raise SlideError(f"there is no study {name}")
     effects = read_effects(path)
     drawn = picture(b64encode(png_bytes(draw_effects(effects), dpi=150)).decode(), says)
-    cases = re.split(r"\n(?=\S)", describe(effects))
-    return f"""{drawn}<div class="cases">{"".join(typed(case, "printed") for case in cases)}</div>"""
+    cases = "".join(typed(case, "printed", describe(effects)) for case in re.split(r"\n(?=\S)", describe(effects)))
+    return f'{drawn}<div class="cases">{cases}</div>'
 
 
 def diagram(name: str, says: str = "") -> str:

@@ -7,7 +7,7 @@ NOTEBOOKS ?= notebooks/*.ipynb
 # Threads that wait leave their core to others: a notebook may import torch before minivos, which asks for it too.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test lab notebooks course pages studies clean
+.PHONY: demo test lab notebooks course pages slides studies clean
 
 demo: $(STAMP)  # segment the sample clips; write out/report.html and explorers beside it
 	$(BIN)/minivos demo
@@ -35,6 +35,9 @@ course: $(STAMP)  # write the student, the solution and the graded edition of th
 
 pages: $(STAMP)  # write the notebooks as pages to read without Jupyter, out/course/
 	$(BIN)/python docs/render.py
+
+slides: $(STAMP)  # write the slide decks of the six sessions, out/slides/: HTML, and PDF where there is a Chromium
+	$(BIN)/python teaching/slides.py
 
 studies: $(STAMP)  # run what the tables of the studies lack (hours, if all), and print what they show
 	for study in studies/*.py; do echo; echo $$study; $(BIN)/python $$study || exit 1; done

@@ -1,4 +1,4 @@
-"""The one build step that pyproject.toml cannot say: a wheel takes the sample clips and the tables of the studies along.
+"""The build step that pyproject.toml cannot say: a wheel takes sample clips and tables of the studies along.
 
 They stand once in the repository, beside the package; an installed package has them inside.
 """

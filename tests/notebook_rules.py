@@ -52,7 +52,10 @@ def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
 
 
 def lines_without_imports(cell: NotebookNode) -> list[str]:
-    return [line for line in cell.source.splitlines() if not line.startswith(("import ", "from "))]
+    """An import may take several lines."""
+    nodes = [node for node in ast.parse(cell_code(cell)).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    imports = {number for node in nodes for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
+    return [line for number, line in enumerate(cell.source.splitlines(), start=1) if number not in imports]
 
 
 def prose(cells: list[NotebookNode]) -> str:

@@ -357,6 +357,7 @@ def test_models_and_doctor_answer() -> None:
     assert status == 0 and all(name in printed for name in minivos.list_models())
     status, printed = run("doctor")
     assert status == 0 and torch.__version__.split("+")[0] in printed and "H.264" in printed
+    assert str(samples_root()) in printed
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(tmp_path: Path) -> None:

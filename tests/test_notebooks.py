@@ -261,6 +261,12 @@ def test_a_picture_with_large_text_and_titles_apart_can_be_seen() -> None:
     assert broken_rules(notebook) == []
 
 
+def test_an_import_over_many_lines_does_not_make_a_cell_long() -> None:
+    notebook = good_notebook()
+    code_cell(5, source="from os import (\n" + "    path,\n" * 30 + ")\nx = 1")(notebook)
+    assert broken_rules(notebook) == []
+
+
 def test_a_picture_counts_as_something_shown() -> None:
     notebook = good_notebook()
     code_cell(4, outputs=[shown("image/png", "")])(notebook)

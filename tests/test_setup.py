@@ -1,5 +1,8 @@
-"""The set-up files agree: pyproject.toml, constraints.txt, environment.yml, Makefile, CITATION.cff, CHANGELOG.md."""
+"""The set-up files agree: pyproject.toml, constraints.txt, environment.yml, Makefile, CITATION.cff, CHANGELOG.md,
+Binder's and the container's.
+"""
 
+import json
 import os
 import re
 import shutil
@@ -115,11 +118,36 @@ def test_installed_versions_are_the_pinned_ones() -> None:
     assert not wrong, f"{wrong}: run `make test`, which installs under constraints.txt"
 
 
+def conda_packages(name: str) -> list:
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf8"))["dependencies"]
+
+
+def conda_python(name: str) -> str:
+    """The Python of an environment file, such as 3.11."""
+    (python,) = [package for package in conda_packages(name) if str(package).startswith("python=")]
+    return python.removeprefix("python=")
+
+
 def test_conda_installs_the_same() -> None:
-    *packages, pip = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf8"))["dependencies"]
-    (python,) = [package.removeprefix("python=") for package in packages if package.startswith("python=")]
-    assert f"{python}.0" in SpecifierSet(project()["requires-python"])
-    assert pip == {"pip": ["-c constraints.txt", "-e .[test]"]}
+    assert f"{conda_python('environment.yml')}.0" in SpecifierSet(project()["requires-python"])
+    assert conda_packages("environment.yml")[-1] == {"pip": ["-c constraints.txt", "-e .[test]"]}
+
+
+def test_binder_installs_the_same() -> None:
+    assert conda_packages(".binder/environment.yml") == [f"python={conda_python('environment.yml')}", "pip"]
+    build = ROOT / ".binder/postBuild"
+    assert os.name == "nt" or os.access(build, os.X_OK)
+    (install,) = [line for line in build.read_text(encoding="utf8").splitlines() if "pip install" in line]
+    packages = re.fullmatch(r"python -m pip install --no-cache-dir -c constraints\.txt -e '\.\[(\w+)\]'", install)
+    assert packages and packages[1] in project()["optional-dependencies"]
+
+
+def test_the_container_installs_the_same() -> None:
+    container = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text(encoding="utf8"))
+    assert container["image"].rsplit(":")[-1] == conda_python("environment.yml")
+    stamp = re.search(r"^STAMP := (.+)$", (ROOT / "Makefile").read_text(encoding="utf8"), flags=re.MULTILINE)
+    assert stamp and container["postCreateCommand"] == f"make {stamp[1]}"
+    assert container["customizations"]["vscode"]["settings"] == {"python.defaultInterpreterPath": ".venv/bin/python"}
 
 
 def test_citation_names_every_paper() -> None:

@@ -135,12 +135,13 @@ def models() -> None:
 
 
 def doctor() -> None:
-    """Say what this machine has: versions, device, memory, video support."""
+    """Say what this machine has: versions, device, memory, video support, sample clips."""
     import av
     import psutil
     import torch
 
     from minivos.models import pick_device
+    from minivos.video.datasets import samples_root
 
     print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
     for package in ("minivos", "torch", "torchvision", "timm", "numpy", "av", "jupyterlab"):
@@ -153,6 +154,7 @@ def doctor() -> None:
     codecs = {"read": "h264", "write": "libx264"}
     can = [verb for verb, codec in codecs.items() if codec in av.codecs_available]
     print(f"{'H.264 video':12} can {' and '.join(can) or 'neither read nor write'}")
+    print(f"{'sample clips':12} {samples_root()}")
 
 
 def _free(free: int, total: int) -> str:

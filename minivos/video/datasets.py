@@ -147,18 +147,20 @@ class DavisDataset(ClipFolders):
 
 
 def samples_root() -> Path:
-    """The folder `data_samples` in the working directory or beside the package.
+    """The folder `data_samples` in the working directory, beside the package, or inside it.
 
-    Raises InputError when there is none.
+    A clone has it beside the package, an installed wheel inside (see setup.py). Raises InputError
+    when there is none.
     """
-    beside_package = Path(__file__).resolve().parents[2]
-    for place in (Path.cwd(), beside_package):
+    package = Path(__file__).resolve().parents[1]
+    places = (Path.cwd(), package.parent, package)
+    for place in places:
         if (place / "data_samples" / "JPEGImages").is_dir():
             return place / "data_samples"
     raise InputError(
-        f"got no data_samples in {Path.cwd()} or {beside_package}; "
-        "expected the folder of the repository, which an installed package lacks: "
-        "clone the repository and work inside it, or name the root of a data set"
+        f"got no data_samples in {', '.join(map(str, places))}; "
+        "expected the folder that the repository and its wheel have: "
+        "clone the repository, install the wheel again, or name the root of a data set"
     )
 
 

@@ -85,6 +85,15 @@ def test_samples_root_prefers_the_working_directory(davis, tmp_path, monkeypatch
     assert len(DavisDataset(samples_root())) == 2
 
 
+def test_samples_root_finds_those_inside_an_installed_package(davis, tmp_path, monkeypatch):
+    (tmp_path / "minivos").mkdir()
+    davis.rename(tmp_path / "minivos" / "data_samples")
+    monkeypatch.setattr("minivos.video.datasets.__file__", str(tmp_path / "minivos" / "video" / "datasets.py"))
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert samples_root() == tmp_path / "minivos" / "data_samples"
+
+
 def test_samples_root_explains_itself(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("minivos.video.datasets.__file__", str(tmp_path / "minivos" / "video" / "datasets.py"))

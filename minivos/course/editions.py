@@ -1,6 +1,6 @@
 """Three editions of the course, made of its notebooks: `python -m minivos.course.editions`.
 
-    student     what the notebooks hold, without outputs
+    student     what the notebooks hold, without outputs; a first cell installs a missing package
     solution    the worked solutions in place of the stubs, each below its reasons
     graded      the source folder of an nbgrader course: solutions between nbgrader's marks, checks
                 that give points, and a configuration
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
-from nbformat.v4 import new_markdown_cell
+from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from minivos.course.cells import GRADED, STUDENT, answer_name, exercise_of
 from minivos.course.exercise import Exercise
@@ -29,6 +29,12 @@ from minivos.course.worked import reasons, solution, with_marks
 from minivos.errors import InputError
 
 LESSON = "lesson"  # code that grading leaves out
+INSTALL = "install"  # the cell that brings minivos where it is missing
+BRING = """\
+try:
+    import minivos
+except ModuleNotFoundError:  # in Colab: upload the wheel beside this notebook first
+    %pip install --quiet minivos-*.whl"""
 POINTS, CORE_POINTS = 5, 10  # of an exercise
 DRAWING = re.compile(r"\]\(\.\./(docs/diagrams/(\w+\.svg))\)")
 HIDDEN = "### BEGIN HIDDEN TESTS\n{}\n### END HIDDEN TESTS"
@@ -43,8 +49,11 @@ c.Execute.timeout = 300
 
 
 def student(notebook: NotebookNode) -> NotebookNode:
-    """The notebook as it is, with nothing run yet."""
-    return without_outputs(notebook)
+    """The notebook as it is, with nothing run yet, below a cell for where minivos is missing."""
+    notebook = without_outputs(notebook)
+    bring = new_code_cell(BRING, id=INSTALL, metadata={"tags": [INSTALL]})
+    notebook.cells.insert(1, bring)  # the first cell is the card
+    return notebook
 
 
 def solved(notebook: NotebookNode) -> NotebookNode:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 from minivos.course.cells import GRADED, STUDENT, exercise_of
-from minivos.course.editions import EDITIONS, LESSON, with_drawings, write
+from minivos.course.editions import EDITIONS, INSTALL, LESSON, with_drawings, write
 from minivos.course.exercises import all_exercises
 from minivos.course.worked import BEGIN, YOUR_TURN, solution
 from minivos.errors import InputError
@@ -47,7 +48,11 @@ def test_only_tagged_cells_differ(course, path, name):
             assert same[cell["id"]] == cell["source"]
     ids = {cell["id"] for cell in committed.cells}
     added = [cell for cell in made.cells if cell["id"] not in ids]
-    assert all(exercise_of(cell) for cell in added) and bool(added) == (name == "solution" and has_exercise(committed))
+    if name == "student":
+        assert [tags(cell) for cell in added] == [{INSTALL}]
+    else:
+        assert all(exercise_of(cell) for cell in added)
+        assert bool(added) == (name == "solution" and has_exercise(committed))
     assert not any("../docs/" in cell["source"] for cell in made.cells)
 
 
@@ -73,7 +78,7 @@ def test_student_and_graded_editions_hold_no_output_and_no_solution_in_sight(cou
     for name in ("student", "graded"):
         code = [cell for cell in edition(course, name, path.stem).cells if cell.cell_type == "code"]
         assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
-    first, *others = code
+    first, *others = [cell for cell in code if INSTALL not in tags(cell)]
     assert LESSON not in tags(first)
     assert all((LESSON in tags(cell)) != bool(tags(cell) & {STUDENT, GRADED}) for cell in others)
 
@@ -112,3 +117,14 @@ def test_a_missing_notebook_is_named(tmp_path):
     with pytest.raises(InputError, match=r"there is no notebook .*09_none\.ipynb"):
         write([tmp_path / "09_none.ipynb"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_first_cell_installs_the_wheel_where_minivos_is_missing(course):
+    cell = edition(course, "student", FIRST).cells[1]
+    shell = InteractiveShell.instance()
+    asked = []
+    shell.run_line_magic = lambda name, line, **_: asked.append(f"{name} {line}")
+    assert shell.run_cell(cell["source"]).success and not asked  # it is here
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "minivos", None)
+        assert shell.run_cell(cell["source"]).success and asked == ["pip install --quiet minivos-*.whl"]

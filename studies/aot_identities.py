@@ -4,10 +4,10 @@
     python studies/aot_identities.py --show       # prints the effects alone
 
 `aot_mini` learns its identities anew: the bank and the last layer of the decoder, which has an output for each of
-them, are random, all else begins with the shipped weights. 200 steps of 4 rendered clips of one to three objects, 96
+them, are random, all else begins with the shipped weights. 200 steps of 4 rendered clips of two or three objects, 96
 pixels, three frames of each. In one variant object k gets a random identity of the ten, as in the paper (Sec. 4.1);
 in the other it gets identity k, so that training uses three of the ten. Scored on clips that no training saw: 8 of five
-to eight objects, 8 of look-alikes that cross and 8 of slow motion ("plain") a seed, the last two with one to three
+to eight objects, 8 of look-alikes that cross and 8 of slow motion ("plain") a seed, the last two with two or three
 objects. Seeds choose clips, samples and new weights.
 """
 

@@ -77,7 +77,7 @@ def test_effects_are_compared_seed_by_seed(tmp_path):
     assert a.scores == pytest.approx([50, 51, 52]) and b.gains == pytest.approx([-10, -10.1, -10.2])
     assert b.decided and not c.decided and b.interval == pytest.approx(interval(b.gains))
     lines = describe([a, b, c]).splitlines()
-    assert lines[0] == "hard, 3 seeds, J&F in percent" and lines[1].split() == ["a", "51.0"]
+    assert lines[0] == "hard, 3 seeds: J&F in percent, gain over the first row" and lines[1].split() == ["a", "51.0"]
     assert lines[2] == "  b   40.9  -10.1 +-  0.2" and lines[3].endswith("cannot say")
 
 

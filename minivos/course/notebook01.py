@@ -231,23 +231,23 @@ def _(merged):
 
 @check_merged_logits.property("of two sure objects the surer stays ahead, by as much as before")
 def _(merged):
-    _, one, other = merged(pixel(20.0, 25.0)).flatten()
-    given = "two objects with the logits 20 and 25: the distance of their merged logits"
-    require_close(other - one, 5, given)
+    _, one, other = merged(pixel(70.0, 80.0)).flatten()
+    given = "two objects with the logits 70 and 80: the distance of their merged logits"
+    require_close(other - one, 10, given)
 
 
 @check_merged_logits.property("of two absent objects, too")
 def _(merged):
-    _, one, other = merged(pixel(-30.0, -20.0)).flatten()
-    given = "two objects with the logits -30 and -20: the distance of their merged logits"
+    _, one, other = merged(pixel(-80.0, -70.0)).flatten()
+    given = "two objects with the logits -80 and -70: the distance of their merged logits"
     require_close(other - one, 10, given)
 
 
 @check_merged_logits.property("where an object surely is not, background surely is")
 def _(merged):
-    background, one = merged(pixel(-30.0)).flatten()
-    given = "one object with the logit -30: how far background is ahead"
-    require_close(background - one, 60, given, within=0.01)
+    background, one = merged(pixel(-80.0)).flatten()
+    given = "one object with the logit -80: how far background is ahead"
+    require_close(background - one, 160, given, within=0.01)
 
 
 check_light_proof = Exercise(
@@ -287,6 +287,16 @@ def _(light_proof):
     frame = colours_in_a_row(GROUND, ORANGE, BLUE)
     given = "a grey, an orange and a blue pixel; the same with a third of the light"
     require_close(light_proof(frame / 3), light_proof(frame), given, within=1e-3)
+
+
+@check_light_proof.property("it does not matter where in the frame a colour stands")
+def _(light_proof):
+    colours = torch.tensor([GROUND, ORANGE, BLUE, ORANGE]).T  # (3, H W)
+    order = [2, 0, 1, 3]
+    frame, mixed = colours.reshape(1, 3, 2, 2), colours[:, order].reshape(1, 3, 2, 2)
+    expected = light_proof(frame).flatten(2)[:, :, order]
+    given = "a frame of 2 x 2 colours, and one with the same colours in another order"
+    require_close(light_proof(mixed).flatten(2), expected, given, within=1e-3)
 
 
 @check_light_proof.property("every frame of a batch has a light of its own")

@@ -174,7 +174,8 @@ def describe(effects: Sequence[Effect]) -> str:
     """The effects as text: J&F in percent, and what each variant gains over the design."""
     lines, width = [], max(len(each.variant) for each in effects)
     for case, (design, *others) in by_case(effects).items():
-        lines.append(f"{case}, {len(design.scores)} seeds, J&F in percent")
+        seeds = len(design.scores)
+        lines.append(f"{case}, {seeds} seeds: J&F in percent, gain over the first row")
         lines.append(f"  {design.variant:{width}}  {design.scores.mean():5.1f}")
         for each in others:
             (mean, half), unclear = each.interval, "" if each.decided else "  cannot say"
@@ -193,7 +194,7 @@ def draw_effects(effects: Sequence[Effect]) -> Picture:
         axes.axvline(0, color="0.5", lw=1)
         for row, each in enumerate(others, start=1):
             mean, half = each.interval
-            axes.plot(each.gains, [row] * len(each.gains), "o", color="0.7", ms=4)
+            axes.plot(each.gains, [row - 0.2] * len(each.gains), "o", color="0.5", ms=4, alpha=0.6)
             axes.errorbar(mean, row, xerr=half, fmt="D", color="tab:blue", capsize=4)
         axes.set(title=case.replace("_", " "), xlabel="points of J&F")
         axes.set_yticks(range(len(variants)), variants)

@@ -202,6 +202,12 @@ MISTAKES = {
             "x = x.clamp(-10, 10)\n    log_nobody = F.logsigmoid(-x)",
             "log_nobody = F.logsigmoid(-x)",
         ),
+        Mistake(
+            "logits cut off far out",
+            "of two sure objects the surer stays ahead, by as much as before",
+            "x = x.clamp(-30, 30)\n    log_nobody = F.logsigmoid(-x)",
+            "log_nobody = F.logsigmoid(-x)",
+        ),
     ],
     "light_proof": [
         Mistake(
@@ -224,6 +230,24 @@ MISTAKES = {
             "by the sum of the frame",
             "colours stay far enough apart for the look-up",
             "return frame / frame.sum(dim=(1, 2, 3), keepdim=True).clamp(min=1e-3)",
+        ),
+        Mistake(
+            "a light for each row",
+            "it does not matter where in the frame a colour stands",
+            "dim=(1, 3)",
+            "dim=(1, 2, 3)",
+        ),
+        Mistake(
+            "channels and rows",
+            "it does not matter where in the frame a colour stands",
+            "dim=(1, 2)",
+            "dim=(1, 2, 3)",
+        ),
+        Mistake(
+            "the first pixel is the light",
+            "it does not matter where in the frame a colour stands",
+            "frame[:, :, :1, :1].mean(dim=1, keepdim=True)",
+            "frame.mean(dim=(1, 2, 3), keepdim=True)",
         ),
         Mistake("black divided by black", "a black frame gives numbers", "light", "light.clamp(min=1e-3)"),
         Mistake(

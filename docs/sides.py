@@ -108,7 +108,7 @@ def formulas(notebook: nbformat.NotebookNode, row: Row) -> list[str]:
 
 def section(row: Row, notebook: nbformat.NotebookNode) -> str:
     """An equation, with the notebook's lines on the left and the package's on the right."""
-    lessons = "".join(f"<pre>{part}</pre>" for part in toy(notebook, row)) or "<p>No line of its own.</p>"
+    lessons = "".join(f"<pre>{part}</pre>" for part in toy(notebook, row))
     code = "".join(f"<h3>{name}</h3><pre>{part}</pre>" for name, part in package(row))
     formula = "".join(f'<div class="formula">{part}</div>' for part in formulas(notebook, row))
     heading = f"<h2>{row.title}</h2><p>{escape(row.says[0].upper() + row.says[1:])}.</p>{formula}"

@@ -267,9 +267,10 @@ def taken_and_given(statements: list[ast.stmt]) -> tuple[set[str], set[str]]:
     for statement in statements:
         parts = [part for name in ("body", "orelse", "finalbody") for part in getattr(statement, name, [])]
         compound = isinstance(statement, ast.For | ast.While | ast.With | ast.If | ast.Try) and parts
-        here, bound = in_one(head(statement) if compound else statement)
-        taken |= here - given - (bound if compound else set())
-        given |= bound
+        for part in head(statement) if compound else [statement]:
+            here, bound = in_one(part)
+            taken |= here - given - (bound if isinstance(part, ast.While | ast.If | ast.Try) else set())
+            given |= bound
         if compound:
             inside, bound = taken_and_given(parts)
             taken |= inside - given
@@ -277,13 +278,18 @@ def taken_and_given(statements: list[ast.stmt]) -> tuple[set[str], set[str]]:
     return taken, given
 
 
-def head(statement: ast.stmt) -> ast.stmt:
-    """A statement with a body, without it."""
+def head(statement: ast.stmt) -> list[ast.stmt]:
+    """What a statement with a body does without it: `for x in f(x)` begins with `x = f(x)`, and so does `with`."""
+    if isinstance(statement, ast.For):
+        return [ast.Assign([statement.target], statement.iter, lineno=0)]
+    if isinstance(statement, ast.With):
+        begun = [(item.optional_vars or ast.Name("_"), item.context_expr) for item in statement.items]
+        return [ast.Assign([target], value, lineno=0) for target, value in begun]
     bare = copy.deepcopy(statement)
     for name in ("body", "orelse", "finalbody"):
         if getattr(bare, name, []):
             setattr(bare, name, [ast.Pass()])
-    return bare
+    return [bare]
 
 
 def in_one(statement: ast.stmt) -> tuple[set[str], set[str]]:

@@ -3,6 +3,7 @@
 README's table of the course and the glossary say of the notebooks what the notebooks say.
 """
 
+import ast
 import re
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ from notebook_rules import END, FRONT, RULES, prose
 Change = Callable[[NotebookNode], object]
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LESSONS = {"aot": ["02", "03"], "sst": ["04"], "sitvos": ["05"], "hst": ["06"]}  # the notebooks of a paper's file
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -51,6 +53,20 @@ def test_the_table_of_the_course_says_what_the_notebook_says(path: Path) -> None
     assert numbers(needs) == numbers(card["**Needs**"])
     assert all(number < path.name[:2] for number in numbers(needs))
     assert time.split(",")[0] == re.search(r"to read; (.+?) to run", card["**Time**"])[1]
+
+
+def text_of(number: str) -> str:
+    """The code and the prose of a notebook."""
+    (path,) = (path for path in NOTEBOOKS if path.name.startswith(number))
+    return "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
+
+
+@pytest.mark.parametrize(("paper", "lessons"), LESSONS.items())
+def test_every_class_of_a_paper_is_named_in_its_notebooks(paper: str, lessons: list[str]) -> None:
+    tree = ast.parse((ROOT / f"minivos/{paper}.py").read_text(encoding="utf8"))
+    classes = {node.name for node in tree.body if isinstance(node, ast.ClassDef) and node.name[0] != "_"}
+    named = set(re.findall(r"\w+", " ".join(map(text_of, lessons))))
+    assert classes and not classes - named
 
 
 GLOSSARY = [
@@ -223,6 +239,8 @@ WAYS_TO_BREAK: dict[str, list[Change]] = {
         code_cell(3, source="def own():\n    return x"),
         code_cell(3, source="y = [x + i for i in range(3)]"),
         code_cell(3, source="for y in range(3):\n    print(x)"),
+        code_cell(3, source="for x in range(x):\n    pass"),
+        code_cell(3, source="with open(x) as x:\n    pass"),
     ],
     "has_pictures_one_can_see": [
         code_cell(5, outputs=[shown("image/png", stored_picture(fontsize=5))]),

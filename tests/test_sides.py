@@ -4,6 +4,7 @@ import re
 import runpy
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from chromium import CHROMIUM, QUIET, needs_chromium, playwright, quiet_page
@@ -28,6 +29,12 @@ def test_every_marked_equation_is_on_the_page_of_its_paper(paper):
     for part in page.split("<section>")[1:]:
         assert "minivos/" in part and "<mark>" in part.split("<div><h3>")[2]
     assert not re.search(r"""src=|<link|url\(|<script|@import|href=["']http""", page)
+
+
+def test_every_equation_has_a_line_of_its_own_in_the_notebook():
+    rows = SIDES["equations"]()
+    notebooks = {row.notebook: nbformat.read(row.notebook, as_version=4) for row in rows}
+    assert rows and not [row.title for row in rows if not SIDES["toy"](notebooks[row.notebook], row)]
 
 
 def test_a_passage_ends_with_its_function_and_marks_its_line():

@@ -7,7 +7,7 @@ and their tables stand in the folder `studies/` of the repository.
 import argparse
 import csv
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from minivos.evaluation.evaluate import evaluate_model, every_mask
 from minivos.nn.network import VOSNetwork
 from minivos.synthetic.clips import render
 from minivos.training.loop import train
-from minivos.training.recipe import Recipe
+from minivos.training.recipe import find_recipe
 from minivos.video.clip import Clip
 from minivos.video.files import as_path
 from minivos.viewing.picture import Picture
@@ -120,9 +120,9 @@ def score_on(
 def train_on(
     network: VOSNetwork, clips: Sequence[Clip], side: int, steps: int, rate: float, seed: int
 ) -> None:
-    """Train a network on these clips, four to a step, at `side` pixels, as Recipe.short does."""
+    """Train a network on these clips, four to a step, at `side` pixels, by the recipe "laptop"."""
     footage = [(clip.frames, every_mask(clip)) for clip in clips]
-    recipe = replace(Recipe.short(), steps=steps, batch=4, side=side, learning_rate=rate, seed=seed)
+    recipe = find_recipe("laptop", steps=steps, batch=4, side=side, learning_rate=rate, seed=seed)
     train(network, recipe, make_clip=lambda n: footage[n % len(footage)])
 
 

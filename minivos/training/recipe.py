@@ -70,14 +70,6 @@ class Recipe:
             }
         )
 
-    @classmethod
-    def short(cls) -> Recipe:
-        """A first run for a laptop: few steps, small and short clips, mild ones for longer."""
-        return cls(
-            steps=300, frames=3, side=96, clip_side=1.0, objects=3, easy=1.0,
-            feed_predictions_from=0.6, hardest=0.6,
-        )  # fmt: skip
-
     @property
     def rolling(self) -> bool:
         """Whether all samples come from a pool of clips, of which each step makes a new one."""
@@ -141,11 +133,17 @@ _SST_VIDEO = replace(
     weight_decay=1.5e-4, auxiliary=0.0, longest_gap=3,
 )  # fmt: skip
 
+# A first run: few steps, small and short clips, mild ones for longer.
+_LAPTOP = Recipe(
+    steps=300, frames=3, side=96, clip_side=1.0, objects=3, easy=1.0, feed_predictions_from=0.6,
+    hardest=0.6,
+)  # fmt: skip
+
 # A paper trains on still pictures that move, from an encoder that knows ImageNet, then on video,
 # from the weights of the first stage; SST on video only.
 RECIPES = {
     "small": Recipe(),
-    "laptop": Recipe.short(),  # about two minutes on 2 CPU cores
+    "laptop": _LAPTOP,  # about two minutes on 2 CPU cores
     "gpu": Recipe(steps=2000),  # meant to be about five minutes on a GPU; not measured
     "mixed": Recipe(
         side=160, footage={"synthetic": 0.3, "video": 0.35, "stills": 0.25, "cutouts": 0.1}

@@ -7,7 +7,7 @@ NOTEBOOKS ?= notebooks/*.ipynb
 # Threads that wait leave their core to others: a notebook may import torch before minivos, which asks for it too.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test lab notebooks pages studies clean
+.PHONY: demo test lab notebooks site studies clean
 
 demo: $(STAMP)  # segment the sample clips; write out/report.html and explorers beside it
 	$(BIN)/minivos demo
@@ -30,8 +30,8 @@ notebooks: $(STAMP)  # run notebooks again and store their outputs: all, or NOTE
 		--ExecutePreprocessor.store_widget_state=False \
 		--ExecutePreprocessor.extra_arguments=--IPKernelApp.extensions=minivos.viewing.picture
 
-pages: $(STAMP)  # write the notebooks as pages to read without Jupyter, out/course/
-	$(BIN)/python docs/render.py
+site: $(STAMP)  # write course, papers and reference as a site that needs no network, out/site/ (Python 3.11 or later)
+	$(BIN)/python docs/site/build.py
 
 studies: $(STAMP)  # run what the tables of the studies lack (hours, if all), and print what they show
 	for study in studies/*.py; do echo; echo $$study; $(BIN)/python $$study || exit 1; done

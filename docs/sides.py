@@ -95,7 +95,7 @@ def formulas(notebook: nbformat.NotebookNode, row: Row) -> list[str]:
 
 
 def section(row: Row, notebook: nbformat.NotebookNode) -> str:
-    """An equation, with the notebook's lines above the package's."""
+    """An equation, with the notebook's lines on the left and the package's on the right."""
     lessons = "".join(f"<pre>{part}</pre>" for part in toy(notebook, row)) or "<p>No line of its own.</p>"
     code = "".join(f"<h3>{name}</h3><pre>{part}</pre>" for name, part in package(row))
     left = f'<h3><a href="../notebooks/{row.notebook.stem}.html">notebook {row.notebook.stem[:2]}</a></h3>{lessons}'
@@ -111,4 +111,4 @@ def page(paper: str) -> str:
     sections = [section(row, notebooks[row.notebook]) for row in rows]
     title = f"# {paper}: equations beside the lines"
     says = "Each equation, the lines of the notebook that compute it, and those of the package."
-    return "\n\n".join([title, says, *sections]) + "\n"
+    return "\n\n".join(["---\nhide-toc: true\n---", title, says, *sections]) + "\n"

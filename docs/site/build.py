@@ -215,7 +215,7 @@ def gather(folder: Path, gallery: Path | None) -> None:
         it.toctree("index.md", "Teaching", sorted(teaching, key=lambda name: (name != "teaching/README.md", name)))
     words = [f"docs/{name}" for name in ("glossary", "equations", "exercises", "training", "weights")]
     it.toctree("index.md", "Reference", [*words, "api", *(["gallery"] if gallery else []), "code/index"])
-    it.toctree("index.md", "The package", [path.stem for path in about])
+    it.toctree("index.md", "The package", ["Install and use <README>", "CONTRIBUTING", "CHANGELOG"])
     it.write("code/index.md", "# Files of the package\n\nThose that the pages speak of, beside the papers' own.\n")
     it.toctree("code/index.md", "Files", [Path(code_page(path)).stem for path in sorted(it.code)])
 

@@ -25,6 +25,7 @@ html_css_files = ["site.css"]
 html_extra_path = ["extra"]
 html_copy_source = False
 html_show_sourcelink = False
+html_show_copyright = False
 html_show_sphinx = False
 html_show_search_summary = False  # it would fetch pages, which a browser forbids without a server
 html_math_renderer = "mathml"
@@ -71,15 +72,27 @@ def escaped(text: str) -> str:
     return "".join(f"`{part}`" if part.startswith("`") else re.sub(r"([*|_\\])", r"\\\1", part) for part in parts)
 
 
-def reachable(app: Any, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
-    """What scrolls can be reached with the keyboard, and pictures are loaded when they are needed."""
+def accessible(app: Any, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    """What scrolls can be reached with the keyboard, lists and headings are whole, pictures wait until they are seen."""
+    context["furo_navigation_tree"] = headings(context.get("furo_navigation_tree", ""))
     if body := context.get("body"):
         body = re.sub(r"<pre(?=[ >])(?![^>]*tabindex)", '<pre tabindex="0"', body)
         body = re.sub(r'<table class="docutils', '<table tabindex="0" class="docutils', body)
+        body = re.sub(r"<dl>\s*(<dd><em .*?)</dl>", parameters, body, flags=re.DOTALL)
         context["body"] = re.sub(r"<img(?=[ >])(?![^>]*loading)", '<img loading="lazy"', body)
+
+
+def headings(navigation: str) -> str:
+    """Sphinx gives the captions of the table of contents no level."""
+    return navigation.replace('role="heading"', 'role="heading" aria-level="2"')
+
+
+def parameters(found: re.Match) -> str:
+    """Sphinx makes the parameters of a long signature a list of definitions without terms."""
+    return found[1].replace("<dd>", '<span class="parameter">').replace("</dd>", "</span>")
 
 
 def setup(app: Any) -> None:
     app.add_html_math_renderer("mathml", inline_renderers=(formula, None), block_renderers=(formula_block, None))
     app.connect("autodoc-process-docstring", plain, priority=100)  # before napoleon
-    app.connect("html-page-context", reachable)
+    app.connect("html-page-context", accessible, priority=900)  # after furo

@@ -73,7 +73,7 @@ def escaped(text: str) -> str:
 
 
 def accessible(app: Any, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
-    """What scrolls can be reached with the keyboard, lists and headings are whole, pictures wait until they are seen."""
+    """What scrolls can be reached with the keyboard; lists and headings are whole; pictures are loaded once seen."""
     context["furo_navigation_tree"] = headings(context.get("furo_navigation_tree", ""))
     if body := context.get("body"):
         body = re.sub(r"<pre(?=[ >])(?![^>]*tabindex)", '<pre tabindex="0"', body)

@@ -153,9 +153,8 @@ def test_an_explorer_in_a_notebook_answers_a_click(site, browser):
         page.goto((site / "notebooks/03_aot_lstt.html").as_uri())
         page.locator("iframe.explorer").scroll_into_view_if_needed()
         inside = page.frame_locator("iframe.explorer")
-        summary = inside.locator(".summary:not(:empty)").first
-        summary.wait_for(state="attached")
-        before = summary.inner_text()
-        inside.locator("canvas").first.click(position={"x": 20, "y": 20})
-        page.wait_for_timeout(500)
-        assert summary.inner_text() != before
+        facts, frame = inside.locator(".facts"), inside.locator("canvas.asking")
+        playwright.expect(facts).to_contain_text("Cell ")
+        assert "Cell 0, " not in facts.inner_text()
+        frame.click(position={"x": 0.9 * frame.bounding_box()["width"], "y": 4})
+        playwright.expect(facts).to_contain_text("Cell 0, ")

@@ -2,7 +2,7 @@
 
 Notebooks are shown as they were stored, and never run. What Sphinx reads is gathered in a folder first: there
 notebooks, pages and sources have the places that they have here, so that the links between them hold; conf.py says the
-rest. The gallery takes a minute; --no-gallery leaves it out.
+rest. The gallery takes a minute or two; --no-gallery leaves it out.
 """
 
 import argparse

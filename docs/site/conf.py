@@ -73,13 +73,12 @@ def escaped(text: str) -> str:
 
 
 def accessible(app: Any, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
-    """What scrolls can be reached with the keyboard; lists and headings are whole; pictures are loaded once seen."""
+    """What scrolls can be reached with the keyboard; lists and headings are whole."""
     context["furo_navigation_tree"] = headings(context.get("furo_navigation_tree", ""))
     if body := context.get("body"):
         body = re.sub(r"<pre(?=[ >])(?![^>]*tabindex)", '<pre tabindex="0"', body)
         body = re.sub(r'<table class="docutils', '<table tabindex="0" class="docutils', body)
-        body = re.sub(r"<dl>\s*(<dd><em .*?)</dl>", parameters, body, flags=re.DOTALL)
-        context["body"] = re.sub(r"<img(?=[ >])(?![^>]*loading)", '<img loading="lazy"', body)
+        context["body"] = re.sub(r"<dl>\s*(<dd><em .*?)</dl>", parameters, body, flags=re.DOTALL)
 
 
 def headings(navigation: str) -> str:

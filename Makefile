@@ -7,7 +7,7 @@ NOTEBOOKS ?= notebooks/*.ipynb
 # Threads that wait leave their core to others: a notebook may import torch before minivos, which asks for it too.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test lab notebooks course pages slides studies clean
+.PHONY: demo test lab notebooks course site slides studies clean
 
 demo: $(STAMP)  # segment the sample clips; write out/report.html and explorers beside it
 	$(BIN)/minivos demo
@@ -33,8 +33,8 @@ notebooks: $(STAMP)  # run notebooks again and store their outputs: all, or NOTE
 course: $(STAMP)  # write the student, the solution and the graded edition of the notebooks, out/course/
 	$(BIN)/python -m minivos.course.editions
 
-pages: $(STAMP)  # write the notebooks as pages to read without Jupyter, out/course/
-	$(BIN)/python docs/render.py
+site: $(STAMP)  # write course, papers and reference as a site that needs no network, out/site/ (Python 3.11 or later)
+	$(BIN)/python docs/site/build.py
 
 slides: $(STAMP)  # write the slide decks of the six sessions, out/slides/: HTML, and PDF where there is a Chromium
 	$(BIN)/python teaching/slides.py

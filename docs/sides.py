@@ -1,7 +1,7 @@
 """For each paper a page that puts its equations, a notebook's lines and the package's lines beside one another.
 
 The equations are the rows of docs/equations.md; lines are found by their markers, such as `# AOT Eq. 3`. A formula is
-the one that the notebook gives that number. `python docs/render.py` writes the pages.
+the one that the notebook gives that number. docs/site/build.py makes pages of them.
 """
 
 import ast
@@ -11,23 +11,11 @@ from html import escape
 from pathlib import Path
 
 import nbformat
-from latex2mathml.converter import convert
 
 ROOT = Path(__file__).parents[1]
 PAPERS = {"AOT": "aot", "SST": "sst", "SITVOS": "sitvos", "HST": "hst"}
 MARKER = re.compile(r"\b(AOT|SST|SITVOS|HST) Eq\. (\d+(?:, \d+)*)")
 AROUND = 7  # lines shown on either side of a marked one, where its function is longer
-STYLE = """
-:root{color-scheme:light dark;--line:#d0d7de;--shade:#f6f8fa;--mark:#fff3c4}
-@media (prefers-color-scheme:dark){:root{--line:#3d444d;--shade:#161b22;--mark:#4a3d0c}}
-body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;padding:1rem;max-width:1400px}
-section{border-top:1px solid var(--line);padding:.5rem 0 1rem}
-.sides{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:1rem}
-pre{background:var(--shade);padding:.6rem;overflow-x:auto;font-size:13px;line-height:1.45;margin:.2rem 0 1rem}
-mark{background:var(--mark);color:inherit;display:inline-block;min-width:100%}
-h3{font-size:1rem;overflow-wrap:anywhere;margin:.5rem 0 0} .formula{overflow-x:auto;}
-@media (max-width:800px){.sides{grid-template-columns:minmax(0,1fr)}}
-""".strip()
 
 
 @dataclass(frozen=True)
@@ -99,31 +87,28 @@ def package(row: Row) -> list[tuple[str, str]]:
 
 
 def formulas(notebook: nbformat.NotebookNode, row: Row) -> list[str]:
-    """The displayed formulas that bear the number of an equation, as MathML."""
+    """The displayed formulas that bear the number of an equation."""
     prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    displayed = re.findall(r"\$\$(.+?)\$\$", prose, re.DOTALL)
+    displayed = re.findall(r"\$\$.+?\$\$", prose, re.DOTALL)
     number = re.compile(rf"\(Eq\. (?:{'|'.join(map(str, row.numbers))})\)")
-    return [convert(formula.strip(), display="block") for formula in displayed if number.search(formula)]
+    return [formula for formula in displayed if number.search(formula)]
 
 
 def section(row: Row, notebook: nbformat.NotebookNode) -> str:
     """An equation, with the notebook's lines on the left and the package's on the right."""
     lessons = "".join(f"<pre>{part}</pre>" for part in toy(notebook, row))
     code = "".join(f"<h3>{name}</h3><pre>{part}</pre>" for name, part in package(row))
-    formula = "".join(f'<div class="formula">{part}</div>' for part in formulas(notebook, row))
-    heading = f"<h2>{row.title}</h2><p>{escape(row.says[0].upper() + row.says[1:])}.</p>{formula}"
-    left = f'<div><h3><a href="{row.notebook.stem}.html">notebook {row.notebook.stem[:2]}</a></h3>{lessons}</div>'
-    return f'<section>{heading}<div class="sides">{left}<div>{code}</div></div></section>'
+    left = f'<h3><a href="../notebooks/{row.notebook.stem}.html">notebook {row.notebook.stem[:2]}</a></h3>{lessons}'
+    both = f'<div class="sides"><div>{left}</div><div>{code}</div></div>'
+    words = [f"## {row.title}", f"{row.says[0].upper()}{row.says[1:]}.", *formulas(notebook, row)]
+    return "\n\n".join([*words, f"``````{{raw}} html\n{both}\n``````"])
 
 
 def page(paper: str) -> str:
-    """All equations of a paper."""
+    """All equations of a paper, as Markdown."""
     rows = [row for row in equations() if row.paper == paper]
     notebooks = {row.notebook: nbformat.read(row.notebook, as_version=4) for row in rows}
-    sections = "\n".join(section(row, notebooks[row.notebook]) for row in rows)
-    title = f"{paper}: equation, notebook and package side by side"
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{STYLE}</style></head><body><h1>{title}</h1>\n{sections}</body></html>\n"
-    )
+    sections = [section(row, notebooks[row.notebook]) for row in rows]
+    title = f"# {paper}: equations beside the lines"
+    says = "Each equation, the lines of the notebook that compute it, and those of the package."
+    return "\n\n".join(["---\nhide-toc: true\n---", title, says, *sections]) + "\n"

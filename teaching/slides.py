@@ -38,7 +38,7 @@ from latex2mathml.converter import convert
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "docs"))
-from render import with_mathml  # noqa: E402
+from formulas import with_mathml  # noqa: E402
 
 DECKS = ROOT / "teaching/slides"
 DIRECTIVE = re.compile(r"\{\{(.+?)\}\}", re.DOTALL)

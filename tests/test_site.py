@@ -1,0 +1,160 @@
+"""The site, as a reader has it: opened from its folder, without a network."""
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from chromium import CHROMIUM, QUIET, needs_chromium, playwright
+
+pytest.importorskip("furo", reason="the site is built by Python 3.11 or later")
+ROOT = Path(__file__).parents[1]
+sys.path += [str(ROOT / "docs/site"), str(ROOT / "docs")]  # the scripts there import each other
+
+from axe_playwright_python.sync_playwright import Axe  # noqa: E402
+from build import build, in_line, predictions, quiz  # noqa: E402
+from links import broken_links, outside, read  # noqa: E402
+
+import minivos  # noqa: E402
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+FORMULA = re.compile(r"\$\$.+?\$\$|\$(?:[^$\n]|\n(?!\n))+?\$", re.DOTALL)
+LOOKED_AT = ["index", "notebooks/03_aot_lstt", "papers/aot", "papers/aot_side_by_side", "api", "docs/glossary"]
+LOOKED_AT += ["search", *(["teaching/quiz"] if any((ROOT / "teaching").glob("quiz*.yaml")) else [])]
+ITEMS = [
+    {
+        "session": 1,
+        "name": "of-a-row",
+        "question": "What is the sum of a row of $A$?",
+        "options": [{"text": "$1$", "right": True, "reason": "Softmax."}, {"text": "$H W$", "reason": "No *mean* is."}],
+    }
+]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The site without its gallery."""
+    folder = tmp_path_factory.mktemp("built") / "site"
+    build(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pages(site) -> dict:
+    return {path.relative_to(site).with_suffix("").as_posix(): page for path, page in read(site).items()}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    with playwright.sync_playwright() as tool:
+        browser = tool.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def alone(browser, width: int = 1280, **settings: object) -> Iterator:
+    """A page whose console stays silent and that asks no other machine for anything."""
+    page, said, asked = browser.new_page(viewport={"width": width, "height": 900}, **settings), [], []
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("console", lambda line: said.append(line.text) if line.type in ("error", "warning") else None)
+    page.route(re.compile("^(https?|wss?):"), lambda route: (asked.append(route.request.url), route.abort()))
+    yield page
+    page.close()
+    assert (said, asked) == ([], [])
+
+
+def test_no_link_leads_nowhere_and_few_lead_outside(site, pages):
+    assert broken_links(read(site)) == [] and len(pages) > 40
+    assert all("://" in link for link in outside(read(site)))
+
+
+def test_a_link_that_leads_nowhere_is_found(tmp_path):
+    (tmp_path / "a.html").write_text('<h1 id="x"></h1><a href="#x"></a><a href="#y"></a><img src="b.png">')
+    (tmp_path / "c.html").write_text('<a href="a.html#x">1</a><a href="a.html#y">2</a><a href="d.html">3</a>')
+    assert [line.split()[1] for line in broken_links(read(tmp_path))] == ["#y", "b.png", "a.html#y", "d.html"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_has_its_formulas_pictures_and_explorers(pages, site, path):
+    notebook, page = nbformat.read(path, as_version=4), pages[f"notebooks/{path.stem}"].article
+    prose = "\n".join(CODE.sub("", cell.source) for cell in notebook.cells if cell.cell_type == "markdown")
+    assert len(page.find_all("math")) == len(FORMULA.findall(prose)) and "$$" not in page.text
+    shown = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
+    explorers = [frame["src"] for frame in page.find_all("iframe")]
+    assert len(explorers) == sum("text/html" in data for data in shown)
+    drawn = sum("image/png" in data for data in shown) + len(re.findall(r"!\[[^\]]+\]\(", prose)) + len(explorers)
+    assert len(page.find_all("img")) == drawn and all(len(image["alt"]) > 20 for image in page.find_all("img"))
+    assert all("<script" in (site / "notebooks" / name).read_text(encoding="utf8") for name in explorers)
+
+
+def test_every_public_name_is_on_the_api_page(pages):
+    named = {tag["id"].removeprefix("minivos.") for tag in pages["api"].find_all("dt", id=True)}
+    papers = {"aot.IdentityBank", "aot.LSTT", "sst.object_affinity", "sitvos.FeatureInteraction", "hst.memory_read"}
+    assert named >= {*minivos.__all__, *papers, "video.metrics.region_similarity", "Tracker.step"}
+
+
+def test_a_page_leads_to_those_before_and_after_it(pages):
+    links = [link["href"] for link in pages["notebooks/03_aot_lstt"].select(".related-pages a")]
+    assert links == ["04_sst_sparse_attention.html", "02_aot_identity_bank.html"]
+
+
+def test_quiz_and_predictions_show_an_answer_once_it_is_chosen():
+    page = quiz(ITEMS)
+    assert page.count("<details") == 2 and page.count("<strong>Right.") == 1 and "## Session 1" in page
+    assert page.count("<math") == 2 and "<em>mean</em>" in page and "a row of $A$" in page
+    asked = [{"notebook": "02", "cell": "c", "question": "How many?", "answer": "See `cell` and $M < 2$."}]
+    assert "<code>cell</code> and <math" in predictions(asked) and "a &lt; b" in in_line("a < b")
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", LOOKED_AT)
+def test_what_is_looked_at_is_accessible(site, browser, name):
+    with alone(browser) as page:
+        for theme in ("light", "dark"):
+            page.emulate_media(color_scheme=theme)
+            page.goto((site / f"{name}.html").as_uri())
+            options = {"resultTypes": ["violations"], "iframes": False, "preload": False}  # it may fetch nothing
+            found = Axe().run(page, options=options).response["violations"]
+            serious = [
+                (rule["id"], rule["nodes"][0]["html"][:200], len(rule["nodes"]))
+                for rule in found
+                if rule["impact"] in ("serious", "critical")
+            ]
+            assert serious == [], theme
+
+
+@needs_chromium
+def test_every_page_opens_alone_and_fits_a_telephone(site, browser, pages):
+    with alone(browser, width=400) as page:
+        for name in pages:
+            page.goto((site / f"{name}.html").as_uri())
+            assert page.evaluate("document.documentElement.scrollWidth") <= 400, name
+
+
+@needs_chromium
+def test_search_needs_no_server(site, browser):
+    with alone(browser) as page:
+        page.goto((site / "index.html").as_uri())
+        page.locator("input[name=q]").first.fill("identity bank")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#search-results li a")
+        assert "bank" in page.locator("#search-results li a").first.inner_text().lower()
+
+
+@needs_chromium
+def test_an_explorer_in_a_notebook_answers_a_click(site, browser):
+    with alone(browser) as page:
+        page.goto((site / "notebooks/03_aot_lstt.html").as_uri())
+        page.locator("iframe.explorer").scroll_into_view_if_needed()
+        inside = page.frame_locator("iframe.explorer")
+        facts, frame = inside.locator(".facts"), inside.locator("canvas.asking")
+        playwright.expect(facts).to_contain_text("Cell ")
+        assert "Cell 0, " not in facts.inner_text()
+        frame.click(position={"x": 0.9 * frame.bounding_box()["width"], "y": 4})
+        playwright.expect(facts).to_contain_text("Cell 0, ")

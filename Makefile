@@ -7,7 +7,7 @@ NOTEBOOKS ?= notebooks/*.ipynb
 # Threads that wait leave their core to others: a notebook may import torch before minivos, which asks for it too.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test lab notebooks course site slides studies clean
+.PHONY: demo test lab notebooks course site slides screencasts studies clean
 
 demo: $(STAMP)  # segment the sample clips; write out/report.html and explorers beside it
 	$(BIN)/minivos demo
@@ -38,6 +38,9 @@ site: $(STAMP)  # write course, papers and reference as a site that needs no net
 
 slides: $(STAMP)  # write the slide decks of the six sessions, out/slides/: HTML, and PDF where there is a Chromium
 	$(BIN)/python teaching/slides.py
+
+screencasts: $(STAMP)  # film the guided tour of each paper in the explorer, out/screencasts/: needs a Chromium
+	$(BIN)/python docs/screencasts.py
 
 studies: $(STAMP)  # run what the tables of the studies lack (hours, if all), and print what they show
 	for study in studies/*.py; do echo; echo $$study; $(BIN)/python $$study || exit 1; done

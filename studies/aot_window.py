@@ -3,10 +3,10 @@
     python studies/aot_window.py              # runs what aot_window.csv lacks, then prints the effects
     python studies/aot_window.py --show       # prints the effects alone
 
-The shipped `aot_mini` with its window of 9 x 9 cells, and with the middle of it alone: 3 x 3 cells, and the cell itself.
-Nothing is trained anew; the weights of the places that are left are the same. A cell is 8 pixels; fast objects move by
-10 to 24 pixels a frame, "plain" ones by 1 to 3. Long-term attention sees all cells in every variant. Eight rendered clips
-a seed, 12 frames of 96 x 144 pixels. Seeds choose clips; the weights are the same throughout.
+The shipped `aot_mini` with its window of 9 x 9 cells, and with the middle of it alone: 3 x 3 cells, and the cell
+itself. Nothing is trained anew; the weights of the places that are left are the same. A cell is 8 pixels; fast objects
+move by 10 to 24 pixels a frame, "plain" ones by 1 to 3. Long-term attention sees all cells in every variant. Eight
+rendered clips a seed, 12 frames of 96 x 144 pixels. Seeds choose clips; the weights are the same throughout.
 """
 
 from pathlib import Path

@@ -174,8 +174,9 @@ def study(name: str, says: str = "") -> str:
         raise SlideError(f"there is no study {name}")
     effects = read_effects(path)
     drawn = picture(b64encode(png_bytes(draw_effects(effects), dpi=150)).decode(), says)
-    told, unit = describe(effects), ": J&F in percent, gain over the first row"
-    cases = "".join(typed(case.replace(unit, ""), "printed", told) for case in re.split(r"\n(?=\S)", told))
+    unit = ": J&F in percent, gain over the first row"
+    told = describe(effects).replace(unit, "")
+    cases = "".join(typed(case, "printed", told) for case in re.split(r"\n(?=\S)", told))
     return f'{drawn}<div class="cases">{cases}</div><p>{escape(unit[2:])}</p>'
 
 

@@ -50,6 +50,23 @@ def slides_of(deck: Path) -> list:
     return SLIDES["read_deck"](deck.read_text(encoding="utf8"))
 
 
+def minutes_of(slide) -> int:
+    return int(re.match(r"(\d+) minutes\. ", slide.notes)[1])
+
+
+def plan_of(session: str) -> list[tuple[str, int, list[int]]]:
+    """The parts of a session: name, minutes, and the slides that stand at the end of "where"."""
+    [path] = (ROOT / "teaching/sessions").glob(f"{session}_*.md")
+    lines = re.findall(r"^\| (\d+) \| ([^|]+) \|.*\| ([^|]+) \|$", path.read_text(encoding="utf8"), re.MULTILINE)
+    parts = []
+    for minutes, name, where in lines:
+        named = re.search(r"(?:^|; )slides? (\d+)(?:(?:, | to )(\d+))?$", where)
+        assert named, f"{name}: no slides at the end of {where!r}"
+        first, last = int(named[1]), int(named[2] or named[1])
+        parts.append((name, int(minutes), list(range(first, last + 1))))
+    return parts
+
+
 def test_there_is_a_deck_for_each_session():
     assert [deck.stem for deck in DECKS] == [str(n) for n in range(1, 7)]
 
@@ -68,13 +85,23 @@ def test_a_deck_builds_and_needs_nothing_from_outside(deck):
 def test_a_deck_fits_a_session(deck):
     slides = slides_of(deck)
     assert FEWEST <= len(slides) <= MOST
-    minutes = [int(re.match(r"(\d+) minutes\. ", slide.notes)[1]) for slide in slides]
+    minutes = [minutes_of(slide) for slide in slides]
     assert sum(minutes) == 90
     exercises = [spent for slide, spent in zip(slides, minutes, strict=True) if slide.title.startswith("Exercise")]
     assert 25 <= sum(exercises) <= 35
     for slide, spent in zip(slides, minutes, strict=True):
         told = re.search(r"\*\*(\d+) minutes\.\*\*", own_words(slide))
         assert bool(told) == slide.title.startswith("Exercise") and (not told or int(told[1]) == spent)
+
+
+@each_deck
+def test_plan_and_deck_are_one_lesson(deck):
+    slides, plan = slides_of(deck), plan_of(deck.stem)
+    named = [number for _, _, numbers in plan for number in numbers]
+    assert named == list(range(1, len(slides) + 1)), "every slide once, in order"
+    for name, minutes, numbers in plan:
+        spent = [minutes_of(slides[number - 1]) for number in numbers]
+        assert sum(spent) == minutes, f"{name}: {minutes} minutes in the plan, {spent} on slides {numbers}"
 
 
 @each_deck

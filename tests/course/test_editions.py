@@ -84,7 +84,8 @@ def test_student_and_graded_editions_hold_no_output_and_no_solution_in_sight(cou
 
 
 def run_nbgrader(folder: Path, *arguments: str) -> None:
-    settings = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder)}
+    beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # nbgrader calls alembic by its name
+    settings = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder), "PATH": beside}
     command = [sys.executable, "-m", "nbgrader", *arguments]
     done = subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -5,12 +5,11 @@ A page of the attention explorer in Chromium: the cell that asks walks from one 
 
 import tempfile
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
-from shutil import which
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
+from screencasts import find_chromium, screenshot
 
 from minivos import Clip, create_model, explore
 from minivos.video.datasets import samples_root
@@ -27,19 +26,16 @@ def pictures(page: Page) -> Iterator[Image.Image]:
         if key:
             page.keyboard.press(key)
         page.wait_for_timeout(150)
-        yield Image.open(BytesIO(page.screenshot())).resize((WIDTH * 2 // 3, HEIGHT * 2 // 3), Image.Resampling.LANCZOS)
+        yield Image.fromarray(screenshot(page)).resize((WIDTH * 2 // 3, HEIGHT * 2 // 3), Image.Resampling.LANCZOS)
 
 
 def main() -> None:
     """Write the explorer of a sample clip, walk over it, and keep what Chromium shows."""
-    chromium = next(filter(None, map(which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        raise SystemExit("there is no Chromium; install one, it has to show the page")
     clip = Clip.load(samples_root() / "JPEGImages" / "480p" / "many_objects")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         file = Path(folder) / "explorer.html"
         explore(create_model("aot_mini", weights="shipped"), clip, out=file, frames=[0, 5, 10, 15])
-        page = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"]).new_page(
+        page = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"]).new_page(
             viewport={"width": WIDTH, "height": HEIGHT}
         )
         page.goto(file.as_uri())

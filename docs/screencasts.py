@@ -39,6 +39,14 @@ def pictures(page: Page) -> Iterator[tuple[np.ndarray, float]]:
         further.click()
 
 
+def find_chromium() -> str:
+    """The path of an installed Chromium. SystemExit where there is none."""
+    found = filter(None, map(which, ("chromium", "chromium-browser", "google-chrome")))
+    if path := next(found, None):
+        return path
+    raise SystemExit("there is no Chromium; install one, it has to show the pages")
+
+
 def screenshot(page: Page) -> np.ndarray:
     """The page as RGB, (H, W, 3)."""
     return np.array(Image.open(BytesIO(page.screenshot())).convert("RGB"))
@@ -63,13 +71,10 @@ def film(shown: Iterator[tuple[np.ndarray, float]], path: Path) -> float:
 
 def main(folder: Path) -> None:
     """Film all tours."""
-    chromium = next(filter(None, map(which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        raise SystemExit("there is no Chromium; install one, it has to show the pages")
     folder.mkdir(parents=True, exist_ok=True)
     clip = Clip.load(samples_root() / "JPEGImages" / "480p" / "plain")
     with tempfile.TemporaryDirectory() as pages, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
         for name in NETWORKS:
             file = Path(pages) / f"{name}.html"
             explore(create_model(name, weights="shipped"), clip, out=file, frames=[0, 5, 10], heads="mean")

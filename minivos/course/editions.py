@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
 from base64 import b64encode
 from collections.abc import Callable
 from copy import deepcopy
@@ -25,7 +24,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 from minivos.course.cells import GRADED, STUDENT, answer_name, exercise_of
 from minivos.course.exercise import Exercise
 from minivos.course.exercises import all_exercises
-from minivos.course.worked import reasons, solution, with_marks
+from minivos.course.worked import YOUR_TURN, reasons, solution, with_marks
 from minivos.errors import InputError
 
 LESSON = "lesson"  # code that grading leaves out
@@ -38,12 +37,12 @@ except ModuleNotFoundError:  # in Colab: upload the wheel beside this notebook f
 POINTS, CORE_POINTS = 5, 10  # of an exercise
 DRAWING = re.compile(r"\]\(\.\./(docs/diagrams/(\w+\.svg))\)")
 HIDDEN = "### BEGIN HIDDEN TESTS\n{}\n### END HIDDEN TESTS"
-CONFIGURATION = """\
+CONFIGURATION = f"""\
 # Of each notebook the first code cell, the answers and the checks run: all else takes minutes.
 c = get_config()
 c.CourseDirectory.course_id = "minivos"
-c.ClearSolutions.code_stub = {"python": "raise NotImplementedError  # your turn"}
-c.Execute.skip_cells_with_tag = "lesson"
+c.ClearSolutions.code_stub = {{"python": "{YOUR_TURN}"}}
+c.Execute.skip_cells_with_tag = "{LESSON}"
 c.Execute.timeout = 300
 """
 
@@ -148,9 +147,9 @@ def with_drawings(notebook: NotebookNode, root: Path) -> NotebookNode:
 
 
 def write(notebooks: list[Path], folder: Path) -> None:
-    """Write the editions into `folder`/student, solution and graded, which are made anew.
+    """Write the editions into `folder`/student, solution and graded.
 
-    InputError where a notebook is missing, or where the folder holds something else.
+    Whatever else lies there stays: submissions and grades. InputError where a notebook is missing.
     """
     for path in notebooks:
         if not path.is_file():
@@ -159,7 +158,6 @@ def write(notebooks: list[Path], folder: Path) -> None:
             )
     for name, make in EDITIONS.items():
         edition = folder / name
-        shutil.rmtree(edition, ignore_errors=True)
         for path in notebooks:
             notebook = make(with_drawings(nbformat.read(path, as_version=4), path.parents[1]))
             place = edition / "source" / path.stem if name == "graded" else edition

@@ -114,6 +114,16 @@ def test_nbgrader_gives_a_right_answer_all_points_and_a_wrong_one_its_share(tmp_
     assert 0 < marks["wrong"][0] < 5  # some properties of one exercise hold
 
 
+def test_submissions_and_grades_survive_when_the_course_is_made_again(tmp_path):
+    write(NOTEBOOKS[:1], tmp_path)
+    handed_in = tmp_path / "graded/submitted/somebody" / FIRST / f"{FIRST}.ipynb"
+    handed_in.parent.mkdir(parents=True)
+    for kept in (handed_in, tmp_path / "graded/gradebook.db"):
+        kept.write_text("theirs")
+    write(NOTEBOOKS[:1], tmp_path)
+    assert handed_in.read_text() == (tmp_path / "graded/gradebook.db").read_text() == "theirs"
+
+
 def test_a_missing_notebook_is_named(tmp_path):
     with pytest.raises(InputError, match=r"there is no notebook .*09_none\.ipynb"):
         write([tmp_path / "09_none.ipynb"], tmp_path / "out")

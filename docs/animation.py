@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
-from screencasts import find_chromium, screenshot
+from screencasts import launch, screenshot
 
 from minivos import Clip, create_model, explore
 from minivos.video.datasets import samples_root
@@ -35,9 +35,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         file = Path(folder) / "explorer.html"
         explore(create_model("aot_mini", weights="shipped"), clip, out=file, frames=[0, 5, 10, 15])
-        page = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"]).new_page(
-            viewport={"width": WIDTH, "height": HEIGHT}
-        )
+        page = launch(playwright).new_page(viewport={"width": WIDTH, "height": HEIGHT})
         page.goto(file.as_uri())
         frame = page.locator("canvas").first
         size = frame.bounding_box()

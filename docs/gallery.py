@@ -6,7 +6,6 @@ explorer itself, where Playwright finds a Chromium; without one the page has the
 
 import argparse
 import io
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+from browser import find_chromium
 from PIL import Image
 
 from minivos import Clip, explore
@@ -29,7 +29,6 @@ from minivos.viewing.page import ALONE, data_url, write_page
 FRAMES = 8  # of each clip
 WINDOW, SHAPE, WIDTH = (1280, 900), 0.62, 800  # of the browser; height by width, and width, of a picture
 MARGIN = 12  # pixels around what a picture is taken of
-BROWSERS = "chromium", "chromium-browser", "google-chrome"
 TITLE = "minivos gallery"
 INTRODUCTION = """
 <p>Sixteen looks into trained networks. Each picture is a link: it opens the attention explorer where the picture was
@@ -300,7 +299,7 @@ def camera() -> Iterator[Camera | None]:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
         sync_playwright = None
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    browser = find_chromium()
     if sync_playwright is None or browser is None:
         yield None
         return

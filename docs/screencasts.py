@@ -8,12 +8,12 @@ import tempfile
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from shutil import which
 
 import av
 import numpy as np
+from browser import find_chromium
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from minivos import Clip, create_model, explore
 from minivos.video.datasets import samples_root
@@ -39,11 +39,10 @@ def pictures(page: Page) -> Iterator[tuple[np.ndarray, float]]:
         further.click()
 
 
-def find_chromium() -> str:
-    """The path of an installed Chromium. SystemExit where there is none."""
-    found = filter(None, map(which, ("chromium", "chromium-browser", "google-chrome")))
-    if path := next(found, None):
-        return path
+def launch(playwright: Playwright) -> Browser:
+    """A Chromium. SystemExit where none is installed."""
+    if path := find_chromium():
+        return playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
     raise SystemExit("there is no Chromium; install one, it has to show the pages")
 
 
@@ -74,7 +73,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     clip = Clip.load(samples_root() / "JPEGImages" / "480p" / "plain")
     with tempfile.TemporaryDirectory() as pages, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
+        browser = launch(playwright)
         for name in NETWORKS:
             file = Path(pages) / f"{name}.html"
             explore(create_model(name, weights="shipped"), clip, out=file, frames=[0, 5, 10], heads="mean")

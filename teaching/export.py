@@ -27,16 +27,19 @@ MARKED = re.compile(r"`(?P<code>[^`]+)`|\$(?P<formula>[^$]+)\$|\*\*(?P<strong>[^
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 FOR_MOODLE = {"correctfeedback": "Right.", "partiallycorrectfeedback": "In part.", "incorrectfeedback": "Not right."}
 
+HOW = "Choose an option: its reason appears below it."
 STYLE = """
-fieldset { margin: 1.2rem 0; padding: .6rem 1rem; border: 1px solid var(--line); border-radius: .6rem; min-width: 0 }
-legend { padding: 0 .4rem; color: var(--quiet) }
-fieldset, code { overflow-wrap: anywhere }
-label { display: flex; align-items: flex-start; gap: .6rem; padding: .35rem 0; cursor: pointer }
-label > span { min-width: 0 }
-input { flex: none; margin-top: .35rem }
-math { max-width: 100%; overflow-x: auto }
-.reason { margin: 0 0 .5rem 1.6rem; padding: .3rem .7rem; border-left: .3rem solid #b3541e; background: var(--card) }
-.reason.right { border-color: #1b7f4b }
+.quiz {
+  fieldset { margin: 1.2rem 0; padding: .6rem 1rem; border: 1px solid var(--line); border-radius: .6rem; min-width: 0;
+    overflow-x: auto }
+  legend { padding: 0 .4rem; color: var(--quiet) }
+  fieldset, code { overflow-wrap: anywhere }
+  label { display: flex; align-items: flex-start; gap: .6rem; padding: .35rem 0; cursor: pointer }
+  label > span { min-width: 0 }
+  input { flex: none; margin-top: .35rem }
+  .reason { margin: 0 0 .5rem 1.6rem; padding: .3rem .7rem; border-left: .3rem solid #b3541e; background: var(--card) }
+  .reason.right { border-color: #1b7f4b }
+}
 """
 SCRIPT = """<script>
 addEventListener("change", ({target}) => {
@@ -147,6 +150,14 @@ def moodle(items: list[dict[str, Any]]) -> ET.Element:
     return quiz
 
 
+def write_moodle(items: list[dict[str, Any]], path: Path) -> None:
+    """Write the items as a Moodle quiz."""
+    tree = ET.ElementTree(moodle(items))
+    ET.indent(tree)
+    with whole_file(path) as part:
+        tree.write(part, encoding="utf-8", xml_declaration=True)
+
+
 def add_html(parent: ET.Element, tag: str, html: str, **attributes: str) -> ET.Element:
     """A new element of `parent` that holds a text in HTML."""
     element = ET.SubElement(parent, tag, format="html", **attributes)
@@ -163,11 +174,19 @@ def page_body(items: list[dict[str, Any]]) -> str:
             heading = f"Session {session}: {title}"
             links.append(f'<li><a href="#session{session}">{heading}</a>, {len(chosen)} questions</li>')
             parts.append(f'<h2 id="session{session}">{heading}</h2>')
-            parts += [fieldset(item, number) for number, item in enumerate(chosen, start=1)]
-    count = f'<p aria-live="polite">Right answers open: <span id="count">0</span> of {len(items)}.</p>'
-    return (
-        f"<p>Choose an option: its reason appears below it.</p><ul>{''.join(links)}</ul>{''.join(parts)}{count}{SCRIPT}"
-    )
+            parts.append(questions(chosen))
+    return f"<p>{HOW}</p><ul>{''.join(links)}</ul>{''.join(parts)}{count(items)}"
+
+
+def questions(items: list[dict[str, Any]]) -> str:
+    """Items to choose from; SCRIPT, once on a page, shows the reasons."""
+    fields = (fieldset(item, number) for number, item in enumerate(items, start=1))
+    return f'<div class="quiz">{"".join(fields)}</div>'
+
+
+def count(items: list[dict[str, Any]]) -> str:
+    """How many of the items are answered, and the script that counts them."""
+    return f'<p aria-live="polite">Right answers open: <span id="count">0</span> of {len(items)}.</p>{SCRIPT}'
 
 
 def fieldset(item: dict[str, Any], number: int) -> str:
@@ -187,10 +206,7 @@ def main(quiz: Path, out: Path) -> None:
     """Write both forms of a quiz into the folder `out`."""
     items = read_quiz(quiz)
     out.mkdir(parents=True, exist_ok=True)
-    tree = ET.ElementTree(moodle(items))
-    ET.indent(tree)
-    with whole_file(out / "quiz.xml") as part:
-        tree.write(part, encoding="utf-8", xml_declaration=True)
+    write_moodle(items, out / "quiz.xml")
     write_page(out / "quiz.html", "Quiz: minivos", "Quiz", page_body(items), ALONE, STYLE)
     print(f"{len(items)} questions: {out / 'quiz.xml'}, {out / 'quiz.html'}")
 

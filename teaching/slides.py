@@ -21,7 +21,6 @@ import argparse
 import json
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -38,6 +37,7 @@ from latex2mathml.converter import convert
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "docs"))
+from browser import find_chromium  # noqa: E402
 from formulas import with_mathml  # noqa: E402
 
 DECKS = ROOT / "teaching/slides"
@@ -252,7 +252,7 @@ def page_of(number: int, text: str) -> str:
 
 def write_pdf(page: Path) -> Path | None:
     """The PDF of a page beside it, by Chromium; None where there is no Chromium."""
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    browser = find_chromium()
     if browser is None:
         return None
     pdf = page.with_suffix(".pdf")

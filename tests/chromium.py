@@ -1,12 +1,12 @@
 """A Chromium for tests of what people see and click on; they are skipped where there is none."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from browser import find_chromium
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = find_chromium()
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")

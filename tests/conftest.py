@@ -1,5 +1,21 @@
-"""Tests run on one thread each: small tensors gain nothing from more, and a busy machine loses much."""
+"""What all tests share.
 
+Each runs on one thread: small tensors gain nothing from more, and a busy machine loses much.
+"""
+
+from collections.abc import Iterator
+
+import pytest
 import torch
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    from chromium import CHROMIUM, QUIET, playwright
+
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield chromium
+        chromium.close()

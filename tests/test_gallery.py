@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chromium import CHROMIUM, QUIET, needs_chromium, playwright, quiet_page
+from chromium import CHROMIUM, needs_chromium, quiet_page
 from data_trees import write_mask
 from minivos import Clip, explore
 from minivos.viewing.cells import Cells
@@ -80,23 +80,20 @@ def test_a_question_begins_on_what_it_is_about():
 
 
 @needs_chromium
-def test_every_link_opens_its_state(pages):
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        with quiet_page(browser, offline=True) as page:
-            for paper in PAPERS:
-                explorer, file = pages[paper.network]
-                for question in paper.questions:
-                    asked = GALLERY["address"](explorer.given, question)
-                    page.goto("about:blank")
-                    page.goto(f"{file.as_uri()}#{asked}")
-                    page.wait_for_selector(".summary:not(:empty)", state="attached")
-                    assert page.locator(".message").all_inner_texts() == [], asked
-                    there, wanted = parse_qs(page.evaluate("location.hash.slice(1)")), parse_qs(asked)
-                    others = there.pop("with", [""])[0], wanted.pop("with", [""])[0]
-                    assert {name: there.get(name) for name in wanted} == wanted
-                    assert others[0].split(":")[:2] == others[1].split(":")[:2]
-        browser.close()
+def test_every_link_opens_its_state(pages, browser):
+    with quiet_page(browser, offline=True) as page:
+        for paper in PAPERS:
+            explorer, file = pages[paper.network]
+            for question in paper.questions:
+                asked = GALLERY["address"](explorer.given, question)
+                page.goto("about:blank")
+                page.goto(f"{file.as_uri()}#{asked}")
+                page.wait_for_selector(".summary:not(:empty)", state="attached")
+                assert page.locator(".message").all_inner_texts() == [], asked
+                there, wanted = parse_qs(page.evaluate("location.hash.slice(1)")), parse_qs(asked)
+                others = there.pop("with", [""])[0], wanted.pop("with", [""])[0]
+                assert {name: there.get(name) for name in wanted} == wanted
+                assert others[0].split(":")[:2] == others[1].split(":")[:2]
 
 
 def test_the_command_writes_cards_with_links(tmp_path, monkeypatch, capsys):

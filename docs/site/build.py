@@ -26,8 +26,10 @@ from minivos.video.files import prepare_output
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-sys.path.append(str(ROOT / "docs"))
+sys.path += [str(ROOT / "docs"), str(ROOT / "teaching")]
+import export  # noqa: E402
 import sides  # noqa: E402
+import slides  # noqa: E402
 from formulas import with_mathml  # noqa: E402
 
 PAPERS = {
@@ -36,6 +38,7 @@ PAPERS = {
     "sitvos": ("SITVOS", "Siamese Network with Interactive Transformer", "05_sitvos_feature_interaction"),
     "hst": ("HST", "Hierarchical Spatiotemporal Transformers", "06_hst_hierarchical_read"),
 }
+DECK = re.compile(r"\[(?P<text>[^\]]+)\]\((?:\.\./)?slides/(?P<number>\d)\.md\)")
 LINK = re.compile(r"\]\((?P<path>[^)#:\s]+)(?P<anchor>#[^)\s]*)?\)")
 EXPLORER = re.compile(
     r'<img src="data:image/png;base64,(?P<poster>[^"]+)" alt="(?P<alt>[^"]*)">\s*'
@@ -76,11 +79,16 @@ class Gathering:
                 return f"]({os.path.relpath(ROOT / code_page(to), place)})"
             return link[0]
 
+        decks = os.path.relpath(ROOT / "slides", place)
+        text = DECK.sub(lambda deck: f'<a href="{decks}/{deck["number"]}.html">{deck["text"]}</a>', text)
         return LINK.sub(replace, text)
 
     def page(self, path: Path) -> None:
-        """A Markdown file, in its place."""
-        self.write(str(path.relative_to(ROOT)), self.linked(path.read_text(encoding="utf8"), path.parent))
+        """A Markdown file, in its place; a session's plan begins with a link to its slides."""
+        text = path.read_text(encoding="utf8")
+        if path.parent.name == "sessions":
+            text = text.replace("\n\n", f"\n\n[Slides of this session](../slides/{path.name[0]}.md)\n\n", 1)
+        self.write(str(path.relative_to(ROOT)), self.linked(text, path.parent))
 
     def notebook(self, path: Path) -> None:
         """A notebook in its place; its explorers become pages of their own, which it frames."""
@@ -143,22 +151,19 @@ def in_line(text: str) -> str:
     return MarkdownIt().renderInline(with_mathml(text))
 
 
+def raw(html: str) -> str:
+    """HTML in Markdown that Sphinx leaves as it is."""
+    return f"``````{{raw}} html\n{html}\n``````\n"
+
+
 def quiz(items: list[dict]) -> str:
-    """The quiz as a page: whoever opens an option reads whether it is right, and why."""
-    parts = ["# Quiz\n\nChoose an answer to open it: it says whether it is right, and why.\n"]
-    session = None
-    for item in items:
-        if item["session"] != session:
-            session = item["session"]
-            parts.append(f"## Session {session}\n")
-        options = "".join(
-            f'<details name="{item["name"]}"><summary>{in_line(option["text"])}</summary>'
-            f"<p><strong>{'Right' if option.get('right') else 'Not this one'}.</strong> {in_line(option['reason'])}</p>"
-            "</details>\n"
-            for option in item["options"]
-        )
-        parts.append(f'{item["question"]}\n\n```{{raw}} html\n<div class="quiz">{options}</div>\n```\n')
-    return "\n".join(parts)
+    """The quiz as a page: whoever chooses an option reads whether it is right, and why."""
+    parts = [f'# Quiz\n\n{export.HOW} For Moodle there is <a href="../quiz.xml" download>the same as a file</a>.\n']
+    parts.append(raw(f"<style>{export.STYLE}</style>"))
+    for session, title in export.SESSIONS.items():
+        chosen = [item for item in items if item["session"] == session]
+        parts += [f"## Session {session}: {title}\n", raw(export.questions(chosen))]
+    return "\n".join([*parts, raw(export.count(items))])
 
 
 def predictions(items: list[dict]) -> str:
@@ -171,7 +176,7 @@ def predictions(items: list[dict]) -> str:
             parts.append(f"## Notebook {notebook}\n")
         answer = in_line(item["answer"])
         details = f'<details class="answer"><summary>Answer</summary><p>{answer}</p></details>'
-        parts.append(f"{item['question']}\n\n```{{raw}} html\n{details}\n```\n")
+        parts.append(f"{item['question']}\n\n{raw(details)}")
     return "\n".join(parts)
 
 
@@ -195,10 +200,14 @@ def gather(folder: Path, gallery: Path | None) -> None:
     for path in [*sorted((ROOT / "docs").glob("*.md")), *about, *kit]:
         it.page(path)
     teaching = [str(path.relative_to(ROOT)) for path in kit]
-    for name, make in (("quiz", quiz), ("predict_first", predictions)):
-        items = yaml.safe_load((ROOT / f"teaching/{name}.yaml").read_text(encoding="utf8"))
-        it.write(f"teaching/{name}.md", make(items))
-        teaching.append(f"teaching/{name}.md")
+    items = export.read_quiz(ROOT / "teaching/quiz.yaml")
+    export.write_moodle(items, folder / "extra/quiz.xml")
+    it.write("teaching/quiz.md", quiz(items))
+    answers = yaml.safe_load((ROOT / "teaching/predict_first.yaml").read_text(encoding="utf8"))
+    it.write("teaching/predict_first.md", predictions(answers))
+    teaching += ["teaching/quiz.md", "teaching/predict_first.md"]
+    for path in slides.DECKS.glob("*.md"):
+        it.write(f"extra/slides/{path.stem}.html", slides.page_of(int(path.stem), path.read_text(encoding="utf8")))
     if gallery:
         it.write("gallery.md", gallery_page(gallery))
         for page in gallery.glob("*.html"):
@@ -222,7 +231,7 @@ def gallery_page(gallery: Path) -> str:
     cards = cards.replace('<a href="', '<a href="gallery/')
     return (
         "# Where do they look?\n\nSixteen looks into trained networks. Each picture opens the attention explorer "
-        f"where it was taken.\n\n``````{{raw}} html\n{cards}\n``````\n"
+        f"where it was taken.\n\n{raw(cards)}"
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from chromium import CHROMIUM, QUIET, needs_chromium, playwright, quiet_page
+from chromium import needs_chromium, quiet_page
 from minivos.errors import InputError
 from minivos.evaluation import report
 from minivos.evaluation.evaluate import Evaluation
@@ -247,24 +247,21 @@ def test_no_page_of_others_is_replaced(card, tmp_path):
 
 
 @needs_chromium
-def test_from_disk_an_explorer_opens_when_it_comes_into_view(card, tmp_path):
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        write_report(tmp_path / "report.html", [card], {str(i): "line" for i in range(200)})
-        with quiet_page(browser, viewport={"width": 900, "height": 500}, offline=True) as page:
-            asked = []
-            page.on("request", lambda request: asked.append(request.url))
-            page.goto((tmp_path / "report.html").as_uri())
-            page.wait_for_timeout(300)
-            assert [url for url in asked if EXPLORER in url] == []
-            assert page.frame_locator("iframe").locator("canvas").count() == 0
-            page.locator("iframe").scroll_into_view_if_needed()
-            explorer = page.frame_locator("iframe")
-            explorer.locator(".facts p").first.wait_for()
-            assert explorer.locator("[data-choice=net]").input_value() == "aot"
-            explorer.locator("canvas.asking").press("f")
-            explorer.locator(".card.flow").wait_for()
-        browser.close()
+def test_from_disk_an_explorer_opens_when_it_comes_into_view(card, tmp_path, browser):
+    write_report(tmp_path / "report.html", [card], {str(i): "line" for i in range(200)})
+    with quiet_page(browser, viewport={"width": 900, "height": 500}, offline=True) as page:
+        asked = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((tmp_path / "report.html").as_uri())
+        page.wait_for_timeout(300)
+        assert [url for url in asked if EXPLORER in url] == []
+        assert page.frame_locator("iframe").locator("canvas").count() == 0
+        page.locator("iframe").scroll_into_view_if_needed()
+        explorer = page.frame_locator("iframe")
+        explorer.locator(".facts p").first.wait_for()
+        assert explorer.locator("[data-choice=net]").input_value() == "aot"
+        explorer.locator("canvas.asking").press("f")
+        explorer.locator(".card.flow").wait_for()
 
 
 def test_summary_ends_with_means_and_marks_the_best(clip, tmp_path):

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import yaml
 
+from chromium import needs_chromium, quiet_page
 from minivos.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -81,25 +82,20 @@ def test_the_page_needs_nothing_else_and_has_a_reason_for_every_option(written: 
     assert not any(sign in page for sign in (' src="', "<link", "@import", "url("))
 
 
-def test_a_chosen_option_shows_its_reason_and_no_other(written: Path) -> None:
-    chromium = pytest.importorskip("chromium")
-    if chromium.CHROMIUM is None:
-        pytest.skip("there is no Chromium: nothing was tried in a browser")
-    with chromium.playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium.CHROMIUM, args=chromium.QUIET)
-        with chromium.quiet_page(browser, viewport={"width": 400, "height": 800}) as page:
-            page.goto((written / "quiz.html").as_uri())
-            assert page.evaluate("document.documentElement.scrollWidth") <= 400
-            assert page.locator(".reason:visible").count() == 0
-            page.locator("input").first.focus()
-            page.keyboard.press("Space")
-            for option in QUIZ[0]["options"]:
-                shown = page.locator(".reason:visible")
-                assert shown.count() == 1
-                assert shown.inner_text().startswith("Right." if "right" in option else "Not right.")
-                assert page.locator("#count").inner_text() == ("1" if "right" in option else "0")
-                page.keyboard.press("ArrowDown")
-        browser.close()
+@needs_chromium
+def test_a_chosen_option_shows_its_reason_and_no_other(written: Path, browser) -> None:
+    with quiet_page(browser, viewport={"width": 400, "height": 800}) as page:
+        page.goto((written / "quiz.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        assert page.locator(".reason:visible").count() == 0
+        page.locator("input").first.focus()
+        page.keyboard.press("Space")
+        for option in QUIZ[0]["options"]:
+            shown = page.locator(".reason:visible")
+            assert shown.count() == 1
+            assert shown.inner_text().startswith("Right." if "right" in option else "Not right.")
+            assert page.locator("#count").inner_text() == ("1" if "right" in option else "0")
+            page.keyboard.press("ArrowDown")
 
 
 def broken(change) -> object:

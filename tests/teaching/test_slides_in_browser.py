@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chromium import CHROMIUM, QUIET, needs_chromium, playwright, quiet_page
+from chromium import needs_chromium, quiet_page
 
 ROOT = Path(__file__).parents[2]
 NUMBERS = sorted(int(path.stem) for path in (ROOT / "teaching/slides").glob("*.md"))
@@ -24,14 +24,6 @@ SMALL = """least => slides.flatMap((slide, n) => {
 })"""
 
 pytestmark = needs_chromium
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")

@@ -13,16 +13,6 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator:
-    from chromium import CHROMIUM, QUIET, playwright
-
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
 def lab(lab_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a JupyterLab on the folder of a module, with settings of its own."""
     folder = tmp_path_factory.mktemp("settings")

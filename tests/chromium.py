@@ -14,6 +14,15 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromi
 
 
 @contextmanager
+def launched() -> Iterator:
+    """A Chromium; while it runs, no other can be started in this process."""
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@contextmanager
 def quiet_page(browser, **settings: object) -> Iterator:
     """A page whose console must stay without errors."""
     page, errors = browser.new_page(**settings), []

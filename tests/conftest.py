@@ -13,9 +13,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator:
-    from chromium import CHROMIUM, QUIET, playwright
+    from chromium import launched
 
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield chromium
-        chromium.close()
+    with launched() as browser:
+        yield browser

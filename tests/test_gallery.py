@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chromium import CHROMIUM, needs_chromium, quiet_page
+from chromium import CHROMIUM, launched, needs_chromium, quiet_page
 from data_trees import write_mask
 from minivos import Clip, explore
 from minivos.viewing.cells import Cells
@@ -80,8 +80,8 @@ def test_a_question_begins_on_what_it_is_about():
 
 
 @needs_chromium
-def test_every_link_opens_its_state(pages, browser):
-    with quiet_page(browser, offline=True) as page:
+def test_every_link_opens_its_state(pages):
+    with launched() as browser, quiet_page(browser, offline=True) as page:
         for paper in PAPERS:
             explorer, file = pages[paper.network]
             for question in paper.questions:

@@ -314,7 +314,7 @@ SST = Diagram(
             155,
             66,
             "attention",
-            ("object_affinity", "Eq. 4: strongest link", "(B, L·h, 1+K, H, W)"),
+            ("object_affinity", "Eq. 4: strongest link", "(B, L·heads, 1+K, H, W)"),
             ("object_affinity",),
         ),
         Box(780, 206, 108, 54, "layers", ("memorize",), ("memorize",)),

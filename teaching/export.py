@@ -27,7 +27,7 @@ MARKED = re.compile(r"`(?P<code>[^`]+)`|\$(?P<formula>[^$]+)\$|\*\*(?P<strong>[^
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 FOR_MOODLE = {"correctfeedback": "Right.", "partiallycorrectfeedback": "In part.", "incorrectfeedback": "Not right."}
 
-HOW = "Choose an option: its reason appears below it."
+HOW = "Choose an answer. Below it you read whether it is right, and why."
 STYLE = """
 .quiz {
   fieldset { margin: 1.2rem 0; padding: .6rem 1rem; border: 1px solid var(--line); border-radius: .6rem; min-width: 0;
@@ -40,6 +40,8 @@ STYLE = """
   .reason { margin: 0 0 .5rem 1.6rem; padding: .3rem .7rem; border-left: .3rem solid #b3541e; background: var(--card) }
   .reason.right { border-color: #1b7f4b }
 }
+.count { position: fixed; bottom: 0; right: 1rem; margin: 0; padding: .4rem .8rem; background: var(--page);
+  border: 1px solid var(--line); border-radius: .6rem .6rem 0 0 }
 """
 SCRIPT = """<script>
 addEventListener("change", ({target}) => {
@@ -186,7 +188,7 @@ def questions(items: list[dict[str, Any]]) -> str:
 
 def count(items: list[dict[str, Any]]) -> str:
     """How many of the items are answered, and the script that counts them."""
-    return f'<p aria-live="polite">Right answers open: <span id="count">0</span> of {len(items)}.</p>{SCRIPT}'
+    return f'<p class="count" aria-live="polite">Answered right: <span id="count">0</span> of {len(items)}.</p>{SCRIPT}'
 
 
 def fieldset(item: dict[str, Any], number: int) -> str:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "docs/site"))  # the scripts there import each other
 
 from axe_playwright_python.sync_playwright import Axe  # noqa: E402
-from build import build, in_line, predictions  # noqa: E402
+from build import PAPERS, build, in_line, predictions  # noqa: E402
 from links import broken_links, outside, read  # noqa: E402
 
 import minivos  # noqa: E402
@@ -77,6 +77,7 @@ def test_a_notebook_has_its_formulas_pictures_and_explorers(pages, site, path):
     shown = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
     explorers = [frame["src"] for frame in page.find_all("iframe")]
     assert len(explorers) == sum("text/html" in data for data in shown)
+    assert "NBVAL" not in page.text
     drawn = sum("image/png" in data for data in shown) + len(re.findall(r"!\[[^\]]+\]\(", prose)) + len(explorers)
     assert len(page.find_all("img")) == drawn and all(len(image["alt"]) > 20 for image in page.find_all("img"))
     assert all("<script" in (site / "notebooks" / name).read_text(encoding="utf8") for name in explorers)
@@ -86,6 +87,44 @@ def test_every_public_name_is_on_the_api_page(pages):
     named = {tag["id"].removeprefix("minivos.") for tag in pages["api"].find_all("dt", id=True)}
     papers = {"aot.IdentityBank", "aot.LSTT", "sst.object_affinity", "sitvos.FeatureInteraction", "hst.memory_read"}
     assert named >= {*minivos.__all__, *papers, "video.metrics.region_similarity", "Tracker.step"}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_can_be_downloaded_and_hides_what_a_prediction_is_about(pages, site, path):
+    page = pages[f"notebooks/{path.stem}"].article
+    [download] = page.find_all("a", download=True)
+    got = nbformat.read(site / "notebooks" / download["href"], as_version=4)
+    ids = [cell.id for cell in got.cells if cell.id != "install"]
+    assert ids == [cell["id"] for cell in page.find_all("a", "cell")]
+    assert not any(cell.get("outputs") for cell in got.cells)
+    answers = []
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "markdown" and "Predict first" in cell.source:
+            answers.append(None)
+        elif answers and answers[-1] is None and cell.get("outputs"):
+            answers[-1] = any("text/html" in output.get("data", {}) for output in cell.outputs)
+    assert len(page.select("details.hide")) == answers.count(False)  # explorers are in sight
+
+
+def test_cells_that_a_plan_names_are_links(pages):
+    links = [
+        link["href"]
+        for name, page in pages.items()
+        if name.startswith("teaching/sessions/")
+        for link in page.article.find_all("a", href=re.compile(r"notebooks/.*\.html#"))
+    ]
+    assert len(links) > 60  # whether each leads somewhere is tested with all links
+
+
+def test_exam_and_key_are_left_out(pages):
+    assert not [name for name in pages if "exam" in name] and "teaching/projects" in pages
+    assert not pages["teaching/README"].find_all("a", href=re.compile("exam"))
+
+
+def test_a_paper_is_linked(pages):
+    cited = re.findall(r"https://arxiv.org/abs/[\d.]+", (ROOT / "CITATION.cff").read_text(encoding="utf8"))
+    found = [pages[f"papers/{name}"].article.find("a", href=re.compile("arxiv"))["href"] for name in PAPERS]
+    assert found == cited and len(found) == 4
 
 
 def test_a_page_leads_to_those_before_and_after_it(pages):
@@ -104,6 +143,7 @@ def test_a_session_leads_to_its_slides(pages, site, number):
 
 def test_predictions_show_an_answer_once_it_is_opened():
     asked = [{"notebook": "02", "cell": "c", "question": "How many?", "answer": "See `cell` and $M < 2$."}]
+    assert '_aot_identity_bank.html#c">in the notebook' in predictions(asked)
     assert "<code>cell</code> and <math" in predictions(asked) and "a &lt; b" in in_line("a < b")
 
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "docs/site"))  # the scripts there import each other
 
 from axe_playwright_python.sync_playwright import Axe  # noqa: E402
-from build import PAPERS, build, in_line, predictions  # noqa: E402
+from build import EXAM, PAPERS, Gathering, build, in_line, predictions  # noqa: E402
 from links import broken_links, outside, read  # noqa: E402
 
 import minivos  # noqa: E402
@@ -119,6 +119,18 @@ def test_cells_that_a_plan_names_are_links(pages):
 def test_exam_and_key_are_left_out(pages):
     assert not [name for name in pages if "exam" in name] and "teaching/projects" in pages
     assert not pages["teaching/README"].find_all("a", href=re.compile("exam"))
+
+
+def test_links_lead_to_the_page_that_shows_what_they_name(tmp_path):
+    text = (
+        "[exam](teaching/exam.md), [a\ndeck](teaching/slides/2.md), [quiz](teaching/quiz.yaml#x), ![seen](docs/a.png)"
+    )
+    shown = "[exam](teaching/exam.md)", "exam"
+    for left_out, exam in zip(([], EXAM), shown, strict=True):
+        there = f'{exam}, <a href="slides/2.html">a deck</a>, [quiz](teaching/quiz.md#x), ![seen](docs/a.png)'
+        assert Gathering(tmp_path, left_out).linked(text, ROOT) == there
+    it = Gathering(tmp_path, [])
+    assert it.linked("[m](minivos/aot.py)", ROOT) == "[m](code/minivos_aot.md)" and it.code == {ROOT / "minivos/aot.py"}
 
 
 def test_a_paper_is_linked(pages):

@@ -127,7 +127,7 @@ def test_links_lead_to_the_page_that_shows_what_they_name(tmp_path):
     )
     shown = "[exam](teaching/exam.md)", "exam"
     for left_out, exam in zip(([], EXAM), shown, strict=True):
-        there = f'{exam}, <a href="slides/2.html">a deck</a>, [quiz](teaching/quiz.md#x), ![seen](docs/a.png)'
+        there = f'{exam}, <a href="slides/2.html">a deck</a>, [quiz](teaching/quiz.md#x), ![s](docs/a.png)'
         assert Gathering(tmp_path, left_out).linked(text, ROOT) == there
     it = Gathering(tmp_path, [])
     assert it.linked("[m](minivos/aot.py)", ROOT) == "[m](code/minivos_aot.md)" and it.code == {ROOT / "minivos/aot.py"}

@@ -14,12 +14,13 @@ class BuildWithSamples(build_py):
     """`data_samples/` and `studies/*.csv` become `minivos/data_samples/` and `minivos/studies/`."""
 
     def run(self):
-        super().run()
         if self.editable_mode:  # the clone has them
+            super().run()
             return
         package = Path(self.build_lib, "minivos")
+        shutil.rmtree(package, ignore_errors=True)  # else what an earlier build left comes along
+        super().run()
         for name, ignored in {"data_samples": None, "studies": shutil.ignore_patterns("*.py", "__pycache__")}.items():
-            shutil.rmtree(package / name, ignore_errors=True)
             shutil.copytree(name, package / name, ignore=ignored)
 
 

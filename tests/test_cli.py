@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -358,6 +359,13 @@ def test_models_and_doctor_answer() -> None:
     status, printed = run("doctor")
     assert status == 0 and torch.__version__.split("+")[0] in printed and "H.264" in printed
     assert str(samples_root()) in printed
+
+
+def test_doctor_says_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = metadata.version
+    monkeypatch.setattr("minivos.cli.show.version", lambda name: real("none such" if name == "jupyterlab" else name))
+    status, printed = run("doctor")
+    assert status == 0 and re.search("jupyterlab +not installed", printed) and printed.count("not installed") == 1
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(tmp_path: Path) -> None:

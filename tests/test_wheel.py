@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PARTS = "minivos", "data_samples", "studies", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"
 BUILD = "from setuptools.build_meta import build_sdist; build_sdist('dist')"
+BUILD_IN_PLACE = "from setuptools.build_meta import build_wheel; build_wheel('in_place')"
 NOT_INSTALLED = {"minivos/ruff.toml"}  # what there is in the package for those who write it
 LOOK = """\
 import minivos
@@ -52,13 +53,18 @@ def files_of_the_wheel() -> Mapping[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clone = tmp_path_factory.mktemp("clone")
     for part in PARTS:
         if (ROOT / part).is_dir():
             shutil.copytree(ROOT / part, clone / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / part, clone)
+    return clone
+
+
+@pytest.fixture(scope="module")
+def wheel(clone: Path) -> Path:
     call([sys.executable, "-c", BUILD], clone)
     (source,) = (clone / "dist").glob("*.tar.gz")
     offline = ["--no-index", "--no-build-isolation", "--no-deps", "--disable-pip-version-check"]
@@ -92,6 +98,16 @@ def test_a_wheel_has_all_files_and_no_other(wheel: Path) -> None:
         assert there == expected.keys()
         assert not [name for name, path in expected.items() if package.read(name) != path.read_bytes()]
     assert wheel.stat().st_size < 20e6  # as docs/elsewhere.md says
+
+
+@pytest.mark.slow
+def test_a_wheel_has_nothing_of_an_earlier_build(clone: Path) -> None:
+    (clone / "build/lib/minivos").mkdir(parents=True)
+    (clone / "build/lib/minivos/gone.py").touch()
+    call([sys.executable, "-c", BUILD_IN_PLACE], clone)
+    (built,) = (clone / "in_place").glob("*.whl")
+    with ZipFile(built) as package:
+        assert {"minivos/gone.py", "minivos/errors.py"} & set(package.namelist()) == {"minivos/errors.py"}
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -145,7 +145,7 @@ def doctor() -> None:
 
     print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
     for package in ("minivos", "torch", "torchvision", "timm", "numpy", "av", "jupyterlab"):
-        print(f"{package:12} {version(package)}")
+        print(f"{package:12} {_version(package)}")
     print(f"{'device':12} {pick_device()} ({torch.get_num_threads()} CPU threads)")
     if torch.cuda.is_available():
         print(f"{'GPU':12} {torch.cuda.get_device_name()}, {_free(*torch.cuda.mem_get_info())}")
@@ -155,6 +155,13 @@ def doctor() -> None:
     can = [verb for verb, codec in codecs.items() if codec in av.codecs_available]
     print(f"{'H.264 video':12} can {' and '.join(can) or 'neither read nor write'}")
     print(f"{'sample clips':12} {samples_root()}")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # jupyterlab is optional
+        return "not installed"
 
 
 def _free(free: int, total: int) -> str:

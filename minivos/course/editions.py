@@ -3,7 +3,7 @@
     student     what the notebooks hold, without outputs; a first cell installs a missing package
     solution    the worked solutions in place of the stubs, each below its reasons
     graded      the source folder of an nbgrader course: solutions between nbgrader's marks, checks
-                that give points, and a configuration
+                that give points, and a configuration; beside it the checks as otter-grader's tests
 
 The tags of minivos.course.cells say which cells an edition may change; all others stay as they are.
 """
@@ -27,7 +27,7 @@ from minivos.course.exercises import all_exercises
 from minivos.course.worked import YOUR_TURN, reasons, solution, with_marks
 from minivos.errors import InputError
 
-LESSON = "lesson"  # code that grading leaves out
+LESSON = "otter_ignore"  # tag of code that grading leaves out; this is otter-grader's name for it
 INSTALL = "install"  # the cell that brings minivos where it is missing
 BRING = """\
 try:
@@ -45,13 +45,45 @@ c.ClearSolutions.code_stub = {{"python": "{YOUR_TURN}"}}
 c.Execute.skip_cells_with_tag = "{LESSON}"
 c.Execute.timeout = 300
 """
+OTTER_TEST = """\
+from functools import cache
+
+from otter.test_files import test_case
+
+from minivos.course.notebook{notebook} import check_{name} as check
+
+OK_FORMAT = False
+name, points = "{name}", {points}
+report = cache(check.report)
+
+
+def case(number):
+    def holds(env):
+        found = report(env.get("{answer}"))
+        assert found.held > number, found
+
+    return holds
+
+
+for number, (sentence, _) in enumerate(check.properties):
+    globals()[f"case_{{number}}"] = test_case(sentence)(case(number))
+"""
 
 
 def student(notebook: NotebookNode) -> NotebookNode:
     """The notebook as it is, with nothing run yet, below a cell for where minivos is missing."""
-    notebook = without_outputs(notebook)
+    notebook = with_lesson_tags(notebook)
     bring = new_code_cell(BRING, id=INSTALL, metadata={"tags": [INSTALL]})
     notebook.cells.insert(1, bring)  # the first cell is the card
+    return notebook
+
+
+def with_lesson_tags(notebook: NotebookNode) -> NotebookNode:
+    """The notebook without outputs; all code but its first cell, stubs and checks is LESSON."""
+    notebook = without_outputs(notebook)
+    for cell in [cell for cell in notebook.cells if cell.cell_type == "code"][1:]:
+        if not {STUDENT, GRADED} & set(tags(cell)):
+            cell["metadata"]["tags"] = [*tags(cell), LESSON]
     return notebook
 
 
@@ -72,9 +104,8 @@ def solved(notebook: NotebookNode) -> NotebookNode:
 
 def graded(notebook: NotebookNode) -> NotebookNode:
     """The notebook as nbgrader's source: what is answered, what gives points, what is left out."""
-    notebook = without_outputs(notebook)
+    notebook = with_lesson_tags(notebook)
     by_name = {exercise.name: exercise for exercise in all_exercises()}
-    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
     for cell in notebook.cells:
         if STUDENT in tags(cell):
             cell["source"] = with_marks(exercise_of(cell)).strip()
@@ -85,8 +116,6 @@ def graded(notebook: NotebookNode) -> NotebookNode:
             cell["metadata"]["nbgrader"] = role(cell, grade=True, locked=True) | {
                 "points": most_points(exercise)
             }
-        elif cell.cell_type == "code" and cell is not first:
-            cell["metadata"]["tags"] = [*tags(cell), LESSON]
     return notebook
 
 
@@ -119,6 +148,16 @@ def points_of(exercise: Exercise) -> str:
     """The line that gives an answer its points: the share of the properties that hold."""
     share = f"check_{exercise.name}.report({answer_name(exercise.name)}).share"
     return f"round({most_points(exercise)} * {share}, 1)"
+
+
+def otter_test(exercise: Exercise) -> str:
+    """The test file of otter-grader for an exercise; every property is worth the same."""
+    return OTTER_TEST.format(
+        notebook=exercise.notebook,
+        name=exercise.name,
+        points=most_points(exercise),
+        answer=answer_name(exercise.name),
+    )
 
 
 def tags(cell: NotebookNode) -> list[str]:
@@ -164,6 +203,12 @@ def write(notebooks: list[Path], folder: Path) -> None:
             place.mkdir(parents=True, exist_ok=True)
             nbformat.write(notebook, place / path.name)
     (folder / "graded" / "nbgrader_config.py").write_text(CONFIGURATION, "utf8")
+    for path in notebooks:
+        place = folder / "graded" / "otter_tests" / path.stem
+        place.mkdir(parents=True, exist_ok=True)
+        for exercise in all_exercises():
+            if path.stem.startswith(exercise.notebook):
+                (place / f"{exercise.name}.py").write_text(otter_test(exercise), "utf8")
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
-"""Only tagged cells differ between the editions, and the real nbgrader grades a right and a wrong submission."""
+"""Only tagged cells differ between the editions; the real nbgrader and otter-grader give right answers their points."""
 
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from minivos.errors import InputError
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 FIRST = NOTEBOOKS[0].stem
+HIDDEN = BEGIN, "HIDDEN TESTS", ").share, 1)"
 
 
 def tags(cell) -> set[str]:
@@ -78,9 +80,17 @@ def test_student_and_graded_editions_hold_no_output_and_no_solution_in_sight(cou
     for name in ("student", "graded"):
         code = [cell for cell in edition(course, name, path.stem).cells if cell.cell_type == "code"]
         assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
-    first, *others = [cell for cell in code if INSTALL not in tags(cell)]
-    assert LESSON not in tags(first)
-    assert all((LESSON in tags(cell)) != bool(tags(cell) & {STUDENT, GRADED}) for cell in others)
+        first, *others = [cell for cell in code if INSTALL not in tags(cell)]
+        assert LESSON not in tags(first)
+        assert all((LESSON in tags(cell)) != bool(tags(cell) & {STUDENT, GRADED}) for cell in others)
+
+
+def answer_all(notebook, student: str) -> None:
+    """Put right or wrong answers, or none, into the stubs."""
+    for cell in notebook.cells:
+        if STUDENT in tags(cell) and student != "open":
+            answer = solution(exercise_of(cell)).strip()
+            cell["source"] = answer if student == "right" else answer.replace("return ", "return 0 * ", 1)
 
 
 def run_nbgrader(folder: Path, *arguments: str) -> None:
@@ -99,11 +109,8 @@ def test_nbgrader_gives_a_right_answer_all_points_and_a_wrong_one_its_share(tmp_
     run_nbgrader(folder, "generate_assignment", FIRST)
     for student in ("right", "wrong", "open"):
         submitted = nbformat.read(folder / "release" / FIRST / f"{FIRST}.ipynb", as_version=4)
-        for cell in submitted.cells:
-            assert not any(word in cell["source"] for word in (BEGIN, "HIDDEN TESTS", ").share, 1)"))
-            if STUDENT in tags(cell) and student != "open":
-                answer = solution(exercise_of(cell)).strip()
-                cell["source"] = answer if student == "right" else answer.replace("return ", "return 0 * ", 1)
+        assert not any(word in cell["source"] for cell in submitted.cells for word in HIDDEN)
+        answer_all(submitted, student)
         place = folder / "submitted" / student / FIRST
         place.mkdir(parents=True)
         nbformat.write(submitted, place / f"{FIRST}.ipynb")
@@ -112,6 +119,28 @@ def test_nbgrader_gives_a_right_answer_all_points_and_a_wrong_one_its_share(tmp_
         marks = {s.student.id: (s.score, s.max_score) for s in book.assignment_submissions(FIRST)}
     assert marks["right"] == (20, 20) and marks["open"] == (0, 20)
     assert 0 < marks["wrong"][0] < 5  # some properties of one exercise hold
+
+
+@pytest.mark.parametrize(("student", "least", "most"), [("right", 20, 20), ("wrong", 0.5, 5), ("open", 0, 0)])
+def test_otter_gives_a_right_answer_all_points_and_a_wrong_one_its_share(tmp_path, student, least, most):
+    pytest.importorskip("otter", reason="otter-grader is not installed")
+
+    write(NOTEBOOKS[:1], tmp_path)
+    submitted = nbformat.read(tmp_path / "student" / f"{FIRST}.ipynb", as_version=4)
+    answer_all(submitted, student)
+    nbformat.write(submitted, tmp_path / f"{student}.ipynb")
+    run_otter(tmp_path, "generate", "--tests-dir", f"graded/otter_tests/{FIRST}", "--output-path", "first.zip")
+    run_otter(tmp_path, "run", "--autograder", "first.zip", f"{student}.ipynb")
+    tests = json.loads((tmp_path / "results.json").read_text())["tests"]
+    print(tests)
+    assert least <= sum(test.get("score", 0) for test in tests) <= most
+
+
+def run_otter(folder: Path, *arguments: str) -> None:
+    settings = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "otter", *arguments]
+    done = subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_submissions_and_grades_survive_when_the_course_is_made_again(tmp_path):

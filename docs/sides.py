@@ -8,6 +8,7 @@ import ast
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent
 
 import nbformat
 
@@ -59,15 +60,15 @@ def passages(source: str, row: Row) -> list[Passage]:
     """The functions, or the lines around, of the lines that mark an equation."""
     lines = source.splitlines()
     hits = [i for i, line in enumerate(lines) if marks(line, row)]
-    functions = [
-        (node.lineno - 1, node.end_lineno or node.lineno)
-        for node in ast.walk(ast.parse("\n".join("" if line.startswith("%") else line for line in lines)))
-        if isinstance(node, ast.FunctionDef)
-    ]
+    tree = ast.parse("\n".join("" if line.startswith("%") else line for line in lines))
+    defined = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    functions = [(node.lineno - 1, node.end_lineno or node.lineno) for node in defined]
+    docstrings = [(node.lineno, node.body[0].end_lineno or 0) for node in defined if ast.get_docstring(node)]
     blocks: list[list[int]] = []
     for hit in hits:
         first, last = max((span for span in functions if span[0] <= hit < span[1]), default=(0, len(lines)))
         first, last = max(first, hit - AROUND), min(last, hit + AROUND + 1)
+        first = max([first, *(end for start, end in functions + docstrings if start < first < end <= hit)])  # no rest
         while not lines[first].strip():
             first += 1
         if blocks and first <= blocks[-1][1]:
@@ -117,7 +118,7 @@ def block(passage: Passage, title: str, page: str) -> str:
     marked = ",".join(map(str, passage.marked))
     return (
         f'``````{{code-block}} python\n:caption: "[{title}]({page})"\n:emphasize-lines: {marked}\n\n'
-        f"{passage.code}\n``````\n"
+        f"{dedent(passage.code)}\n``````\n"
     )
 
 

@@ -35,6 +35,7 @@ def test_every_marked_equation_is_on_the_page_of_its_paper(paper):
         wanted = marked_equations(f"{paper} Eq. " + re.findall(r"Eq\. (.+)", part)[0])
         assert marked_equations(emphasized(notebook)) & wanted and marked_equations(emphasized(package)) >= wanted
         assert "[notebook 0" in notebook and "[minivos/" in package
+        assert all(block.count('"""') % 2 == 0 for block in part.split("{code-block}"))
 
 
 def emphasized(blocks: str) -> str:
@@ -85,6 +86,15 @@ def test_a_passage_ends_with_its_function_and_marks_its_line():
     (passage,) = SIDES["passages"](source, row)
     assert (passage.code, passage.marked) == ("def embed(a):\n    return a < 2  # AOT Eq. 3", (2,))
     assert SIDES["passages"](source.replace("Eq. 3", "Eq. 4"), row) == []
+
+
+def test_a_passage_begins_with_no_rest_of_a_function_or_docstring():
+    row = next(row for row in SIDES["equations"]() if row.title == "AOT Eq. 3")
+    above = "def above(a):\n    b = a\n    return b\n\n\n"
+    long = '    """Says.\n\n    More.\n    """\n' + "    a += 1\n" * 6
+    for source in (f"{above}x = 1\ny = 2\nz = 3\nE = 4  # AOT Eq. 3\n", f"def f(a):\n{long}    a += 2  # AOT Eq. 3\n"):
+        (passage,) = SIDES["passages"](source, row)
+        assert passage.code.splitlines()[0].strip() in ("x = 1", "a += 1")
 
 
 @pytest.mark.parametrize("paper", PAPERS)

@@ -1,14 +1,14 @@
 """For each paper a page that puts its equations, a notebook's lines and the package's lines beside one another.
 
 The equations are the rows of docs/equations.md; lines are found by their markers, such as `# AOT Eq. 3`. A formula is
-the one that the notebook gives that number. docs/site/build.py makes pages of them.
+the notebook's, where it has one; docs/equations.md has the others. docs/site/build.py makes pages of them.
 """
 
 import ast
 import re
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
+from textwrap import dedent
 
 import nbformat
 
@@ -32,6 +32,14 @@ class Row:
         return f"{self.paper} Eq. {', '.join(map(str, self.numbers))}"
 
 
+@dataclass(frozen=True)
+class Passage:
+    """Some lines of code, and the numbers of those that mark an equation, from 1."""
+
+    code: str
+    marked: tuple[int, ...]
+
+
 def equations() -> list[Row]:
     """The rows of docs/equations.md."""
     rows = []
@@ -48,37 +56,38 @@ def marks(line: str, row: Row) -> bool:
     return any(paper == row.paper and numbers & set(row.numbers) for paper, numbers in found)
 
 
-def passages(source: str, row: Row) -> list[str]:
-    """The functions, or the lines around, of the lines that mark an equation: HTML, those lines marked."""
+def passages(source: str, row: Row) -> list[Passage]:
+    """The functions, or the lines around, of the lines that mark an equation."""
     lines = source.splitlines()
     hits = [i for i, line in enumerate(lines) if marks(line, row)]
-    functions = [
-        (node.lineno - 1, node.end_lineno or node.lineno)
-        for node in ast.walk(ast.parse("\n".join("" if line.startswith("%") else line for line in lines)))
-        if isinstance(node, ast.FunctionDef)
-    ]
+    tree = ast.parse("\n".join("" if line.startswith("%") else line for line in lines))
+    defined = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    functions = [(node.lineno - 1, node.end_lineno or node.lineno) for node in defined]
+    docstrings = [(node.lineno, node.body[0].end_lineno or 0) for node in defined if ast.get_docstring(node)]
     blocks: list[list[int]] = []
     for hit in hits:
         first, last = max((span for span in functions if span[0] <= hit < span[1]), default=(0, len(lines)))
         first, last = max(first, hit - AROUND), min(last, hit + AROUND + 1)
+        first = max([first, *(end for start, end in functions + docstrings if start < first < end <= hit)])  # no rest
+        while not lines[first].strip():
+            first += 1
         if blocks and first <= blocks[-1][1]:
             blocks[-1][1] = max(last, blocks[-1][1])
         else:
             blocks.append([first, last])
-    return ["\n".join(highlighted(line, row) for line in lines[first:last]) for first, last in blocks]
+    return [
+        Passage("\n".join(lines[first:last]), tuple(hit - first + 1 for hit in hits if first <= hit < last))
+        for first, last in blocks
+    ]
 
 
-def highlighted(line: str, row: Row) -> str:
-    return f"<mark>{escape(line)}</mark>" if marks(line, row) else escape(line)
-
-
-def toy(notebook: nbformat.NotebookNode, row: Row) -> list[str]:
+def toy(notebook: nbformat.NotebookNode, row: Row) -> list[Passage]:
     """What the lesson of a notebook computes by an equation; its exercises are left out."""
     lesson = [cell for cell in notebook.cells if not any("exercise" in tag for tag in cell.metadata.get("tags", []))]
     return [part for cell in lesson if cell.cell_type == "code" for part in passages(cell.source, row)]
 
 
-def package(row: Row) -> list[tuple[str, str]]:
+def package(row: Row) -> list[tuple[str, Passage]]:
     """The files and lines of the package that compute an equation; solutions of exercises are left out."""
     files = sorted({*(ROOT / "minivos").rglob("*.py")} - {*(ROOT / "minivos/course").rglob("*.py")})
     sources = [(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf8")) for path in files]
@@ -87,21 +96,40 @@ def package(row: Row) -> list[tuple[str, str]]:
 
 
 def formulas(notebook: nbformat.NotebookNode, row: Row) -> list[str]:
-    """The displayed formulas that bear the number of an equation."""
-    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    displayed = re.findall(r"\$\$.+?\$\$", prose, re.DOTALL)
-    number = re.compile(rf"\(Eq\. (?:{'|'.join(map(str, row.numbers))})\)")
-    return [formula for formula in displayed if number.search(formula)]
+    """The formulas that a notebook gives an equation: with its number, in a list after it, or under its heading."""
+    prose = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    number = rf"Eq\. (?:\d+, )*(?:{'|'.join(map(str, row.numbers))})"
+    numbered = rf"\$\$([^$]*\({number}[,)][^$]*)\$\$"
+    listed = rf"^\* {number}, \$([^$]+)\$"
+    headed = rf"^#+ .*\({number}\)$(?:(?!^#|\$\$)[\s\S])*\$\$([^$]+)\$\$"
+    found = re.findall(f"{numbered}|{listed}|{headed}", prose, re.MULTILINE)
+    return list(dict.fromkeys(f"$${''.join(groups).strip()}$$" for groups in found))
+
+
+def written(row: Row) -> list[str]:
+    """What docs/equations.md has under the heading of an equation, formulas and words."""
+    page = (ROOT / "docs/equations.md").read_text(encoding="utf8")
+    found = re.search(rf"^### {re.escape(row.title)}\n(.+?)(?=^#|\Z)", page, re.MULTILINE | re.DOTALL)
+    return [found[1].strip()] if found else []
+
+
+def block(passage: Passage, title: str, page: str) -> str:
+    """Code under a link to the page of all of it."""
+    marked = ",".join(map(str, passage.marked))
+    return (
+        f'``````{{code-block}} python\n:caption: "[{title}]({page})"\n:emphasize-lines: {marked}\n\n'
+        f"{dedent(passage.code)}\n``````\n"
+    )
 
 
 def section(row: Row, notebook: nbformat.NotebookNode) -> str:
     """An equation, with the notebook's lines on the left and the package's on the right."""
-    lessons = "".join(f"<pre>{part}</pre>" for part in toy(notebook, row))
-    code = "".join(f"<h3>{name}</h3><pre>{part}</pre>" for name, part in package(row))
-    left = f'<h3><a href="../notebooks/{row.notebook.stem}.html">notebook {row.notebook.stem[:2]}</a></h3>{lessons}'
-    both = f'<div class="sides"><div>{left}</div><div>{code}</div></div>'
-    words = [f"## {row.title}", f"{row.says[0].upper()}{row.says[1:]}.", *formulas(notebook, row)]
-    return "\n\n".join([*words, f"``````{{raw}} html\n{both}\n``````"])
+    name = row.notebook.name
+    left = [block(part, f"notebook {name[:2]}", f"../notebooks/{name}") for part in toy(notebook, row)]
+    right = [block(part, file, f"../code/{file[:-3].replace('/', '_')}.md") for file, part in package(row)]
+    columns = "".join(f"```````{{container}}\n{''.join(blocks)}```````\n" for blocks in (left, right))
+    words = [f"## {row.title}", f"{row.says[0].upper()}{row.says[1:]}.", *formulas(notebook, row), *written(row)]
+    return "\n\n".join([*words, f"````````{{container}} sides\n{columns}````````"])
 
 
 def page(paper: str) -> str:
@@ -110,5 +138,5 @@ def page(paper: str) -> str:
     notebooks = {row.notebook: nbformat.read(row.notebook, as_version=4) for row in rows}
     sections = [section(row, notebooks[row.notebook]) for row in rows]
     title = f"# {paper}: equations beside the lines"
-    says = "Each equation, the lines of the notebook that compute it, and those of the package."
-    return "\n\n".join(["---\nhide-toc: true\n---", title, says, *sections]) + "\n"
+    says = "Each equation in its notebook's letters, the notebook's lines that compute it, and those of the package."
+    return "\n\n".join([title, says, *sections]) + "\n"

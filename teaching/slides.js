@@ -1,7 +1,9 @@
-// Arrows, page keys, space, a swipe: move. S: notes. P: all slides, to print. D: dark or light. The hash is the slide.
+// The keys stand in the list that ? opens (page_of in slides.py); a swipe moves too. The hash is the slide.
 const slides = [...document.querySelectorAll(".slide")], body = document.body
 const narrow = matchMedia("(max-width: 700px)")
+const root = document.documentElement
 let at = 0, all = false
+try { root.dataset.theme = localStorage.getItem("theme") || "auto" } catch {} // as the button of the site has left it
 
 function fit() {
   body.classList.toggle("stage", !narrow.matches && !all)
@@ -27,14 +29,17 @@ const commands = {
   end: () => show(slides.length - 1),
   s: () => { body.classList.toggle("said"); fit() },
   p: () => { all = !all; fit(); show(at) },
+  "?": () => document.getElementById("help").togglePopover(),
   d: () => {
-    const root = document.documentElement, dark = matchMedia("(prefers-color-scheme: dark)").matches
-    root.dataset.theme = (root.dataset.theme || (dark ? "dark" : "light")) === "dark" ? "light" : "dark"
+    const system = matchMedia("(prefers-color-scheme: dark)").matches
+    const dark = {dark: true, light: false}[root.dataset.theme] ?? system
+    root.dataset.theme = dark ? "light" : "dark"
   },
 }
 
 addEventListener("keydown", event => {
   if (event.ctrlKey || event.metaKey || event.altKey) return
+  if (event.key === " " && event.target.matches("button")) return
   const command = commands[event.key.toLowerCase()]
   if (command) command()
   else if (event.key in moves && body.classList.contains("stage")) show(at + moves[event.key])

@@ -42,6 +42,15 @@ from formulas import with_mathml  # noqa: E402
 
 DECKS = ROOT / "teaching/slides"
 DIRECTIVE = re.compile(r"\{\{(.+?)\}\}", re.DOTALL)
+KEYS = {
+    "→ ↓ PageDown Space": "next slide",
+    "← ↑ PageUp": "slide before",
+    "Home End": "first, last slide",
+    "S": "notes of the speaker",
+    "P": "all slides, to print",
+    "D": "dark or light",
+    "?": "this list",
+}
 MARKDOWN = mistune.create_markdown(escape=False, plugins=["table"])
 
 
@@ -166,7 +175,7 @@ def table(notebook: str, name: str, rows: str = "") -> str:
 
 
 def study(name: str, says: str = "") -> str:
-    from minivos.evaluation.study import describe, draw_effects, read_effects
+    from minivos.evaluation.study import UNIT, describe_cases, draw_effects, read_effects
     from minivos.viewing.picture import png_bytes
 
     path = ROOT / f"studies/{name}.csv"
@@ -174,10 +183,9 @@ def study(name: str, says: str = "") -> str:
         raise SlideError(f"there is no study {name}")
     effects = read_effects(path)
     drawn = picture(b64encode(png_bytes(draw_effects(effects), dpi=150)).decode(), says)
-    unit = ": J&F in percent, gain over the first row"
-    told = describe(effects).replace(unit, "")
-    cases = "".join(typed(case, "printed", told) for case in re.split(r"\n(?=\S)", told))
-    return f'{drawn}<div class="cases">{cases}</div><p>{escape(unit[2:])}</p>'
+    told = [f"{case}\n{rows}" for case, rows in describe_cases(effects).items()]
+    cases = "".join(typed(case, "printed", "\n".join(told)) for case in told)
+    return f'{drawn}<div class="cases">{cases}</div><p>{escape(UNIT)}</p>'
 
 
 def diagram(name: str, says: str = "") -> str:
@@ -219,8 +227,8 @@ def html(markdown: str, place: str) -> str:
     return re.sub(r"(?:BLOCK|INLINE)(\d+)X", lambda part: found[int(part[1])], page)
 
 
-def page_of(number: int, text: str) -> str:
-    """A deck as one page."""
+def page_of(number: int, text: str, plan: str = "") -> str:
+    """A deck as one page; where a plan of its session stands beside it, its list of keys leads there."""
     parts = []
     slides = read_deck(text)
     for at, slide in enumerate(slides, start=1):
@@ -238,6 +246,10 @@ def page_of(number: int, text: str) -> str:
             f"<footer>{escape(slides[0].title)} · {at}/{len(slides)}</footer></div>"
             f'<aside class="notes">{html(slide.notes, place)}</aside></section>'
         )
+    keys = "".join(
+        f"<li>{' '.join(f'<kbd>{key}</kbd>' for key in names.split())} {does}" for names, does in KEYS.items()
+    )
+    link = f'<p><a href="{escape(plan)}">Plan of this session</a></p>' if plan else ""
     style, script = ((DECKS.parent / f"slides.{kind}").read_text(encoding="utf8") for kind in ("css", "js"))
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(slides[0].title)}</title>'
@@ -245,7 +257,9 @@ def page_of(number: int, text: str) -> str:
         '<link rel="icon" href="data:,">'
         f"<style>{style}</style></head><body><main>{chr(10).join(parts)}</main>"
         '<nav><button id="back" aria-label="slide before">‹</button>'
-        '<button id="on" aria-label="next slide">›</button></nav>'
+        '<button id="on" aria-label="next slide">›</button>'
+        '<button popovertarget="help" aria-label="keys">?</button></nav>'
+        f'<aside id="help" popover aria-label="keys"><ul>{keys}</ul>{link}</aside>'
         f"<script>{script}</script></body></html>\n"
     )
 

@@ -145,12 +145,13 @@ def test_a_page_leads_to_those_before_and_after_it(pages):
 
 
 @pytest.mark.parametrize("number", range(1, 7))
-def test_a_session_leads_to_its_slides(pages, site, number):
-    [plan] = [page for name, page in pages.items() if name.startswith(f"teaching/sessions/{number}")]
+def test_a_session_leads_to_its_slides_and_they_to_it(pages, site, number):
+    [(name, plan)] = [item for item in pages.items() if item[0].startswith(f"teaching/sessions/{number}")]
     deck = f"slides/{number}.html"
     assert f"../../{deck}" in [link["href"] for link in plan.article.find_all("a", href=True)]
     assert f"../{deck}" in [link["href"] for link in pages["teaching/README"].article.find_all("a", href=True)]
     assert len(pages[f"slides/{number}"].find_all("section")) >= 12
+    assert pages[f"slides/{number}"].find("a")["href"] == f"../{name}.html"
 
 
 def test_predictions_show_an_answer_once_it_is_opened():

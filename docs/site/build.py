@@ -273,7 +273,9 @@ def gather(folder: Path, gallery: Path | None, exam: bool) -> None:
     it.write("teaching/predict_first.md", predictions(answers))
     kit[1:1] = ["teaching/quiz.md", "teaching/predict_first.md"]
     for path in slides.DECKS.glob("*.md"):
-        it.write(f"extra/slides/{path.stem}.html", slides.page_of(int(path.stem), path.read_text(encoding="utf8")))
+        [plan] = (ROOT / "teaching/sessions").glob(f"{path.stem}_*.md")
+        deck = path.read_text(encoding="utf8"), f"../teaching/sessions/{plan.stem}.html"
+        it.write(f"extra/slides/{path.stem}.html", slides.page_of(int(path.stem), *deck))
     if gallery:
         it.write("gallery.md", gallery_page(gallery))
         for page in gallery.glob("*.html"):

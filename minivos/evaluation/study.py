@@ -25,6 +25,7 @@ from minivos.video.clip import Clip
 from minivos.video.files import as_path
 from minivos.viewing.picture import Picture
 
+UNIT = "J&F in percent, gain over the first row"
 COLUMNS = "case", "variant", "seed", "J&F"
 T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # for 2 to 10 seeds
 
@@ -170,18 +171,22 @@ def by_case(effects: Sequence[Effect]) -> dict[str, list[Effect]]:
     return {name: [each for each in effects if each.case == name] for name in names}
 
 
-def describe(effects: Sequence[Effect]) -> str:
-    """The effects as text: J&F in percent, and what each variant gains over the design."""
-    lines, width = [], max(len(each.variant) for each in effects)
+def describe_cases(effects: Sequence[Effect]) -> dict[str, str]:
+    """The rows of each case as text, in `UNIT`, by its name and its number of seeds."""
+    told, width = {}, max(len(each.variant) for each in effects)
     for case, (design, *others) in by_case(effects).items():
-        seeds = len(design.scores)
-        lines.append(f"{case}, {seeds} seeds: J&F in percent, gain over the first row")
-        lines.append(f"  {design.variant:{width}}  {design.scores.mean():5.1f}")
+        lines = [f"  {design.variant:{width}}  {design.scores.mean():5.1f}"]
         for each in others:
             (mean, half), unclear = each.interval, "" if each.decided else "  cannot say"
             gain = f"{mean:+5.1f} +- {half:4.1f}{unclear}"
             lines.append(f"  {each.variant:{width}}  {each.scores.mean():5.1f}  {gain}")
-    return "\n".join(lines)
+        told[f"{case}, {len(design.scores)} seeds"] = "\n".join(lines)
+    return told
+
+
+def describe(effects: Sequence[Effect]) -> str:
+    """The effects as text: J&F in percent, and what each variant gains over the design."""
+    return "\n".join(f"{case}: {UNIT}\n{rows}" for case, rows in describe_cases(effects).items())
 
 
 def draw_effects(effects: Sequence[Effect]) -> Picture:

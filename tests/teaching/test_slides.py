@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from minivos.evaluation.study import UNIT
+
 ROOT = Path(__file__).parents[2]
 DECKS = sorted((ROOT / "teaching/slides").glob("*.md"))
 SLIDES = runpy.run_path(str(ROOT / "teaching/slides.py"))
@@ -121,6 +123,19 @@ def test_no_number_is_typed_and_words_are_few(deck):
         words = re.findall(r"\w[\w'-]*", FORMULA.sub(" ", below_title))
         assert len(words) <= MOST_WORDS, f"{slide.title}: {len(words)} words"
         assert len(slide.notes.split()) >= 15, slide.title
+
+
+def test_a_deck_leads_to_the_plan_it_was_given():
+    text = "# One\n\nWords.\n\nNote:\nSay it."
+    assert 'href="../plan.html"' in SLIDES["page_of"](1, text, "../plan.html")
+    assert "<a " not in SLIDES["page_of"](1, text)
+
+
+def test_a_study_shows_each_case_once_and_says_its_unit_below():
+    shown = SLIDES["study"]("aot_memory", "what it shows")
+    assert shown.count(UNIT.replace("&", "&amp;")) == 1 and shown.endswith("</p>")
+    cases = [each.partition("\n") for each in re.findall(r"<pre[^>]*>(.*?)</pre>", shown, re.DOTALL)]
+    assert cases and all(re.fullmatch(r"\w+, \d+ seeds", name) and "+-" in rows for name, _, rows in cases)
 
 
 MADE_UP = (

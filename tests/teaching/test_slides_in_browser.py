@@ -22,6 +22,16 @@ SMALL = """least => slides.flatMap((slide, n) => {
     const low = [...slide.querySelectorAll("figure")].filter(e => e.clientHeight < 220)
     return [...parts.filter(e => size(e) < least), ...low].map(e => `slide ${n + 1}: ${e.outerHTML.slice(0, 60)}`)
 })"""
+ON_A_TELEPHONE = """() => slides.flatMap((slide, n) => {
+    const place = e => e.getBoundingClientRect(), name = e => `${e.tagName} ${(e.alt ?? e.innerText).slice(0, 30)}`
+    const parts = [...slide.querySelectorAll("h1, h2, p, li, pre, figure, table, .formula, blockquote, footer, img")]
+    const within = (a, b) => a.bottom <= b.bottom + 1 && a.right <= b.right + 1
+    const meet = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+        && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1
+    const out = parts.filter(e => e.matches("figure *") && !within(place(e), place(e.closest("figure"))))
+    const over = parts.filter((a, i) => parts.slice(i + 1).some(b => !a.contains(b) && meet(place(a), place(b))))
+    return [...out, ...over].map(e => `slide ${n + 1}: ${name(e)}`)
+})"""
 
 pytestmark = needs_chromium
 
@@ -43,13 +53,17 @@ def now(page) -> list[str]:
     return page.evaluate("slides.filter(slide => slide.offsetParent || slide.getClientRects().length).map(s => s.id)")
 
 
+def drawn(page) -> None:
+    page.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth)")
+
+
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_deck_fetches_nothing_and_nothing_is_cut_or_tiny(page, folder, number):
     asked = []
     page.on("request", lambda request: asked.append(request.url))
     page.route("http*://**", lambda route: route.abort())
     page.goto((folder / f"{number}.html").as_uri())
-    page.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth)")
+    drawn(page)
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
     assert page.evaluate(CUT) == []
     assert page.evaluate(SMALL, SMALLEST_TYPE) == []
@@ -86,13 +100,41 @@ def test_a_slide_is_found_by_its_hash_and_a_swipe_moves(page, folder):
     assert now(page) == ["5"]
 
 
-def test_a_narrow_window_scrolls_through_all_slides(browser, folder):
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_telephone_scrolls_through_all_slides_and_nothing_lies_over_another(browser, folder, number):
     with quiet_page(browser, viewport={"width": 400, "height": 800}) as page:
-        page.goto((folder / "3.html").as_uri())
+        page.goto((folder / f"{number}.html").as_uri())
+        drawn(page)
         assert len(now(page)) == page.evaluate("slides.length")
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
         parts = "[...document.querySelectorAll('p, li, figure')]"
         assert page.evaluate(f"Math.max(...{parts}.map(part => part.getBoundingClientRect().right))") <= 400
+        assert page.evaluate(ON_A_TELEPHONE) == []
+
+
+def test_a_list_of_all_keys_opens_and_closes(page, folder):
+    page.goto((folder / "2.html").as_uri())
+    keys, button = page.locator("#help"), page.get_by_role("button", name="keys")
+    signs = {"→": "ArrowRight", "←": "ArrowLeft", "↓": "ArrowDown", "↑": "ArrowUp", "Space": " "}
+    named = {signs.get(key, key).lower() for key in keys.locator("kbd").all_text_contents()}
+    assert named == {key.lower() for key in page.evaluate("Object.keys({...moves, ...commands})")}
+    for opens in button.click, lambda: button.press(" "), lambda: page.keyboard.press("?"):
+        assert not keys.is_visible()
+        opens()
+        assert keys.is_visible() and now(page) == ["1"]
+        page.keyboard.press("Escape")
+    assert not keys.is_visible()
+
+
+def test_a_deck_opens_as_dark_as_the_site_was_left(page, folder):
+    page.goto((folder / "2.html").as_uri())
+    colour = "getComputedStyle(document.body).backgroundColor"
+    seen = {}
+    for theme in "auto", "light", "dark":
+        page.evaluate("theme => localStorage.setItem('theme', theme)", theme)
+        page.reload()
+        seen[theme] = page.evaluate(colour)
+    assert seen["auto"] == seen["light"] != seen["dark"]
 
 
 @pytest.mark.slow

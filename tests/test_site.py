@@ -122,9 +122,7 @@ def test_exam_and_key_are_left_out(pages):
 
 
 def test_links_lead_to_the_page_that_shows_what_they_name(tmp_path):
-    text = (
-        "[exam](teaching/exam.md), [a\ndeck](teaching/slides/2.md), [quiz](teaching/quiz.yaml#x), ![s](docs/a.png)"
-    )
+    text = "[exam](teaching/exam.md), [a\ndeck](teaching/slides/2.md), [quiz](teaching/quiz.yaml#x), ![s](docs/a.png)"
     shown = "[exam](teaching/exam.md)", "exam"
     for left_out, exam in zip(([], EXAM), shown, strict=True):
         there = f'{exam}, <a href="slides/2.html">a deck</a>, [quiz](teaching/quiz.md#x), ![s](docs/a.png)'

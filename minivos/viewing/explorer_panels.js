@@ -355,12 +355,11 @@ function stateOf(stop, network, exploration) {
   return { views, frame, point: cells.centre(cell), turn: Boolean(stop.turn), panels: stop.view ?? {} }
 }
 
-// {object: 1, where: "middle" or "edge"}, or a place [y, x] as shares of the frame: the cell, and the object it is on
+// The "middle" or "edge" of the main object, or a place [y, x] as shares of the frame: the cell, and its object
 function stopCell(wanted, network, exploration, frame, cells) {
   if (Array.isArray(wanted)) return { cell: cells.at(wanted.map((share, axis) => share * cells.frame[axis])) }
-  const { channels } = exploration
-  const label = exploration.clearOf(channels[Math.min(wanted.object, channels.length - 1)], network, frame, cells)
-  const amid = exploration.amid(network, frame, label, cells, wanted.where)
+  const label = exploration.mainObject(network, frame, cells)
+  const amid = exploration.amid(network, frame, label, cells, wanted)
   return { label, cell: amid ?? cells.at(cells.frame.map(side => side / 2)) }
 }
 

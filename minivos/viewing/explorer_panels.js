@@ -295,19 +295,19 @@ function tourOf(explorer) {
   const tours = explorer.given.words?.tours ?? {}
   const own = explorer.networks.length ? [explorer.network(explorer.views[0]), ...explorer.networks] : []
   const found = own.map(network => {
-    const names = [...new Set(network.looks.map(look => look.name))]
-    return { network, stops: (tours[network.paper] ?? []).map(stop => onPage(stop, names)).filter(Boolean) }
+    return { network, stops: (tours[network.paper] ?? []).map(stop => onPage(stop, network)).filter(Boolean) }
   })
   return found.find(tour => tour.stops.length) ?? null
 }
 
-// A stop with the names of maps that it is about; null where the page does not hold them
-function onPage(stop, names) {
+// A stop with the names of maps that it is about; null where the page does not hold them, or no other frame to go to
+function onPage(stop, { looks, steps }) {
+  const names = [...new Set(looks.map(look => look.name))]
   const exact = stop.map.replace(/[.+^${}()|[\]\\?]/g, "\\$&")
   const pattern = new RegExp(`^${exact.replaceAll("*", ".*")}$`)
   const map = names.findLast(each => pattern.test(each))
   const there = map && (!stop.compare || (names.includes(stop.compare) && stop.compare !== map))
-  return there ? { ...stop, map } : null
+  return there && (stop.frame === 1 || steps.length > 1) ? { ...stop, map } : null
 }
 
 function startTour(explorer) {

@@ -732,6 +732,12 @@ def test_a_tour_sets_the_state_and_skips_what_is_not_there(opened):
         page.ready()
         page.do("tour")
         assert page.text(".message") == "There is no tour for this network."
+    reads = [each | {"name": "last_read"} for each in made["networks"][0]["maps"] if each["name"] == "block2/long_term"]
+    for maps, stops in ((reads, 3), (reads[:1], 2)):  # no stop asks to go to another frame where there is one only
+        with opened(made | {"networks": [made["networks"][0] | {"maps": maps, "paper": "sitvos"}]}, hash="") as page:
+            page.ready()
+            page.do("tour")
+            assert len(page.texts(".steps button")) == stops
 
 
 def test_every_tour_is_5_to_8_stops_and_glossary_and_page_agree():

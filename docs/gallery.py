@@ -48,6 +48,7 @@ body > p, section > p { max-width: 46rem }
 """
 # On the page of an explorer
 QUESTION_STYLE = """
+body { background: light-dark(#fff, #17181c) }
 .question { max-width: 92rem; margin: 0 auto; padding: 1rem clamp(.75rem, 2.5vw, 2rem) 0; box-sizing: border-box;
   font: 15px/1.5 system-ui, sans-serif }
 .question p { margin: .5rem 0 0; max-width: 48rem }

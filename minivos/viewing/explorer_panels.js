@@ -300,14 +300,16 @@ function tourOf(explorer) {
   return found.find(tour => tour.stops.length) ?? null
 }
 
-// A stop with the names of maps that it is about; null where the page does not hold them, or no other frame to go to
+// A stop with the names of maps that it is about, with its text `alone` where there is nothing to compare with; null
+// where the page does not hold them, or no other frame to go to
 function onPage(stop, { looks, steps }) {
   const names = [...new Set(looks.map(look => look.name))]
   const exact = stop.map.replace(/[.+^${}()|[\]\\?]/g, "\\$&")
   const pattern = new RegExp(`^${exact.replaceAll("*", ".*")}$`)
   const map = names.findLast(each => pattern.test(each))
-  const there = map && (!stop.compare || (names.includes(stop.compare) && stop.compare !== map))
-  return there && (stop.frame === 1 || steps.length > 1) ? { ...stop, map } : null
+  if (!map || (stop.frame !== 1 && steps.length < 2)) return null
+  if (!stop.compare || (names.includes(stop.compare) && stop.compare !== map)) return { ...stop, map }
+  return stop.alone ? { ...stop, map, text: stop.alone, compare: null } : null
 }
 
 function startTour(explorer) {

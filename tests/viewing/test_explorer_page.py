@@ -738,6 +738,14 @@ def test_a_tour_sets_the_state_and_skips_what_is_not_there(opened):
             page.ready()
             page.do("tour")
             assert len(page.texts(".steps button")) == stops
+    asks = [each | {"name": "query_asks_memory"} for each in reads]
+    for maps, text, views in ((asks, "alone", 1), (asks + reads, "text", 2)):
+        with opened(made | {"networks": [made["networks"][0] | {"maps": maps, "paper": "sitvos"}]}, hash="") as page:
+            page.ready()
+            page.do("tour")
+            page.root.locator("[data-stop]", has_text=str(views)).click()
+            assert page.text(".stop p") == WORDS["tours"]["sitvos"][1][text]
+            assert page.root.locator("section.view").count() == views
 
 
 def test_every_tour_is_5_to_8_stops_and_glossary_and_page_agree():

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import numpy as np
 from browser import find_chromium
@@ -46,6 +46,16 @@ body > p, section > p { max-width: 46rem }
 .cards h3 { margin: .8rem 1rem .2rem; line-height: 1.25 }
 .cards p { margin: 0 1rem 1rem; color: var(--quiet) }
 """
+# On the page of an explorer
+QUESTION_STYLE = """
+body { background: light-dark(#fff, #17181c) }
+.question { max-width: 92rem; margin: 0 auto; padding: 1rem clamp(.75rem, 2.5vw, 2rem) 0; box-sizing: border-box;
+  font: 15px/1.5 system-ui, sans-serif }
+.question p { margin: .5rem 0 0; max-width: 48rem }
+"""
+SHOW = (
+    "<script>document.querySelectorAll('.question p')[location.search.slice(1) - 1]?.removeAttribute('hidden')</script>"
+)
 
 
 @dataclass(frozen=True)
@@ -138,7 +148,7 @@ PAPERS = (
             ),
             Question(
                 "Who uses this place of the memory?",
-                "The question turned round: which cells of the current frame look at one cell of the memory? "
+                "A cell of the memory is chosen: which cells of the current frame look at it? "
                 "Hatched ones cannot see it at all.",
                 "layer2",
                 turned=True,
@@ -330,12 +340,37 @@ def camera() -> Iterator[Camera | None]:
 # The page ---------------------------------------------------------------------------------------------------------
 
 
+def seen(question: Question, link: str) -> str:
+    """The picture behind a link, in words."""
+    state = {name: value for name, (value,) in parse_qs(urlsplit(link).fragment).items()}
+    frame, cell = (state[name] for name in ("frame", "cell"))
+    one = f"cell {cell} of frame {state.get('asks', frame)}"
+    if question.view == "flow":
+        return f"Frame {frame}, each cell in the colours of the objects that {question.map} looks at"
+    if question.view == "identities":
+        return f"Bars of the identities that reach {one} in each block, and lines of the objects over time"
+    if question.turned:
+        memory, place = state["memory"].split(":")
+        return f"Frame {frame}; its cells glow that look at cell {place} of frame {memory} by {question.map}"
+    maps = " and ".join(filter(None, (question.map, question.beside)))
+    return f"A square on {one}, and frames that glow where it looks by {maps}"
+
+
 def card(question: Question, link: str, picture: bytes | None) -> str:
     """A question, its picture, and the link to both."""
-    alt = escape(f"The explorer at this question: {question.map}.")
+    alt = escape(f"{question.title} {seen(question, link)}.")
     image = "" if picture is None else f'<img src="{data_url("webp", picture)}" alt="{alt}">'
     words = f"<h3>{escape(question.title)}</h3><p>{escape(question.text)}</p>"
     return f'<a href="{escape(link)}">{image}{words}</a>'
+
+
+def add_questions(page: Path, questions: Sequence[Question]) -> None:
+    """Put the way back to the gallery on an explorer's page, and the question whose number is its link's query."""
+    asked = "".join(f"<p hidden><b>{escape(each.title)}</b> {escape(each.text)}</p>" for each in questions)
+    header = f'<header class="question"><a href="index.html">Back to the gallery</a>{asked}</header>\n{SHOW}'
+    text = page.read_text(encoding="utf8")
+    text = text.replace("</style>", f"{QUESTION_STYLE}</style>", 1).replace("<body>\n", f"<body>\n{header}", 1)
+    page.write_text(text, encoding="utf8")
 
 
 def main(out: Path, papers: Sequence[Paper] = PAPERS, **settings: object) -> None:
@@ -346,12 +381,11 @@ def main(out: Path, papers: Sequence[Paper] = PAPERS, **settings: object) -> Non
         for paper in papers:
             clip = Clip.load(samples_root() / "JPEGImages/480p" / paper.clip)
             explorer = explore(paper.network, clip, out / paper.file, **{"frames": FRAMES, **settings})
+            add_questions(out / paper.file, paper.questions)
             cards = []
-            for question in paper.questions:
-                link = f"{paper.file}#{address(explorer.given, question)}"
-                picture = take and take(
-                    f"{(out / paper.file).resolve().as_uri()}#{link.partition('#')[2]}", question.view
-                )
+            for number, question in enumerate(paper.questions, start=1):
+                link = f"{paper.file}?{number}#{address(explorer.given, question)}"
+                picture = take and take(f"{out.resolve().as_uri()}/{link}", question.view)
                 cards.append(card(question, link, picture))
             words = f"<h2>{escape(paper.title)}</h2><p>{escape(paper.about)}</p>"
             sections.append(f'<section>{words}<div class="cards">{"".join(cards)}</div></section>')

@@ -30,11 +30,12 @@ def small_clip() -> Clip:
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory) -> dict:
     """The explorer of each paper, from a network that has learned nothing, and its file."""
-    folder = tmp_path_factory.mktemp("gallery")
-    return {
-        name: (explore({name: seeded(name)}, small_clip(), folder / f"{name}.html", **SMALL), folder / f"{name}.html")
-        for name in NAMES
-    }
+    folder, made = tmp_path_factory.mktemp("gallery"), {}
+    for paper in PAPERS:
+        file, network = folder / paper.file, {paper.network: seeded(paper.network)}
+        made[paper.network] = explore(network, small_clip(), file, **SMALL), file
+        GALLERY["add_questions"](file, paper.questions)
+    return made
 
 
 def test_there_are_four_papers_with_four_questions_each():
@@ -67,6 +68,17 @@ def test_every_state_exists(pages, paper):
             assert all(np.less(tuple(map(int, memory.split(","))), look["keyGrid"][1:]))
 
 
+def test_each_picture_is_told_in_words_of_its_own(pages):
+    told = [
+        re.search('alt="([^"]+)"', GALLERY["card"](question, f"#{GALLERY['address'](given, question)}", b""))[1]
+        for paper, given in ((paper, pages[paper.network][0].given) for paper in PAPERS)
+        for question in paper.questions
+    ]
+    titles = [question.title for paper in PAPERS for question in paper.questions]
+    assert all(unescape(words).startswith(f"{title} ") for words, title in zip(told, titles, strict=True))
+    assert len({words.partition("? ")[2] for words in told}) == len(told)
+
+
 def test_a_question_begins_on_what_it_is_about():
     labels = np.zeros((20, 30), np.uint8)
     labels[2:17, 3:20] = 2
@@ -84,15 +96,19 @@ def test_every_link_opens_its_state(pages):
     with launched() as browser, quiet_page(browser, offline=True) as page:
         for paper in PAPERS:
             explorer, file = pages[paper.network]
-            for question in paper.questions:
+            for number, question in enumerate(paper.questions, start=1):
                 asked = GALLERY["address"](explorer.given, question)
                 page.goto("about:blank")
-                page.goto(f"{file.as_uri()}#{asked}")
+                page.goto(f"{file.as_uri()}?{number}#{asked}")
                 page.wait_for_selector(".summary:not(:empty)", state="attached")
                 assert page.locator(".message").all_inner_texts() == [], asked
                 there, wanted = parse_qs(page.evaluate("location.hash.slice(1)")), parse_qs(asked)
                 others = there.pop("with", [""])[0], wanted.pop("with", [""])[0]
                 assert {name: there.get(name) for name in wanted} == wanted
+                assert page.locator(".question p:visible").all_inner_texts() == [f"{question.title} {question.text}"]
+                for panel in {"flow", "identities"} & {question.view}:
+                    top = page.locator(f".card.{panel} h3").evaluate("title => title.getBoundingClientRect().top")
+                    assert 0 <= top < page.viewport_size["height"], asked
                 assert others[0].split(":")[:2] == others[1].split(":")[:2]
 
 
@@ -111,7 +127,8 @@ def test_the_command_writes_cards_with_links(tmp_path, monkeypatch, capsys):
     main(tmp_path / "out", PAPERS[:1], **SMALL)
     page = (tmp_path / "out/index.html").read_text(encoding="utf8")
     links = [unescape(link) for link in re.findall(r'<a href="([^"]+)"', page)]
-    assert [link.partition("#")[0] for link in links] == [PAPERS[0].file] * 4
-    assert (tmp_path / "out" / PAPERS[0].file).is_file() and "index.html" in capsys.readouterr().out
+    assert [link.partition("#")[0] for link in links] == [f"{PAPERS[0].file}?{number}" for number in (1, 2, 3, 4)]
+    assert '<a href="index.html">' in (tmp_path / "out" / PAPERS[0].file).read_text(encoding="utf8")
+    assert "index.html" in capsys.readouterr().out
     assert page.count('src="data:image/webp') == (4 if CHROMIUM else 0)
     assert not re.search(r"https?:", re.sub(r"base64,[^\"]+", "", page))

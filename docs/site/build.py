@@ -279,7 +279,8 @@ def gather(folder: Path, gallery: Path | None, exam: bool) -> None:
     if gallery:
         it.write("gallery.md", gallery_page(gallery))
         for page in gallery.glob("*.html"):
-            it.copy(page, f"extra/gallery/{page.name}")
+            back = page.read_text(encoding="utf8").replace('href="index.html"', 'href="../gallery.html"')
+            it.write(f"extra/gallery/{page.name}", back)
     for path in sorted(it.code):
         it.write(code_page(path), f"{NOT_SEARCHED}# {path.relative_to(ROOT)}\n\n{listing(path)}")
 

@@ -125,9 +125,14 @@ def equal_weights(look: AttentionMap) -> AttentionMap:
 
 
 def middle_of_largest_object(labels: np.ndarray) -> tuple[int, tuple[int, int]]:
-    """Id of the largest object of labels (H,W), and its pixel (y, x) closest to its centre."""
+    """Id of the largest object of labels (H,W), and its pixel (y, x) closest to its centre.
+
+    One that is whole in view comes before others: of N pixels at most sqrt(N)/4 are at the edge.
+    """
     ids, sizes = np.unique(labels[is_object(labels)], return_counts=True)
-    object_id = int(ids[sizes.argmax()])
+    at_edge = sizes - [np.count_nonzero(labels[1:-1, 1:-1] == i) for i in ids]
+    whole = at_edge <= np.sqrt(sizes) / 4
+    object_id = int(ids[(sizes + labels.size * whole).argmax()])
     pixels = np.argwhere(labels == object_id)
     y, x = pixels[((pixels - pixels.mean(axis=0)) ** 2).sum(axis=1).argmin()]
     return object_id, (int(y), int(x))

@@ -379,14 +379,23 @@ class Exploration {
     })
   }
 
-  // The object itself where some cell lies on it, else another one of which that is true
-  clearOf(object, network, number, cells) {
+  // Of the objects that some cell lies on, the largest that is whole in view, by the rule of cells.py
+  mainObject(network, number, cells) {
     const labels = this.labels(network, number)
-    const clear = label => {
+    const [height, width] = this.size
+    const [sizes, atEdge] = [new Uint32Array(256), new Uint32Array(256)]
+    labels.forEach((label, i) => {
+      const [y, x] = [Math.floor(i / width), i % width]
+      sizes[label]++
+      atEdge[label] += y === 0 || x === 0 || y === height - 1 || x === width - 1
+    })
+    const rank = label => {
       const cell = this.amid(network, number, label, cells)
-      return cell && this.labelIn(labels, cells, cell) === label
+      const clear = cell && this.labelIn(labels, cells, cell) === label
+      const whole = atEdge[label] <= Math.sqrt(sizes[label]) / 4
+      return sizes[label] + this.pixels * (2 * Boolean(clear) + whole)
     }
-    return [object, ...this.given.objects].find(clear) ?? object
+    return [...this.given.objects].sort((a, b) => rank(b) - rank(a))[0]
   }
 
   // The cell that lies most on an object, of those the one next to its middle; null where there is none

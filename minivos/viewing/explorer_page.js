@@ -144,6 +144,8 @@ function readAddress(explorer) {
   const mine = [...new URLSearchParams(location.hash.slice(1))].filter(([name]) => ownerOf(name) === prefix)
   const asked = Object.fromEntries(mine.map(([name, value]) => [name.slice(prefix.length), value]))
   const missing = obey(explorer, asked)
+  const card = CARDS.find(name => explorer.panels.has(name))
+  if (card) reveal(explorer, card)
   const words = `The link asks for what is not on this page: ${missing.join(", ")}. The rest is shown.`
   if (missing.length) explorer.say(words, "message link")
 }

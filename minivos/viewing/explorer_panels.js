@@ -295,19 +295,21 @@ function tourOf(explorer) {
   const tours = explorer.given.words?.tours ?? {}
   const own = explorer.networks.length ? [explorer.network(explorer.views[0]), ...explorer.networks] : []
   const found = own.map(network => {
-    const names = [...new Set(network.looks.map(look => look.name))]
-    return { network, stops: (tours[network.paper] ?? []).map(stop => onPage(stop, names)).filter(Boolean) }
+    return { network, stops: (tours[network.paper] ?? []).map(stop => onPage(stop, network)).filter(Boolean) }
   })
   return found.find(tour => tour.stops.length) ?? null
 }
 
-// A stop with the names of maps that it is about; null where the page does not hold them
-function onPage(stop, names) {
+// A stop with the names of maps that it is about, with its text `alone` where there is nothing to compare with; null
+// where the page does not hold them, or no other frame to go to
+function onPage(stop, { looks, steps }) {
+  const names = [...new Set(looks.map(look => look.name))]
   const exact = stop.map.replace(/[.+^${}()|[\]\\?]/g, "\\$&")
   const pattern = new RegExp(`^${exact.replaceAll("*", ".*")}$`)
   const map = names.findLast(each => pattern.test(each))
-  const there = map && (!stop.compare || (names.includes(stop.compare) && stop.compare !== map))
-  return there ? { ...stop, map } : null
+  if (!map || (stop.frame !== 1 && steps.length < 2)) return null
+  if (!stop.compare || (names.includes(stop.compare) && stop.compare !== map)) return { ...stop, map }
+  return stop.alone ? { ...stop, map, text: stop.alone, compare: null } : null
 }
 
 function startTour(explorer) {
@@ -355,12 +357,11 @@ function stateOf(stop, network, exploration) {
   return { views, frame, point: cells.centre(cell), turn: Boolean(stop.turn), panels: stop.view ?? {} }
 }
 
-// {object: 1, where: "middle" or "edge"}, or a place [y, x] as shares of the frame: the cell, and the object it is on
+// The "middle" or "edge" of the main object, or a place [y, x] as shares of the frame: the cell, and its object
 function stopCell(wanted, network, exploration, frame, cells) {
   if (Array.isArray(wanted)) return { cell: cells.at(wanted.map((share, axis) => share * cells.frame[axis])) }
-  const { channels } = exploration
-  const label = exploration.clearOf(channels[Math.min(wanted.object, channels.length - 1)], network, frame, cells)
-  const amid = exploration.amid(network, frame, label, cells, wanted.where)
+  const label = exploration.mainObject(network, frame, cells)
+  const amid = exploration.amid(network, frame, label, cells, wanted)
   return { label, cell: amid ?? cells.at(cells.frame.map(side => side / 2)) }
 }
 

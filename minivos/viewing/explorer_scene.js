@@ -55,7 +55,7 @@ class Scene {
     return said
   }
 
-  // Begin amid the first object that is there, in the middle of time
+  // Begin in the middle of the main object, in the middle of time
   begin() {
     const [network] = this.networks
     if (!network) return
@@ -63,12 +63,12 @@ class Scene {
     const first = this.mainLook(network)
     const here = network.looks.filter(look => look.step === this.frame)
     const cells = this.exploration.asking(network, first)
-    const clear = this.exploration.clearOf(this.given.objects[0], network, first.frame, cells)
+    const object = this.exploration.mainObject(network, first.frame, cells)
     const named = here.filter(each => each.name === first.name)
-    const look = named.find(each => each.object === clear) ?? named[0]
+    const look = named.find(each => each.object === object) ?? named[0]
     this.views = [{ net: network.name, map: look.name, head: 0, object: look.object, asks: null }]
     this.compare(null)
-    const middle = this.exploration.amid(network, look.frame, clear, cells)
+    const middle = this.exploration.amid(network, look.frame, object, cells)
     this.point = middle ? cells.centre(middle) : this.given.size.map(side => (side - 1) / 2)
   }
 

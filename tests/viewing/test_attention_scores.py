@@ -95,6 +95,19 @@ def test_middle_lies_on_the_largest_object():
     assert middle_of_largest_object(labels) == (7, (12, 12))
 
 
+def test_an_object_that_the_edge_cuts_comes_after_whole_ones():
+    labels = np.zeros((20, 30), np.uint8)
+    labels[2:5, 2:5] = 1
+    labels[4:20, 10:26] = 7
+    assert middle_of_largest_object(labels) == (1, (3, 3))
+    labels[19, 13:] = 0  # three of 243 pixels are at the edge
+    assert middle_of_largest_object(labels)[0] == 7
+    labels[19, 13] = 7
+    assert middle_of_largest_object(labels)[0] == 1
+    labels[2:5, 2:5] = 0
+    assert middle_of_largest_object(labels)[0] == 7
+
+
 def test_a_grid_finer_than_the_frame_is_refused():
     with pytest.raises(InputError, match="finer than a frame"):
         Cells((8, 40), (16, 32))

@@ -81,11 +81,12 @@ def exact(rng, shape):
     return squares / squares.sum(axis=-1, keepdims=True)
 
 
-def example(**more) -> dict:
+def example(labels=None, **more) -> dict:
     """Four frames, two objects, two networks; `more` replaces what is given to the page."""
     rng, pack = np.random.default_rng(0), Pack()
-    labels = np.zeros((4, *SIZE), np.uint8)
-    labels[:, :4, :4], labels[:, 4:, 8:] = 1, 2  # each just one cell
+    if labels is None:
+        labels = np.zeros((4, *SIZE), np.uint8)
+        labels[:, :4, :4], labels[:, 4:, 8:] = 1, 2  # each just one cell
     maps, kept = [], {}
     for frame in (1, 2, 3):
         past = list(range(frame))
@@ -436,6 +437,27 @@ def test_the_page_begins_in_the_middle_with_the_read_that_sees_most_or_else_the_
         assert page.texts(".strip figcaption > span") == ["Frame 0", "Frame 1", "Frame 2, the first"]
 
 
+def test_the_page_and_its_tour_begin_on_the_largest_object_that_is_whole_in_view(opened):
+    labels = np.zeros((4, *SIZE), np.uint8)
+    labels[:, 4:, 8:], labels[:, :, :4] = 1, 2  # both end at an edge
+    for object_id, cell in ((2, "0,0"), (3, "0,1")):
+        labels[:, 1:4, 4:8] = object_id == 3 and 3
+        made = example(labels, objects=[1, 2, 3])["given"]
+        made["networks"][0]["identities"] = None
+        with opened(made, hash="") as page:
+            page.ready()
+            assert f"is on object {object_id}" in page.text(".facts p") and f"cell={cell}" in page.settled()
+            page.do("tour")
+            assert f"cell={cell}&tour=1" in page.settled()
+
+
+def test_a_link_that_names_a_panel_opens_with_it_in_view(opened):
+    for panel in ("flow", "identities"):
+        with opened(example()["given"], hash=f"#view={panel}", size=(1200, 600)) as page:
+            page.ready()
+            assert page.page.evaluate("scrollY") > 0 and page.in_sight(f".card.{panel} h3")
+
+
 def test_lines_lead_to_the_best_matches_and_the_true_point_is_scored(opened):
     made = example()
     with opened(made["given"]) as page:
@@ -710,6 +732,20 @@ def test_a_tour_sets_the_state_and_skips_what_is_not_there(opened):
         page.ready()
         page.do("tour")
         assert page.text(".message") == "There is no tour for this network."
+    reads = [each | {"name": "last_read"} for each in made["networks"][0]["maps"] if each["name"] == "block2/long_term"]
+    for maps, stops in ((reads, 3), (reads[:1], 2)):  # no stop asks to go to another frame where there is one only
+        with opened(made | {"networks": [made["networks"][0] | {"maps": maps, "paper": "sitvos"}]}, hash="") as page:
+            page.ready()
+            page.do("tour")
+            assert len(page.texts(".steps button")) == stops
+    asks = [each | {"name": "query_asks_memory"} for each in reads]
+    for maps, text, views in ((asks, "alone", 1), (asks + reads, "text", 2)):
+        with opened(made | {"networks": [made["networks"][0] | {"maps": maps, "paper": "sitvos"}]}, hash="") as page:
+            page.ready()
+            page.do("tour")
+            page.root.locator("[data-stop]", has_text=str(views)).click()
+            assert page.text(".stop p") == WORDS["tours"]["sitvos"][1][text]
+            assert page.root.locator("section.view").count() == views
 
 
 def test_every_tour_is_5_to_8_stops_and_glossary_and_page_agree():

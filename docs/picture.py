@@ -12,7 +12,7 @@ from minivos.viewing.cells import Cells, middle_of_largest_object
 from minivos.viewing.picture import png_bytes
 from minivos.viewing.plots import attention, show_masks
 
-SHOWN = (0, 3, 6, 9, 14, 19)  # frames of the film strip
+SHOWN = (0, 3, 9, 19)  # frames of the film strip
 LOOKING = 9  # the frame whose attention is shown
 
 

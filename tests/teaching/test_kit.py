@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,28 @@ def test_every_predict_first_has_an_answer() -> None:
     assert len(asking) > 50
     assert answered == asking, f"no answer: {sorted(asking - answered)}; asks nothing: {sorted(answered - asking)}"
     assert max(Counter((each["notebook"], each["question"]) for each in answers).values()) == 1
+
+
+@cache
+def printed_numbers(notebook: str) -> list[float]:
+    """All numbers that a notebook prints or writes, without their signs."""
+    [path] = (ROOT / "notebooks").glob(f"{notebook}_*.ipynb")
+    cells = json.loads(read(path))["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    texts = ["".join(cell["source"]) for cell in cells] + ["".join(output.get("text", "")) for output in outputs]
+    return [float(number) for number in re.findall(r"\d*\.?\d+", "\n".join(texts))]
+
+
+def test_decimals_of_an_answer_stand_in_its_notebook() -> None:
+    """Or in another that it names; rounded, if at all. An answer that says "title" reads them from a picture."""
+    for each in yaml.safe_load(read(KIT / "predict_first.yaml")):
+        if "title" in each["answer"]:
+            continue
+        named = {each["notebook"], *re.findall(r"notebook\s+(\d\d)", each["answer"])}
+        for number in re.findall(r"(?<![\w.])\d*\.\d+", each["answer"]):
+            places = len(number.partition(".")[2])
+            printed = {round(found, places) for name in named for found in printed_numbers(name)}
+            assert float(number) in printed, f"notebook {each['notebook']}, {each['cell']}: {number}"
 
 
 def test_the_quiz_has_ten_items_a_session_and_hides_its_answers() -> None:

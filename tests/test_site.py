@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "docs/site"))  # the scripts there import each other
 
 from axe_playwright_python.sync_playwright import Axe  # noqa: E402
-from build import EXAM, PAPERS, Gathering, build, in_line, predictions  # noqa: E402
+from build import ASKS, EXAM, PAPERS, Gathering, build, in_line, predictions  # noqa: E402
 from links import broken_links, outside, read  # noqa: E402
 
 import minivos  # noqa: E402
@@ -96,10 +96,10 @@ def test_a_notebook_can_be_downloaded_and_hides_what_a_prediction_is_about(pages
     got = nbformat.read(site / "notebooks" / download["href"], as_version=4)
     ids = [cell.id for cell in got.cells if cell.id != "install"]
     assert ids == [cell["id"] for cell in page.find_all("a", "cell")]
-    assert not any(cell.get("outputs") for cell in got.cells)
+    assert not any(cell.get("outputs") for cell in got.cells) and "](../docs/diagrams" not in nbformat.writes(got)
     answers = []
     for cell in nbformat.read(path, as_version=4).cells:
-        if cell.cell_type == "markdown" and "Predict first" in cell.source:
+        if cell.cell_type == "markdown" and ASKS.search(cell.source):
             answers.append(None)
         elif answers and answers[-1] is None and cell.get("outputs"):
             answers[-1] = any("text/html" in output.get("data", {}) for output in cell.outputs)

@@ -26,7 +26,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 from sphinx.cmd.build import build_main
 
-from minivos.course.editions import student
+from minivos.course.editions import student, with_drawings
 from minivos.video.files import prepare_output
 
 HERE = Path(__file__).parent
@@ -46,6 +46,7 @@ PAPERS = {
 EXAM = ["teaching/exam.md", "teaching/exam_key.md"]
 NOT_SEARCHED = "---\nnosearch: true\n---\n\n"
 LINK = re.compile(r"(?P<image>!?)\[(?P<text>[^\]]+)\]\((?P<path>[^)#:\s]+)(?P<anchor>#[^)\s]*)?\)")
+ASKS = re.compile(r"\*\*Predict\s+first")  # a card explains the words, in italics
 CELL = re.compile(r"`(?P<name>[a-z0-9]+(?:-[a-z0-9]+)*)`")
 EXPLORER = re.compile(
     r'<img src="data:image/png;base64,(?P<poster>[^"]+)" alt="(?P<alt>[^"]*)">\s*'
@@ -124,16 +125,16 @@ class Gathering:
     def notebook(self, path: Path) -> None:
         """A notebook in its place, with its exercises to download.
 
-        Its explorers become pages of their own, which it frames. Other answers to "Predict first" are hidden at first.
+        Its explorers become pages of their own, which it frames. Other answers to a prediction begin hidden.
         """
         notebook = nbformat.read(path, as_version=4)
-        self.write(f"extra/student/{path.name}", nbformat.writes(student(notebook)))
+        self.write(f"extra/student/{path.name}", nbformat.writes(student(with_drawings(notebook, ROOT))))
         count, asked, cells = 0, False, []
         for cell, after in zip(notebook.cells, [*notebook.cells[1:], None], strict=True):
             cells.append(new_markdown_cell(f'<a class="cell" id="{cell.id}" href="#{cell.id}">{cell.id}</a>'))
             cells.append(cell)
             if cell.cell_type == "markdown":
-                asked = asked or "Predict first" in cell.source
+                asked = asked or bool(ASKS.search(cell.source))
                 cell.source = self.linked(cell.source, path.parent)
                 continue
             cell.source = cell.source.replace("# NBVAL_IGNORE_OUTPUT\n", "")

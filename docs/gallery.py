@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import numpy as np
 from browser import find_chromium
-from PIL import Image
+from PIL import Image, ImageOps
 
 from minivos import Clip, explore
 from minivos.video.datasets import samples_root
@@ -330,7 +330,9 @@ def camera() -> Iterator[Camera | None]:
             clip = {"x": left, "y": top, "width": width, "height": SHAPE * width}
             picture = Image.open(io.BytesIO(window.screenshot(clip=clip, full_page=True)))
             file = io.BytesIO()
-            picture.resize((WIDTH, round(SHAPE * WIDTH)), Image.Resampling.LANCZOS).save(file, "WEBP", quality=80)
+            size = WIDTH, round(SHAPE * WIDTH)  # at the end of a page there is less to take
+            whole = ImageOps.pad(picture.convert("RGB"), size, Image.Resampling.LANCZOS, "white", centering=(0, 0))
+            whole.save(file, "WEBP", quality=80)
             return file.getvalue()
 
         yield take

@@ -132,7 +132,6 @@ def test_otter_gives_a_right_answer_all_points_and_a_wrong_one_its_share(tmp_pat
     run_otter(tmp_path, "generate", "--tests-dir", f"graded/otter_tests/{FIRST}", "--output-path", "first.zip")
     run_otter(tmp_path, "run", "--autograder", "first.zip", f"{student}.ipynb")
     tests = json.loads((tmp_path / "results.json").read_text())["tests"]
-    print(tests)
     assert least <= sum(test.get("score", 0) for test in tests) <= most
 
 
